@@ -1,0 +1,99 @@
+"""Numbers as people write them (`300B`, `40GiB`, `3.14e23`) to exact numbers, and back to text that says its unit.
+
+Base units inside: parameters, FLOP, byte, second. K, M, B, T are powers of 1000 and GB is 1e9; KiB, MiB, GiB, TiB are powers of 1024.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from gptcalc.errors import GptcalcError
+
+SCALES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+SCALES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", start=1)}
+SCALES |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
+SCALES["KB"] = SCALES["kB"]
+
+_NUMBER = re.compile(r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*([A-Za-z]*)")
+
+LARGEST = 10**30
+"""No quantity that gptcalc reads is larger; what is, is a slip of the keyboard."""
+
+
+def parse_number(value: object) -> int | float:
+    """An exact int where the value is whole, a float otherwise.
+
+    Raises GptcalcError for text that is not a number, an unknown suffix, NaN, infinity, and magnitudes above 1e30.
+
+    >>> parse_number("300B"), parse_number("40GiB"), parse_number("3.14e23"), parse_number("0.45")
+    (300000000000, 42949672960, 314000000000000000000000, 0.45)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise GptcalcError(f"{_shown(value)} is not a number")
+    text = str(value).strip()
+    match = _NUMBER.fullmatch(text) if len(text) < 60 else None
+    if match is None:
+        raise GptcalcError(f"{_shown(value)} is not a number", hint="write it as 300B, 40GiB, 1_000 or 3.14e23")
+    digits, suffix = match.groups()
+    if suffix not in SCALES:
+        raise GptcalcError(f"{_shown(value)} has an unknown unit '{suffix}'", hint="known: K, M, B, T (powers of 1000), GB, KiB, MiB, GiB, TiB (powers of 1024)")
+    try:
+        number = Decimal(re.sub("[_,]", "", digits)) * SCALES[suffix]
+    except InvalidOperation:  # Decimal refuses exponents beyond its own range
+        raise GptcalcError(f"{_shown(value)} is not a number that can be computed with") from None
+    if abs(number) > LARGEST:
+        raise GptcalcError(f"{_shown(value)} is too large: nothing that gptcalc counts is above 1e30")
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def parse_count(value: object) -> int:
+    """A positive whole number.
+
+    Raises GptcalcError for everything else, zero and negative numbers included.
+
+    >>> parse_count("1.5K")
+    1500
+    """
+    number = parse_number(value)
+    if not isinstance(number, int):
+        raise GptcalcError(f"{_shown(value)} is not a whole number")
+    if number <= 0:
+        raise GptcalcError(f"{_shown(value)} is not above zero")
+    return number
+
+
+def short(number: float, unit: str = "") -> str:
+    """Three to four significant digits with a power-of-1000 suffix; the rounding comes before the choice of the suffix.
+
+    >>> short(174604259328), short(999999), short(3.14e23, "FLOP"), short(512)
+    ('174.6 B', '1.00 M', '314.0 ZFLOP', '512')
+    """
+    suffixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q") if unit else ("", "K", "M", "B", "T")
+    power = 0
+    while power < len(suffixes) - 1 and round(abs(number) / 1000**power, 1 if abs(number) / 1000**power >= 100 else 2) >= 1000:
+        power += 1
+    scaled = number / 1000**power
+    if power == 0:
+        text = f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"
+    else:
+        text = f"{scaled:,.1f}" if round(abs(scaled), 2) >= 100 else f"{scaled:.2f}"
+    return f"{text} {suffixes[power]}{unit}".rstrip()
+
+
+def binary(n_bytes: float) -> str:
+    """Bytes in KiB, MiB, GiB ... (powers of 1024), which the unit shows.
+
+    >>> binary(9663676416), binary(1023), binary(1048575)
+    ('9.00 GiB', '1,023 B', '1.00 MiB')
+    """
+    if abs(n_bytes) < 1024:
+        return f"{n_bytes:,.0f} B"
+    for power, prefix in enumerate("KMGTPE", start=1):
+        scaled = n_bytes / 1024**power
+        if round(abs(scaled), 2) < 1024 or prefix == "E":
+            return f"{scaled:,.2f} {prefix}iB"
+    raise AssertionError("unreachable")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
