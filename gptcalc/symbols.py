@@ -1,12 +1,12 @@
 """The three kinds of number a formula runs on: exact ints, float64 arrays, and symbols that write the formula down.
 
-A formula body uses plain arithmetic only. Given `Symbol("L")` instead of 96 it returns its own text, ASCII and valid Python
+A formula body uses plain arithmetic only. Given `Symbol.letter("L")` instead of 96 it returns its own text, ASCII and valid Python
 (`4*L*d**2`), so the text that a user reads is the code that was run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -17,70 +17,75 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", "int", "FloatArray", "Symbol")
 
-SUM, PRODUCT, POWER = range(3)
+ALPHABET = "BTCLEVPdeHKQFRWND"
+"""The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q."""
 
 
 class Symbol:
-    """A letter, or the text of what was computed from letters.
+    """A polynomial in the papers' letters, kept expanded with like terms collected.
 
-    >>> L, d = Symbol("L"), Symbol("d")
-    >>> str(2 * L * d * (d + 1))
-    '2*L*d*(d + 1)'
+    >>> L, d = Symbol.letter("L"), Symbol.letter("d")
+    >>> str(4 * d * L * d + L * d + 8 * L * d * d)
+    '12*L*d**2 + L*d'
     """
 
-    __slots__ = ("level", "text")
+    __slots__ = ("terms",)
 
-    def __init__(self, text: str, level: int = POWER) -> None:
-        self.text, self.level = text, level
+    def __init__(self, terms: Mapping[tuple[str, ...], int]) -> None:
+        self.terms = {letters: number for letters, number in terms.items() if number}
 
-    def __str__(self) -> str:
-        return self.text
+    @classmethod
+    def letter(cls, name: str) -> Symbol:
+        return cls({(name,): 1})
 
-    def __repr__(self) -> str:
-        return f"Symbol({self.text!r})"
-
-    def _inside(self, level: int) -> str:
-        return self.text if self.level >= level else f"({self.text})"
+    @classmethod
+    def _of(cls, value: Symbol | int) -> Symbol:
+        return value if isinstance(value, Symbol) else cls({(): value})
 
     def __add__(self, other: Symbol | int) -> Symbol:
-        return self if other == 0 else Symbol(f"{self.text} + {other}", SUM)
-
-    def __radd__(self, other: int) -> Symbol:
-        return self if other == 0 else Symbol(f"{other} + {self.text}", SUM)
-
-    def __sub__(self, other: Symbol | int) -> Symbol:
-        return Symbol(f"{self.text} - {_text(other, PRODUCT)}", SUM)
-
-    def __rsub__(self, other: int) -> Symbol:
-        return Symbol(f"{other} - {self._inside(PRODUCT)}", SUM)
+        total = dict(self.terms)
+        for letters, number in self._of(other).terms.items():
+            total[letters] = total.get(letters, 0) + number
+        return Symbol(total)
 
     def __mul__(self, other: Symbol | int) -> Symbol:
-        if other == 1:
-            return self
-        return Symbol(f"{self._inside(PRODUCT)}*{_text(other, PRODUCT)}", PRODUCT)
+        total: dict[tuple[str, ...], int] = {}
+        for mine, a in self.terms.items():
+            for theirs, b in self._of(other).terms.items():
+                letters = tuple(sorted(mine + theirs, key=_place))
+                total[letters] = total.get(letters, 0) + a * b
+        return Symbol(total)
 
-    def __rmul__(self, other: int) -> Symbol:
-        return self if other == 1 else Symbol(f"{other}*{self._inside(PRODUCT)}", PRODUCT)
+    def __sub__(self, other: Symbol | int) -> Symbol:
+        return self + -1 * self._of(other)
 
-    def __floordiv__(self, other: Symbol | int) -> Symbol:
-        return Symbol(f"{self._inside(PRODUCT)}//{_text(other, POWER)}", SUM)
+    def __rsub__(self, other: int) -> Symbol:
+        return -1 * self + other
 
-    def __pow__(self, other: int) -> Symbol:
-        return Symbol(f"{self._inside(POWER + 1)}**{other}", POWER) if other != 1 else self
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __str__(self) -> str:
+        text = ""
+        for letters, number in sorted(self.terms.items(), key=lambda term: -len(term[0])):
+            factors = [] if abs(number) == 1 and letters else [str(abs(number))]
+            factors += [f"{letter}**{n}" if (n := letters.count(letter)) > 1 else letter for letter in dict.fromkeys(letters)]
+            text += ((" - " if number < 0 else " + ") if text else ("-" if number < 0 else "")) + "*".join(factors)
+        return text or "0"
 
 
-def _text(value: Symbol | int, level: int) -> str:
-    return value._inside(level) if isinstance(value, Symbol) else str(value)
+def _place(letter: str) -> tuple[int, str]:
+    return (ALPHABET.find(letter) if letter in ALPHABET else len(ALPHABET), letter)
 
 
 def minimum(a: N, b: N) -> N:
     """The smaller of two numbers of the same kind, element by element for arrays.
 
-    >>> minimum(4096, 8192), str(minimum(Symbol("W"), Symbol("T")))
+    >>> minimum(4096, 8192), str(minimum(Symbol.letter("W"), Symbol.letter("T")))
     (4096, 'min(W, T)')
     """
     if isinstance(a, Symbol) or isinstance(b, Symbol):
-        return cast(N, Symbol(f"min({a}, {b})"))
+        return cast(N, Symbol.letter(f"min({a}, {b})"))
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
     import numpy as np
@@ -89,23 +94,17 @@ def minimum(a: N, b: N) -> N:
 
 
 def product(factors: Iterable[N | int]) -> N:
-    """All factors multiplied, plain ints gathered in front and a repeated symbol written as a power.
+    """All factors multiplied, plain ints first (cheapest for arrays); 0 of no factors.
 
-    >>> str(product([Symbol("L"), 2, Symbol("d"), Symbol("d")]))
-    '2*L*d**2'
+    >>> product([2, 3, 4]), str(product([Symbol.letter("d"), 2, Symbol.letter("d")]))
+    (24, '2*d**2')
     """
-    number, rest = 1, list[N]()
-    powers: dict[str, int] = {}
-    for factor in factors:
+    number, result = 1, None
+    for factor in (items := list(factors)):
         if isinstance(factor, int):
             number *= factor
-        elif isinstance(factor, Symbol) and str(factor) in powers:
-            powers[str(factor)] += 1
         else:
-            if isinstance(factor, Symbol):
-                powers[str(factor)] = 1
-            rest.append(cast(N, factor))
-    result = cast(N, number)
-    for factor in rest:
-        result = result * (factor ** powers[str(factor)] if isinstance(factor, Symbol) else factor)  # type: ignore[operator]
-    return result
+            result = factor if result is None else result * factor  # type: ignore[operator]
+    if result is None:
+        return cast(N, number if items else 0)
+    return cast(N, result if number == 1 else number * result)  # type: ignore[operator]

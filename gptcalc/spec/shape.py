@@ -6,7 +6,7 @@ R d_rotary, W sliding_window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from gptcalc.errors import GptcalcError
@@ -65,6 +65,8 @@ class Shape(Generic[N]):
     n_head: N
     n_kv_head: N
     d_head: N
+    d_attention: N  # n_head * d_head, the width of the queries
+    d_kv: N  # n_kv_head * d_head, the width of the keys and of the values
     d_ff: N
     vocab_size: N
     n_position: N
@@ -74,8 +76,9 @@ class Shape(Generic[N]):
     switches: Switches
 
     @property
-    def numbers(self) -> dict[str, N]:
-        return {name: getattr(self, name) for name in LETTERS}
+    def letters(self) -> dict[str, N]:
+        """The value of each letter that a formula's text may use."""
+        return {letter: getattr(self, name) for name, letter in LETTERS.items()}
 
 
 def shape_of(spec: ModelSpec) -> Shape[int]:
@@ -96,17 +99,14 @@ def vary(spec: ModelSpec, **numbers: Any) -> Shape[FloatArray]:
 
     arrays: dict[str, Any] = {}
     for name, value in numbers.items():
-        if name not in VARIABLE:
+        if name not in LETTERS:
             from gptcalc.errors import did_you_mean
 
-            raise GptcalcError(f"'{name}' is not a number of a model", hint=did_you_mean(name, VARIABLE))
+            raise GptcalcError(f"'{name}' is not a number of a model", hint=did_you_mean(name, LETTERS))
         arrays[name] = np.asarray(value, dtype=np.float64)
         if not np.all((arrays[name] >= 1) & (arrays[name] == np.floor(arrays[name])) & (arrays[name] < 2**53)):
             raise GptcalcError(f"{name} must be whole numbers from 1 to 2**53 in every place of the array")
     return cast("Shape[FloatArray]", _resolve(spec, arrays))
-
-
-VARIABLE = tuple(name for name in LETTERS)
 
 
 def _resolve(spec: ModelSpec, given: dict[str, Any]) -> Shape[Any]:
@@ -130,6 +130,8 @@ def _resolve(spec: ModelSpec, given: dict[str, Any]) -> Shape[Any]:
         n_head=n_head,
         n_kv_head=n_kv_head,
         d_head=d_head,
+        d_attention=n_head * d_head,
+        d_kv=n_kv_head * d_head,
         d_ff=4 * d_model if number("d_ff") is None else number("d_ff"),
         vocab_size=padded or number("vocab_size"),
         n_position=(spec.n_ctx if position is None else position) if spec.position == "learned" else 0,
@@ -145,9 +147,27 @@ def switches_of(spec: ModelSpec) -> Switches:
     return Switches(**derived, **{name: getattr(spec, name) for name in Switches._fields if name not in derived})
 
 
-def symbolic(shape: Shape[Any]) -> Shape[Symbol]:
-    """The same architecture with a letter for each number."""
-    return cast("Shape[Symbol]", replace(shape, **{name: Symbol(letter) for name, letter in LETTERS.items()}))
+def symbolic(shape: Shape[int]) -> Shape[Symbol]:
+    """The same architecture in letters, with the identities that hold for it: F is written 4d where it is, H·Q as d, K as H.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
+    ('4*d', 'F')
+    """
+    letter = {name: Symbol.letter(text) for name, text in LETTERS.items()}
+    d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
+    if shape.n_kv_head == shape.n_head:
+        letter["n_kv_head"] = K = H
+    attention = d if shape.n_head * shape.d_head == shape.d_model else H * Q
+    letter["d_attention"] = attention
+    letter["d_kv"] = attention if shape.n_kv_head == shape.n_head else K * Q
+    if shape.d_ff == 4 * shape.d_model:
+        letter["d_ff"] = 4 * d
+    if shape.d_embedding == shape.d_model:
+        letter["d_embedding"] = d
+    if shape.d_rotary == shape.d_head:
+        letter["d_rotary"] = Q
+    return cast("Shape[Symbol]", replace(shape, **letter))
 
 
 def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
@@ -156,6 +176,3 @@ def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
         shown = f"{name_a} {a} is not a multiple of {name_b} {b}" if isinstance(left, int) else f"{name_a} is not a multiple of {name_b} in every place of the array"
         raise GptcalcError(shown, hint=f"choose {name_b} so that it divides {name_a}" + (", or give d_head" if name_b == "n_head" else ""))
     return a // b
-
-
-assert {field.name for field in fields(Shape)} == {*LETTERS, "switches"}

@@ -1,0 +1,1 @@
+"""What it costs. Pure: numbers in, itemised numbers out."""

@@ -1,0 +1,65 @@
+"""One training step of one model as different papers would count it, so that their numbers can be compared.
+
+N parameters, D = B·T tokens, in the letters of `spec.shape`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gptcalc.formulas.flops import flops
+from gptcalc.formulas.params import params, views
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
+
+
+class Convention(NamedTuple):
+    """`flops` is None where the formula does not describe this architecture; `note` then says why."""
+
+    name: str
+    formula: str
+    flops: int | None
+    note: str
+    source: str
+
+
+def conventions(model: ModelSpec, *, batch: int = 1, seq: int | None = None) -> list[Convention]:
+    """FLOPs of one training step (forward and backward) of `batch` sequences of `seq` tokens under each named convention.
+
+    Units: FLOP.   Raises: GptcalcError as `flops` does.   Source: in each row.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> {row.name: row.flops for row in conventions(load_model("gpt3-175b"), batch=1)}["6ND"]
+    2145537138622464
+    """
+    T = model.n_ctx if seq is None else seq
+    s, B = shape_of(model), batch
+    L, d, V, HQ = s.n_layer, s.d_model, s.vocab_size, s.d_attention
+    N = params(model).value
+    bare = views(params(model), tied=model.tied)["non_embedding"]
+    table = {a: flops(model, batch=B, seq=T, phase="training", attention=a).value for a in ("full", "causal", "half")}
+    odd = _why_not_megatron(model)
+    # 96·B·T·L·d²·(1 + T/6d + V/16Ld) multiplied out, which keeps it exact
+    eq3 = 96 * B * T * L * d**2 + 16 * B * T**2 * L * d + 6 * B * T * V * d
+    eq2022 = 72 * B * T * L * d**2 + 12 * B * T**2 * L * d + 6 * B * T * V * d
+    return [
+        Convention("gptcalc full", "operation table, T·T pairs", table["full"], "the default here", "the operation table"),
+        Convention("gptcalc causal", "operation table, T·(T+1)/2 pairs", table["causal"], "what a causal kernel computes", "the operation table"),
+        Convention("gptcalc half", "operation table, T²/2 pairs", table["half"], "", "Megatron-LM, MaxText from 2025-07"),
+        Convention("6ND", "6*N*D", 6 * N * B * T, "N with embeddings", "Kaplan et al. 2020, arXiv:2001.08361, section 2.1"),
+        Convention("6ND, no embeddings", "6*(N - embeddings)*D", 6 * bare * B * T, "Kaplan's own N", "Kaplan et al. 2020, arXiv:2001.08361"),
+        Convention("PaLM", "(6*N + 12*L*H*Q*T)*D", (6 * N + 12 * L * HQ * T) * B * T, "N with embeddings", "Chowdhery et al. 2022, arXiv:2204.02311, appendix B"),
+        Convention("Megatron 2021", "96*B*T*L*d**2*(1 + T/(6*d) + V/(16*L*d))", None if odd else eq3, odd or "with full recompute", "Narayanan et al. 2021, arXiv:2104.04473, equation 3"),
+        Convention("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", "Korthikanti et al. 2022, arXiv:2205.05198, appendix A"),
+    ]  # fmt: skip
+
+
+def _why_not_megatron(model: ModelSpec) -> str:
+    s = shape_of(model)
+    reasons = {
+        "its MLP is not two matrices of width 4d": model.gated or s.d_ff != 4 * s.d_model,
+        "its keys and values are narrower than d": s.d_kv != s.d_model,
+        "its queries are not d wide": s.d_attention != s.d_model,
+        "its embedding is not d wide": s.d_embedding != s.d_model,
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds)

@@ -1,0 +1,117 @@
+"""How much arithmetic: the FLOP columns of the operation table, for a forward pass, a backward pass, a training step or one decoded token.
+
+1 multiply-accumulate is 2 FLOP. The headline counts matmuls, as papers do; all other arithmetic (norms, softmax, activations ...) is a
+tree of its own. B sequences, T queries each, over C keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, get_args
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.node import Leaf, Node, tree
+from gptcalc.formulas.table import ATTENTION, Attention, Operation, operations
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
+from gptcalc.symbols import N, Symbol
+
+Phase = Literal["forward", "backward", "training", "decode"]
+Recompute = Literal["none", "selective", "full"]
+PHASES, RECOMPUTES = get_args(Phase), get_args(Recompute)
+
+BACKWARD = 2
+"""A matmul's backward pass is two matmuls of its size: the gradients of its input and of its other operand (Kaplan et al. 2020, 2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flops(Generic[N]):
+    """`matmul` is the headline, split by pass; `other` is the non-matmul arithmetic of the forward pass (None for a backward pass)."""
+
+    matmul: Node[N]
+    other: Node[N] | None
+    tokens: N | int
+
+    @property
+    def value(self) -> N:
+        return self.matmul.value
+
+    def to_dict(self) -> dict[str, Any]:
+        per_token: Any = self.value / self.tokens
+        return self.matmul.to_dict() | {
+            "per_token": per_token.tolist() if hasattr(per_token, "tolist") else per_token,
+            "non_matmul_forward": self.other.to_dict() if self.other else None,
+        }
+
+
+def flops(
+    model: ModelSpec,
+    *,
+    batch: int = 1,
+    seq: int | None = None,
+    phase: Phase = "forward",
+    attention: Attention = "full",
+    recompute: Recompute = "none",
+    **numbers: Any,
+) -> Flops[Any]:
+    """FLOPs of `batch` sequences of `seq` tokens (the model's longest where left out), operation by operation.
+
+    phase "decode" is one new token for each sequence, with `seq` keys in all; it sees them all, whatever `attention` says. `recompute`
+    is what a training step runs forward again: the attention core ("selective", Korthikanti et al. 2022) or every block ("full").
+    `numbers` vary any numeric field of the model as arrays.
+
+    Units: FLOP.   Raises: GptcalcError for sequences that learned positions do not reach, and contradictory options.
+    Source: in each leaf.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> flops(load_model("gpt2"), batch=1, seq=1024).value
+    291648307200
+    >>> flops(load_model("gpt2"), batch=1, seq=1024, phase="training").matmul["backward"].value
+    583296614400
+    """
+    seq = model.n_ctx if seq is None else seq
+    check(model, batch, seq, phase, attention, recompute)
+    spec_shape = shape_of(model)
+    shape: Shape[Any] = vary(model, **numbers) if numbers else spec_shape
+    queries, convention = (1, "full") if phase == "decode" else (seq, attention)
+    B, T, C = Symbol.letter("B"), Symbol.letter("T"), Symbol.letter("C")
+    rows = operations(shape, batch, queries, seq, convention)  # type: ignore[arg-type]
+    text = operations(symbolic(spec_shape), B, *((1, C) if phase == "decode" else (T, T)), convention)  # type: ignore[arg-type]
+    table = list(zip(rows, text, strict=True))
+    other = tree("non-matmul, forward", "FLOP", [Leaf(a.path, a.other_flops, b.other_flops, a.source) for a, b in table if a.other])
+    return Flops(tree(phase, "FLOP", _leaves(table, phase, recompute)), None if phase == "backward" else other, batch * queries)
+
+
+def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase, recompute: Recompute) -> list[Leaf[Any]]:
+    runs = {"forward": 1, "decode": 1, "backward": BACKWARD}
+    passes = {phase: runs[phase]} if phase in runs else {"forward": 1, "backward": BACKWARD}
+    leaves = [
+        Leaf(a.path if len(passes) == 1 else f"{name}/{a.path}", times * a.matmul_flops, times * b.matmul_flops, a.source)
+        for name, times in passes.items()
+        for a, b in table
+        if a.matmul
+    ]
+    again = {"none": (), "selective": ("scores", "mix"), "full": ("matmul", "scores", "mix")}[recompute]
+    leaves += [
+        Leaf(f"recompute/{a.path}", a.matmul_flops, b.matmul_flops, a.source)
+        for a, b in table
+        if a.matmul and a.kind in again and a.path.startswith("block/")
+    ]
+    return leaves
+
+
+def check(model: ModelSpec, batch: int, seq: int, phase: str, attention: str, recompute: str) -> None:
+    """Raises GptcalcError for what cannot be asked of this model."""
+    for name, value, known in (("phase", phase, PHASES), ("attention", attention, ATTENTION), ("recompute", recompute, RECOMPUTES)):
+        if value not in known:
+            raise GptcalcError(f"{name} '{value}' is not one of {', '.join(known)}")
+    for name, number in (("batch", batch), ("seq", seq)):
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise GptcalcError(f"{name} must be a whole number above zero, not {number!r}")
+    if model.position == "learned" and seq > model.n_ctx:
+        raise GptcalcError(
+            f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {seq:,}",
+            hint=f"use --seq {model.n_ctx} or less, or --set n_ctx={seq} for a model with a longer table",
+        )
+    if recompute != "none" and phase != "training":
+        raise GptcalcError(f"recompute '{recompute}' belongs to phase 'training', not '{phase}'")

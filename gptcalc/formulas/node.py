@@ -1,0 +1,91 @@
+"""An itemised number: a tree whose leaves hold whole-model values and whose every other node is the sum of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from gptcalc.symbols import N, Symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Generic[N]):
+    """`formula` is the text, in the papers' letters, that evaluates to `value`; `source` says who wrote it first."""
+
+    name: str
+    value: N
+    unit: str
+    formula: str = ""
+    parts: tuple[Node[N], ...] = ()
+    source: str = ""
+
+    def __getitem__(self, path: str) -> Node[N]:
+        """The part at a path: `params(m)["block/attention/query"]`.
+
+        Raises GptcalcError for a part that is not there, naming the parts that are.
+        """
+        name, _, rest = path.partition("/")
+        for part in self.parts:
+            if part.name == name:
+                return part[rest] if rest else part
+        from gptcalc.errors import GptcalcError, did_you_mean
+
+        names = [part.name for part in self.parts]
+        raise GptcalcError(f"'{self.name}' has no part '{name}'", hint=did_you_mean(name, names, otherwise=f"it has {', '.join(names)}"))
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Node[N]]]:
+        """Every node with its path, parents before their parts."""
+        yield path, self
+        for part in self.parts:
+            yield from part.walk(f"{path}/{part.name}" if path else part.name)
+
+    def leaves(self) -> Iterator[tuple[str, Node[N]]]:
+        return ((path, node) for path, node in self.walk() if not node.parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The node as the command line's JSON has it; arrays become lists."""
+        value: Any = self.value
+        result: dict[str, Any] = {
+            "name": self.name,
+            "value": value.tolist() if hasattr(value, "tolist") else value,
+            "unit": self.unit,
+            "formula": self.formula,
+            "parts": [part.to_dict() for part in self.parts],
+        }
+        return result | {"source": self.source} if self.source else result
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf(Generic[N]):
+    """One item before it has its place in the tree."""
+
+    path: str
+    value: N
+    formula: Symbol
+    source: str = ""
+
+
+def tree(name: str, unit: str, leaves: Iterable[Leaf[N]]) -> Node[N]:
+    """The tree that the leaves' paths describe; every value and every formula is the sum of those below it.
+
+    >>> L = Symbol.letter("L")
+    >>> tree("total", "FLOP", [Leaf("a/x", 96, L), Leaf("a/y", 192, 2 * L), Leaf("b", 3, Symbol({(): 3}))]).formula
+    '3*L + 3'
+    """
+    node, _ = _grow(name, unit, [(leaf.path.split("/"), leaf) for leaf in leaves])
+    return node
+
+
+def _grow(name: str, unit: str, leaves: list[tuple[list[str], Leaf[N]]]) -> tuple[Node[N], Symbol]:
+    if len(leaves) == 1 and not leaves[0][0]:
+        leaf = leaves[0][1]
+        return Node(name, leaf.value, unit, str(leaf.formula), source=leaf.source), leaf.formula
+    branches: dict[str, list[tuple[list[str], Leaf[N]]]] = {}
+    for steps, leaf in leaves:
+        branches.setdefault(steps[0], []).append((steps[1:], leaf))
+    grown = [_grow(child, unit, below) for child, below in branches.items()]
+    total, formula = grown[0][0].value, grown[0][1]
+    for node, text in grown[1:]:
+        total, formula = total + node.value, formula + text
+    return Node(name, total, unit, str(formula), tuple(node for node, _ in grown)), formula
