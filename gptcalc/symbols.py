@@ -7,7 +7,7 @@ A formula body uses plain arithmetic only. Given `Symbol.letter("L")` instead of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-N = TypeVar("N", "int", "FloatArray", "Symbol")
+
+class Number(Protocol):
+    """What a formula body may do with a number of any of the three kinds."""
+
+    def __add__(self, other: Any, /) -> Self: ...
+    def __radd__(self, other: Any, /) -> Self: ...
+    def __sub__(self, other: Any, /) -> Self: ...
+    def __rsub__(self, other: Any, /) -> Self: ...
+    def __mul__(self, other: Any, /) -> Self: ...
+    def __rmul__(self, other: Any, /) -> Self: ...
+
+
+N = TypeVar("N", bound=Number)
+
+Factors = tuple[Any, ...]
+"""Numbers of one kind and plain ints, to be multiplied."""
 
 ALPHABET = "BTCLEVPdeHKQFRWND"
 """The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q."""
@@ -87,24 +102,27 @@ def minimum(a: N, b: N) -> N:
     if isinstance(a, Symbol) or isinstance(b, Symbol):
         return cast(N, Symbol.letter(f"min({a}, {b})"))
     if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
+        return cast(N, min(a, b))
     import numpy as np
 
-    return cast(N, np.minimum(a, b))
+    return cast(N, np.minimum(cast("FloatArray", a), cast("FloatArray", b)))
 
 
-def product(factors: Iterable[N | int]) -> N:
-    """All factors multiplied, plain ints first (cheapest for arrays); 0 of no factors.
+def product(factors: Iterable[Any]) -> Any:
+    """All factors multiplied, plain ints first (cheapest for arrays).
 
     >>> product([2, 3, 4]), str(product([Symbol.letter("d"), 2, Symbol.letter("d")]))
     (24, '2*d**2')
     """
-    number, result = 1, None
-    for factor in (items := list(factors)):
+    number, rest = 1, []
+    for factor in factors:
         if isinstance(factor, int):
             number *= factor
         else:
-            result = factor if result is None else result * factor  # type: ignore[operator]
-    if result is None:
-        return cast(N, number if items else 0)
-    return cast(N, result if number == 1 else number * result)  # type: ignore[operator]
+            rest.append(factor)
+    if not rest:
+        return number
+    result = rest[0] if number == 1 else number * rest[0]
+    for factor in rest[1:]:
+        result = result * factor
+    return result

@@ -35,7 +35,10 @@ def parse_number(value: object) -> int | float:
         raise GptcalcError(f"{_shown(value)} is not a number", hint="write it as 300B, 40GiB, 1_000 or 3.14e23")
     digits, suffix = match.groups()
     if suffix not in SCALES:
-        raise GptcalcError(f"{_shown(value)} has an unknown unit '{suffix}'", hint="known: K, M, B, T (powers of 1000), GB, KiB, MiB, GiB, TiB (powers of 1024)")
+        raise GptcalcError(
+            f"{_shown(value)} has an unknown unit '{suffix}'",
+            hint="known: K, M, B, T (powers of 1000), GB, KiB, MiB, GiB, TiB (powers of 1024)",
+        )
     try:
         number = Decimal(re.sub("[_,]", "", digits)) * SCALES[suffix]
     except InvalidOperation:  # Decimal refuses exponents beyond its own range

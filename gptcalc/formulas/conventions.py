@@ -12,6 +12,11 @@ from gptcalc.formulas.params import params, views
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 
+KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361"
+PALM = "Chowdhery et al. 2022, arXiv:2204.02311, appendix B"
+MEGATRON_2021 = "Narayanan et al. 2021, arXiv:2104.04473, equation 3"
+MEGATRON_2022 = "Korthikanti et al. 2022, arXiv:2205.05198, appendix A"
+
 
 class Convention(NamedTuple):
     """`flops` is None where the formula does not describe this architecture; `note` then says why."""
@@ -42,16 +47,23 @@ def conventions(model: ModelSpec, *, batch: int = 1, seq: int | None = None) -> 
     # 96·B·T·L·d²·(1 + T/6d + V/16Ld) multiplied out, which keeps it exact
     eq3 = 96 * B * T * L * d**2 + 16 * B * T**2 * L * d + 6 * B * T * V * d
     eq2022 = 72 * B * T * L * d**2 + 12 * B * T**2 * L * d + 6 * B * T * V * d
-    return [
-        Convention("gptcalc full", "operation table, T·T pairs", table["full"], "the default here", "the operation table"),
-        Convention("gptcalc causal", "operation table, T·(T+1)/2 pairs", table["causal"], "what a causal kernel computes", "the operation table"),
-        Convention("gptcalc half", "operation table, T²/2 pairs", table["half"], "", "Megatron-LM, MaxText from 2025-07"),
-        Convention("6ND", "6*N*D", 6 * N * B * T, "N with embeddings", "Kaplan et al. 2020, arXiv:2001.08361, section 2.1"),
-        Convention("6ND, no embeddings", "6*(N - embeddings)*D", 6 * bare * B * T, "Kaplan's own N", "Kaplan et al. 2020, arXiv:2001.08361"),
-        Convention("PaLM", "(6*N + 12*L*H*Q*T)*D", (6 * N + 12 * L * HQ * T) * B * T, "N with embeddings", "Chowdhery et al. 2022, arXiv:2204.02311, appendix B"),
-        Convention("Megatron 2021", "96*B*T*L*d**2*(1 + T/(6*d) + V/(16*L*d))", None if odd else eq3, odd or "with full recompute", "Narayanan et al. 2021, arXiv:2104.04473, equation 3"),
-        Convention("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", "Korthikanti et al. 2022, arXiv:2205.05198, appendix A"),
-    ]  # fmt: skip
+    rows = [
+        ("gptcalc full", "the operation table, T·T pairs", table["full"], "the default here", "the sources of its rows"),
+        (
+            "gptcalc causal",
+            "the operation table, T·(T+1)/2 pairs",
+            table["causal"],
+            "what a causal kernel computes",
+            "the sources of its rows",
+        ),
+        ("gptcalc half", "the operation table, T²/2 pairs", table["half"], "", "Megatron-LM; MaxText from 2025-07"),
+        ("6ND", "6*N*D", 6 * N * B * T, "N with embeddings", f"{KAPLAN}, section 2.1"),
+        ("6ND, no embeddings", "6*(N - embeddings)*D", 6 * bare * B * T, "Kaplan's own N", f"{KAPLAN}, section 2.1"),
+        ("PaLM", "(6*N + 12*L*H*Q*T)*D", (6 * N + 12 * L * HQ * T) * B * T, "N with embeddings", PALM),
+        ("Megatron 2021", "96*B*T*L*d**2*(1 + T/(6*d) + V/(16*L*d))", None if odd else eq3, odd or "with full recompute", MEGATRON_2021),
+        ("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", MEGATRON_2022),
+    ]
+    return [Convention(*row) for row in rows]
 
 
 def _why_not_megatron(model: ModelSpec) -> str:

@@ -30,14 +30,15 @@ class Flops(Generic[N]):
 
     matmul: Node[N]
     other: Node[N] | None
-    tokens: N | int
+    tokens: int
 
     @property
     def value(self) -> N:
         return self.matmul.value
 
     def to_dict(self) -> dict[str, Any]:
-        per_token: Any = self.value / self.tokens
+        value: Any = self.value
+        per_token = value / self.tokens
         return self.matmul.to_dict() | {
             "per_token": per_token.tolist() if hasattr(per_token, "tolist") else per_token,
             "non_matmul_forward": self.other.to_dict() if self.other else None,
@@ -73,10 +74,11 @@ def flops(
     check(model, batch, seq, phase, attention, recompute)
     spec_shape = shape_of(model)
     shape: Shape[Any] = vary(model, **numbers) if numbers else spec_shape
-    queries, convention = (1, "full") if phase == "decode" else (seq, attention)
-    B, T, C = Symbol.letter("B"), Symbol.letter("T"), Symbol.letter("C")
-    rows = operations(shape, batch, queries, seq, convention)  # type: ignore[arg-type]
-    text = operations(symbolic(spec_shape), B, *((1, C) if phase == "decode" else (T, T)), convention)  # type: ignore[arg-type]
+    queries = 1 if phase == "decode" else seq
+    convention: Attention = "full" if phase == "decode" else attention
+    B, T, C = (Symbol.letter(letter) for letter in ("B", "T", "C"))
+    rows = operations(shape, batch, queries, seq, convention)
+    text = operations(symbolic(spec_shape), B, 1 if phase == "decode" else T, C if phase == "decode" else T, convention)
     table = list(zip(rows, text, strict=True))
     other = tree("non-matmul, forward", "FLOP", [Leaf(a.path, a.other_flops, b.other_flops, a.source) for a, b in table if a.other])
     return Flops(tree(phase, "FLOP", _leaves(table, phase, recompute)), None if phase == "backward" else other, batch * queries)

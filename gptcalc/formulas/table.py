@@ -6,10 +6,10 @@ C = T in training and prefill, T = 1 in decode. The letters of a model's own num
 
 from __future__ import annotations
 
-from typing import Generic, Literal, NamedTuple, get_args
+from typing import Any, Generic, Literal, NamedTuple, cast, get_args
 
 from gptcalc.spec.shape import Shape, Switches
-from gptcalc.symbols import N, minimum, product
+from gptcalc.symbols import Factors, N, minimum, product
 
 Attention = Literal["full", "causal", "half"]
 ATTENTION = get_args(Attention)
@@ -36,25 +36,23 @@ class Operation(NamedTuple, Generic[N]):
 
     path: str
     kind: Literal["lookup", "add", "matmul", "norm", "rotary", "scores", "softmax", "mix", "activation", "product"]
-    runs: N | int
-    weights: tuple[tuple[str, tuple[N | int, ...]], ...] = ()
-    matmul: tuple[N | int, ...] = ()
-    other: tuple[tuple[N | int, ...], ...] = ()
+    runs: Any
+    weights: tuple[tuple[str, Factors], ...] = ()
+    matmul: Factors = ()
+    other: tuple[Factors, ...] = ()
     source: str = ""
 
     @property
     def matmul_flops(self) -> N:
-        return product((self.runs, *self.matmul)) if self.matmul else product(())
+        return cast(N, product((self.runs, *self.matmul)))
 
     @property
     def other_flops(self) -> N:
-        total: N = product(())
-        for term in self.other:
-            total = total + product((self.runs, *term))
-        return total
+        first, *rest = (product((self.runs, *term)) for term in self.other)
+        return cast(N, sum(rest, first))
 
 
-def operations(s: Shape[N], batch: N | int, seq: N | int, context: N | int, attention: Attention = "full") -> list[Operation[N]]:
+def operations(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Attention = "full") -> list[Operation[N]]:
     """Every operation of one forward pass, in order of execution; rows of `block/...` run once a layer.
 
     Source: the papers and implementations named in each row.
@@ -76,7 +74,7 @@ def operations(s: Shape[N], batch: N | int, seq: N | int, context: N | int, atte
 
 def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
     V, P, e, d = s.vocab_size, s.n_position, s.d_embedding, s.d_model
-    rows = [Operation("embedding/token", "lookup", 1, (("weight", (V, e)),), source=f"{VASWANI}, section 3.4")]
+    rows: list[Operation[N]] = [Operation("embedding/token", "lookup", 1, (("weight", (V, e)),), source=f"{VASWANI}, section 3.4")]
     if s.switches.position == "learned":
         source = "Radford et al. 2018 (GPT-1), section 4.1: learned positions"
         rows.append(Operation("embedding/position", "lookup", 1, (("weight", (P, d)),), other=((tokens, d),), source=source))
@@ -85,7 +83,7 @@ def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
     return rows
 
 
-def _attention(s: Shape[N], batch: N | int, seq: N | int, context: N | int, tokens: N, attention: Attention) -> list[Operation[N]]:
+def _attention(s: Shape[N], batch: Any, seq: Any, context: Any, tokens: N, attention: Attention) -> list[Operation[N]]:
     L, d, H, K, Q, R = s.n_layer, s.d_model, s.n_head, s.n_kv_head, s.d_attention, s.d_rotary
     c = s.switches
     grouped = "Ainslie et al. 2023, arXiv:2305.13245: K key-value heads serve H query heads"
@@ -98,7 +96,9 @@ def _attention(s: Shape[N], batch: N | int, seq: N | int, context: N | int, toke
         _matmul("block/attention/value", L, tokens, d, s.d_kv, c.attention_bias, grouped),
     ]
     if c.position == "rotary":
-        rows.append(Operation("block/attention/rotary", "rotary", L, other=((ROTARY, tokens, H + K, R),), source="Su et al. 2021, arXiv:2104.09864"))
+        rows.append(
+            Operation("block/attention/rotary", "rotary", L, other=((ROTARY, tokens, H + K, R),), source="Su et al. 2021, arXiv:2104.09864")
+        )
     rows += [
         Operation("block/attention/scores", "scores", L, matmul=(*pairs, Q), other=((*square, H),), source=PAIRS[attention]),
         Operation("block/attention/softmax", "softmax", L, other=((SOFTMAX, *square, H),), source=f"{VASWANI}, equation 1"),
@@ -116,7 +116,7 @@ PAIRS = {
 }
 
 
-def _pairs(s: Shape[N], batch: N | int, seq: N | int, context: N | int, attention: Attention) -> tuple[N | int, ...]:
+def _pairs(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Attention) -> Factors:
     """Factors of twice the number of query-key pairs: a multiply and an add for each channel of each pair.
 
     The last of C positions is the last of the T queries, so query number i sees C - T + i keys.
@@ -128,8 +128,8 @@ def _pairs(s: Shape[N], batch: N | int, seq: N | int, context: N | int, attentio
     if not s.switches.windowed:
         return (batch, seq, 2 * context - seq + 1)
 
-    def twice_seen_up_to(n: N | int) -> N:
-        inside: N = minimum(s.sliding_window, n)  # type: ignore[type-var]
+    def twice_seen_up_to(n: Any) -> Any:
+        inside = minimum(s.sliding_window, n)
         return inside * (inside + 1) + 2 * (n - inside) * s.sliding_window
 
     return (batch, twice_seen_up_to(context) - twice_seen_up_to(context - seq))
@@ -169,18 +169,20 @@ def _head(s: Shape[N], tokens: N) -> list[Operation[N]]:
     return rows
 
 
-def _matmul(path: str, runs: N | int, m: N, k: N, n: N, bias: bool, source: str) -> Operation[N]:
-    weights: tuple[tuple[str, tuple[N | int, ...]], ...] = (("weight", (k, n)),)
+def _matmul(path: str, runs: Any, m: N, k: N, n: N, bias: bool, source: str) -> Operation[N]:
+    weights: tuple[tuple[str, Factors], ...] = (("weight", (k, n)),)
     if not bias:
         return Operation(path, "matmul", runs, weights, (2, m, k, n), source=source)
     return Operation(path, "matmul", runs, (*weights, ("bias", (n,))), (2, m, k, n), ((m, n),), source)
 
 
-def _norm(path: str, c: Switches, runs: N | int, rows: N, width: N) -> Operation[N]:
-    weights: tuple[tuple[str, tuple[N | int, ...]], ...] = (("weight", (width,)),) if c.norm_weight else ()
+def _norm(path: str, c: Switches, runs: Any, rows: N, width: N) -> Operation[N]:
+    weights: tuple[tuple[str, Factors], ...] = (("weight", (width,)),) if c.norm_weight else ()
     if c.norm == "rmsnorm":
         # each element: square, sum, divide, weight; each row: divide by the width, add epsilon, square root
-        return Operation(path, "norm", runs, weights, (), ((3 + c.norm_weight, rows, width), (3, rows)), "Zhang & Sennrich 2019, arXiv:1910.07467")
+        return Operation(
+            path, "norm", runs, weights, (), ((3 + c.norm_weight, rows, width), (3, rows)), "Zhang & Sennrich 2019, arXiv:1910.07467"
+        )
     if c.norm_bias:
         weights = (*weights, ("bias", (width,)))
     # each element: sum, subtract, square, sum, divide, weight, bias; each row: two divisions by the width, add epsilon, square root

@@ -144,7 +144,8 @@ def _resolve(spec: ModelSpec, given: dict[str, Any]) -> Shape[Any]:
 
 def switches_of(spec: ModelSpec) -> Switches:
     derived = {"projected_embedding": spec.d_embedding is not None, "windowed": spec.sliding_window is not None}
-    return Switches(**derived, **{name: getattr(spec, name) for name in Switches._fields if name not in derived})
+    values: dict[str, Any] = {name: derived[name] if name in derived else getattr(spec, name) for name in Switches._fields}
+    return Switches(**values)
 
 
 def symbolic(shape: Shape[int]) -> Shape[Symbol]:
@@ -154,7 +155,7 @@ def symbolic(shape: Shape[int]) -> Shape[Symbol]:
     >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
     ('4*d', 'F')
     """
-    letter = {name: Symbol.letter(text) for name, text in LETTERS.items()}
+    letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in LETTERS.items()}
     d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
     if shape.n_kv_head == shape.n_head:
         letter["n_kv_head"] = K = H
@@ -173,6 +174,10 @@ def symbolic(shape: Shape[int]) -> Shape[Symbol]:
 def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
     left = a % b
     if left if isinstance(left, int) else left.any():
-        shown = f"{name_a} {a} is not a multiple of {name_b} {b}" if isinstance(left, int) else f"{name_a} is not a multiple of {name_b} in every place of the array"
+        shown = (
+            f"{name_a} {a} is not a multiple of {name_b} {b}"
+            if isinstance(left, int)
+            else f"{name_a} is not a multiple of {name_b} in every place of the array"
+        )
         raise GptcalcError(shown, hint=f"choose {name_b} so that it divides {name_a}" + (", or give d_head" if name_b == "n_head" else ""))
     return a // b
