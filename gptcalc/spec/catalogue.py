@@ -1,0 +1,250 @@
+"""Finding presets by name. Bundled presets come first, then the user's own: `$GPTCALC_PRESETS`, then the user's config folder.
+
+A family file is searched as text before it is parsed, so that one look-up parses one file; nothing is cached on disk, so nothing
+can go stale. Names are compared without case, and `_` and spaces count as `-`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.reading import read_text, read_yaml, shown
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+UNDISCLOSED = "undisclosed.yaml"
+
+
+def bundled_folder() -> Path:
+    """Where the presets that come with gptcalc are: inside the package when installed, beside it in a checkout.
+
+    Raises GptcalcError where neither is there: a broken installation.
+
+    >>> (bundled_folder() / "models" / "gpt2.yaml").exists()
+    True
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "presets", package.parent / "presets"):
+        if folder.is_dir():
+            return folder
+    raise GptcalcError(f"the presets are missing from {shown(package)}", hint="reinstall gptcalc")
+
+
+def find(name: str) -> ModelSpec:
+    """The preset of a name or an alias.
+
+    Raises GptcalcError for a name that no preset has, with the nearest ones, and for models whose makers keep them undisclosed.
+
+    >>> find("GPT3").n_layer
+    96
+    """
+    from gptcalc.spec.model import parse_model
+
+    return parse_model(fields_of(name))
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """The fields of a preset as its file gives them, before they are checked; what follows from others is not among them.
+
+    Raises GptcalcError as `find` does.
+
+    >>> fields_of("gpt2")["d_model"]
+    768
+    """
+    fields = look_up(name)
+    if fields is None:
+        _refuse_undisclosed(name)
+        raise GptcalcError(f"no model named '{shown(name)}'", hint=_nearest(folded(name)))
+    return fields
+
+
+def look_up(name: str) -> dict[str, Any] | None:
+    """As `fields_of`, or None where no preset has the name. Reads the preset folders only, whatever the name looks like."""
+    wanted = folded(name)
+    if not wanted or len(wanted) > 200:
+        return None
+    for path in _files():
+        text = read_text(path)
+        if wanted in folded(text):
+            for model in _models(path, text):
+                if wanted in {folded(model["name"]), *map(folded, model["aliases"])}:
+                    return {key: value for key, value in model.items() if key != "aliases"}
+    return None
+
+
+def names() -> list[str]:
+    """The names of all presets, in the order of their files, without parsing the bundled ones: quick enough for shell completion.
+
+    >>> names()[:2]
+    ['cerebras-gpt-111m', 'cerebras-gpt-256m']
+    """
+    found: list[str] = []
+    for path in _bundled_files():
+        # The bundled files keep to one layout (a test holds them to it), so that a pattern can read their names.
+        _, _, models = path.read_text("utf-8").partition("\nmodels:\n")
+        found += re.findall(r"^  (\S+):$", models, flags=re.MULTILINE)
+    for path in _user_files():
+        try:
+            found += [model["name"] for model in _models(path, read_text(path))]
+        except GptcalcError:  # completion has no place to report a broken file; using it does
+            continue
+    return found
+
+
+def all_models() -> list[ModelSpec]:
+    """All presets, parsed.
+
+    Raises GptcalcError for a user's preset that is malformed or has the name of another.
+    """
+    from gptcalc.spec.model import parse_model
+
+    return [parse_model({key: value for key, value in model.items() if key != "aliases"}) for model in _everything()]
+
+
+def aliases() -> dict[str, tuple[str, ...]]:
+    """The other names of every preset.
+
+    Raises GptcalcError as `all_models` does.
+
+    >>> aliases()["gpt2"][0]
+    'gpt2-small'
+    """
+    return {model["name"]: model["aliases"] for model in _everything()}
+
+
+def folded(name: str) -> str:
+    """A name as it is compared.
+
+    >>> folded("GPT_2 XL")
+    'gpt-2-xl'
+    """
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _everything() -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = []
+    owner: dict[str, Path] = {}
+    for path in _files():
+        for model in _models(path, read_text(path)):
+            for name in {folded(model["name"]), *map(folded, model["aliases"])}:
+                if name in owner:
+                    raise GptcalcError(f"{shown(path)}: the name '{shown(name)}' is taken already, in {shown(owner[name])}")
+                owner[name] = path
+            models.append(model)
+    return models
+
+
+def _nearest(word: str) -> str | None:
+    from difflib import get_close_matches
+
+    words = _words()
+    typo_of = get_close_matches(word, words, n=1, cutoff=0.9)  # one slip of a finger needs one suggestion, not three
+    return did_you_mean(word, typo_of or words, otherwise="'gptcalc models' lists them")
+
+
+def _words() -> list[str]:
+    """All names and aliases, to suggest from. A broken user file must not hide the error that is being reported."""
+    words: list[str] = []
+    for path in _files():
+        try:
+            for model in _models(path, read_text(path)):
+                words += [model["name"], *model["aliases"]]
+        except GptcalcError:
+            continue
+    return list(dict.fromkeys(folded(word) for word in words))
+
+
+def _models(path: Path, text: str) -> list[dict[str, Any]]:
+    """The models of one file: a family's, or one flat spec. Each has a name and `aliases`."""
+    where = shown(path)
+    data = read_yaml(text, where)
+    return family_models(data, where, default_name=path.stem)
+
+
+def family_models(data: dict[str, Any], where: str, *, default_name: str) -> list[dict[str, Any]]:
+    """The fields of each model that a preset file holds, with its name and its aliases.
+
+    Raises GptcalcError where the parts of a family file are not what they should be.
+
+    >>> family_models({"shared": {"d_model": 64}, "models": {"a": {"n_layer": 2}}}, "mine.yaml", default_name="mine")
+    [{'d_model': 64, 'n_layer': 2, 'name': 'a', 'aliases': ()}]
+    """
+    if "models" not in data:
+        return [_named({"name": default_name, **data}, where)]
+    for key in data:
+        if key not in ("family", "source", "shared", "models"):
+            raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "source", "shared", "models"]))
+    shared, models = data.get("shared") or {}, data["models"]
+    if not isinstance(shared, dict) or not isinstance(models, dict) or not models:
+        raise GptcalcError(f"{where}: 'shared' and 'models' must be mappings, and 'models' must hold one")
+    about: dict[str, Any] = {key: data[key] for key in ("family", "source") if key in data}
+    found = []
+    for name, fields in models.items():
+        if not isinstance(name, str) or not isinstance(fields, dict):
+            raise GptcalcError(f"{where}: the model '{shown(str(name))}' must be a name with a mapping of fields")
+        found.append(_named({**about, **shared, **fields, "name": name}, where))
+    return found
+
+
+def _named(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    other = fields.pop("aliases", None) or []
+    if not isinstance(fields["name"], str) or not folded(fields["name"]):
+        raise GptcalcError(f"{where}: 'name' must be text")
+    if not isinstance(other, list) or not all(isinstance(name, str) for name in other):
+        raise GptcalcError(f"{where}: 'aliases' must be a list of names")
+    return {**fields, "aliases": tuple(other)}
+
+
+def _files() -> Iterator[Path]:
+    yield from _bundled_files()
+    yield from _user_files()
+
+
+def _bundled_files() -> list[Path]:
+    return [path for path in _yaml_files(bundled_folder() / "models") if path.name != UNDISCLOSED]
+
+
+def _user_files() -> Iterator[Path]:
+    for folder in _user_folders():
+        yield from _yaml_files(folder / "models")
+        # Devices and clusters may lie in the same folder: a file is a model's by what it holds.
+        for path in _yaml_files(folder):
+            if re.search(r"^\s*[{]?\s*[\"']?(models|n_layer|d_model)[\"']?\s*:", read_text(path), flags=re.MULTILINE):
+                yield path
+
+
+def _user_folders() -> Iterator[Path]:
+    for text in os.environ.get("GPTCALC_PRESETS", "").split(os.pathsep):
+        if text:
+            if not os.path.isdir(text):
+                raise GptcalcError(f"GPTCALC_PRESETS names {shown(text)}, which is not a folder")
+            yield Path(text)
+    from platformdirs import user_config_path
+
+    yield user_config_path("gptcalc") / "presets"
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # most users have no such folder
+        return []
+    return [folder / name for name in sorted(entries) if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
+
+
+def _refuse_undisclosed(name: str) -> None:
+    path = bundled_folder() / "models" / UNDISCLOSED
+    wanted = folded(name)
+    for entry in read_yaml(read_text(path), shown(path))["undisclosed"]:
+        for known in entry["names"]:
+            if wanted == known or wanted.startswith((f"{known}-", f"{known}.")):
+                raise GptcalcError(
+                    f"'{shown(name)}' is undisclosed: {entry['maker']} has not published its architecture",
+                    hint=f"'{entry['open']}' is an open model to calculate with instead",
+                )

@@ -1,0 +1,132 @@
+"""The door for models: a preset's name, a file, a folder or a mapping becomes a `ModelSpec`, or one clear line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec import catalogue
+from gptcalc.spec.reading import parse_yaml, read_json, read_text, read_yaml, shown
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Mapping[str, object] | None = None) -> ModelSpec:
+    """The model that `source` names: a preset, a .yaml spec, a Hugging Face config.json or its folder, or a mapping of either kind.
+
+    `overrides` replace fields before anything is derived from them; text values are read as YAML (`"true"`, `"null"`, `"300B"`).
+    Raises GptcalcError, in one line, for everything that is not a model gptcalc understands exactly.
+
+    >>> load_model("gpt3", {"n_layer": "48"}).name
+    'gpt3-175b (n_layer=48)'
+    """
+    from gptcalc.spec.model import parse_model
+
+    fields, where = _fields(source)
+    if overrides:
+        fields = _overridden(fields, overrides)
+    try:
+        return parse_model(fields)
+    except GptcalcError as error:
+        raise GptcalcError(f"{where}: {error}" if where else str(error), hint=error.hint) from None
+
+
+def _fields(source: object) -> tuple[dict[str, Any], str]:
+    """Fields of the spec, and the file to name in errors about them."""
+    if isinstance(source, Mapping):
+        return _from_mapping(dict(source), "", name="")
+    if isinstance(source, os.PathLike):
+        return _from_path(os.fspath(source))
+    if not isinstance(source, str):
+        raise GptcalcError(f"a model is a name, a path or a mapping, not {type(source).__name__}")
+    preset = catalogue.look_up(source)
+    if preset is not None:
+        return preset, ""
+    if _looks_like_path(source):
+        return _from_path(source)
+    try:
+        return catalogue.fields_of(source), ""
+    except GptcalcError as error:
+        hint = f"for the folder here write '.{os.sep}{source}'" if source.isprintable() and os.path.isdir(source) else error.hint
+        raise GptcalcError(str(error), hint=hint) from None
+
+
+def _looks_like_path(text: str) -> bool:
+    separators = {os.sep, os.altsep or os.sep, "/"}
+    return text in (".", "..") or text.lower().endswith(SUFFIXES) or any(separator in text for separator in separators)
+
+
+def _from_path(path: str) -> tuple[dict[str, Any], str]:
+    if not isinstance(path, str):
+        raise GptcalcError(f"{shown(path)}: is not a path in text")
+    path = os.path.expanduser(path)
+    where = shown(path)
+    try:
+        is_folder = os.path.isdir(path)
+    except ValueError:
+        is_folder = False
+    if is_folder:
+        path = os.path.join(path, "config.json")
+        if not os.path.exists(path):
+            raise GptcalcError(f"{where}: this folder has no config.json")
+        where = shown(path)
+    elif not path.lower().endswith(SUFFIXES):
+        hint = None if os.path.lexists(path) else "'gptcalc models' lists the presets"
+        missing = "is neither a .yaml nor a .json file, nor a folder" if hint is None else "no such file, and no preset of that name"
+        raise GptcalcError(f"{where}: {missing}", hint=hint)
+    text = read_text(path)
+    json_file = path.lower().endswith(".json")
+    data = read_json(text, where) if json_file else read_yaml(text, where)
+    own = json_file and not {"d_model", "n_layer"} <= data.keys()
+    if own and "model_type" not in data:
+        raise _not_a_config(data, where)
+    stem = Path(path).resolve().parent.name if Path(path).name == "config.json" else Path(path).stem
+    return _from_mapping(data, where, name=stem)
+
+
+def _not_a_config(data: Mapping[str, Any], where: str) -> GptcalcError:
+    if "tokenizer_class" in data or "added_tokens_decoder" in data:
+        return GptcalcError(f"{where}: describes a tokenizer, not a model", hint="the model's own file is config.json")
+    return GptcalcError(f"{where}: has no 'model_type', so it is not a Hugging Face model config")
+
+
+def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[str, Any], str]:
+    if "model_type" in data:
+        from gptcalc.spec.huggingface import import_config
+
+        return import_config(data, where=where or "config", name=name), where
+    if "models" in data:
+        models = catalogue.family_models(data, where or "mapping", default_name=name)
+        if len(models) > 1:
+            listed = ", ".join(shown(model["name"]) for model in models[:8])
+            hint = "put its folder in GPTCALC_PRESETS and use their names"
+            raise GptcalcError(f"{where or 'mapping'}: holds {len(models)} models ({listed})", hint=hint)
+        data = models[0]
+    data = {"name": name or "unnamed", **data}
+    data.pop("aliases", None)  # a preset's file may be given by its path too
+    return data, where
+
+
+def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
+    from gptcalc.spec.model import ModelSpec
+
+    values: dict[str, object] = {}
+    for key, given in overrides.items():
+        if key not in ModelSpec.model_fields:
+            raise GptcalcError(f"unknown field {shown(str(key))!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
+        values[key] = parse_yaml(given, key) if isinstance(given, str) and key not in ("name", "family", "source") else given
+    changed = ", ".join(f"{key}={_short(given)}" for key, given in overrides.items())
+    # The published totals are those of the model as it was.
+    kept = {key: value for key, value in fields.items() if key != "published"}
+    return {**kept, "name": f"{fields.get('name', '')} ({changed})".strip(), **values}
+
+
+def _short(value: object) -> str:
+    text = shown(str(value))
+    return text if len(text) <= 40 else text[:37] + "..."
