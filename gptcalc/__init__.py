@@ -1,3 +1,51 @@
-"""gptcalc: parameters, FLOPs, memory, time and cost of GPT-style language models, exact and with the working shown."""
+"""gptcalc: parameters, FLOPs, memory, time and cost of GPT-style language models, exact and with the working shown.
+
+>>> import gptcalc as gc
+>>> gc.params(gc.model("gpt3-175b")).value
+174604259328
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gptcalc.errors import GptcalcError
+    from gptcalc.formulas.compare import compare
+    from gptcalc.formulas.conventions import conventions
+    from gptcalc.formulas.flops import flops
+    from gptcalc.formulas.node import Node
+    from gptcalc.formulas.params import params
+    from gptcalc.reference.verify import verify
+    from gptcalc.spec.files import load_model as model
+    from gptcalc.spec.model import ModelSpec
+
+_HOMES = {
+    "GptcalcError": "gptcalc.errors",
+    "ModelSpec": "gptcalc.spec.model",
+    "Node": "gptcalc.formulas.node",
+    "compare": "gptcalc.formulas.compare",
+    "conventions": "gptcalc.formulas.conventions",
+    "flops": "gptcalc.formulas.flops",
+    "model": "gptcalc.spec.files:load_model",
+    "params": "gptcalc.formulas.params",
+    "verify": "gptcalc.reference.verify",
+}
+
+__all__ = ["GptcalcError", "ModelSpec", "Node", "__version__", "compare", "conventions", "flops", "model", "params", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for, so that `import gptcalc` costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gptcalc' has no attribute '{name}'")
+    from importlib import import_module
+
+    module, _, attribute = _HOMES[name].partition(":")
+    value = getattr(import_module(module), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -64,22 +64,20 @@ def parse_count(value: object) -> int:
     return number
 
 
-def short(number: float, unit: str = "") -> str:
-    """Three to four significant digits with a power-of-1000 suffix; the rounding comes before the choice of the suffix.
+def short(number: float, unit: str = "", digits: int = 4) -> str:
+    """At most four significant digits and a power-of-1000 suffix; the rounding comes before the choice of the suffix.
 
-    >>> short(174604259328), short(999999), short(3.14e23, "FLOP"), short(512)
-    ('174.6 B', '1.00 M', '314.0 ZFLOP', '512')
+    >>> short(174604259328), short(999999), short(3.14e23, "FLOP"), short(512), short(358.8e9, "FLOP", digits=3)
+    ('174.6 B', '1.000 M', '314.0 ZFLOP', '512', '359 GFLOP')
     """
     suffixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q") if unit else ("", "K", "M", "B", "T")
-    power = 0
-    while power < len(suffixes) - 1 and round(abs(number) / 1000**power, 1 if abs(number) / 1000**power >= 100 else 2) >= 1000:
-        power += 1
-    scaled = number / 1000**power
-    if power == 0:
-        text = f"{number:,.0f}" if float(number).is_integer() else f"{number:.3g}"
-    else:
-        text = f"{scaled:,.1f}" if round(abs(scaled), 2) >= 100 else f"{scaled:.2f}"
-    return f"{text} {suffixes[power]}{unit}".rstrip()
+    power, scaled = 0, float(f"{number:.{digits}g}")
+    if abs(scaled) < 1000 and float(number).is_integer():
+        return f"{number:,.0f} {unit}".rstrip()
+    while abs(scaled) >= 1000 and power < len(suffixes) - 1:
+        power, scaled = power + 1, scaled / 1000
+    whole = len(f"{abs(scaled):.0f}")
+    return f"{scaled:,.{max(0, digits - whole)}f} {suffixes[power]}{unit}".rstrip()
 
 
 def binary(n_bytes: float) -> str:

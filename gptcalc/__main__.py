@@ -1,0 +1,3 @@
+from gptcalc.cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""`params` and `flops`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from gptcalc.choices import Attention, Phase, Precision, Recompute
+from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, load, settings_of
+
+
+def params(
+    model: Model,
+    precision: Annotated[Precision, typer.Option("--precision", help="Stored type of the weights, for their bytes.")] = "bf16",
+    check: Annotated[bool, typer.Option("--check", help="Count the NumPy reference's own arrays beside the formulas.")] = False,
+    depth: Depth = 3,
+    explain: Explain = False,
+    set_: Set = None,
+    form: Form = "table",
+) -> None:
+    """How many parameters a model has, and where."""
+    from gptcalc.formulas import params as formulas
+    from gptcalc.show import params as show
+    from gptcalc.show.output import emit
+
+    spec = load(model, set_)
+    node = formulas.params(spec)
+    counted = None
+    if check:
+        from gptcalc.reference.verify import counted_parameters
+
+        counted = counted_parameters(spec)
+    answer = show.Answer(spec, node, precision, counted)
+    emit("params", settings_of(spec) | {"precision": precision}, answer.result(), lambda: answer.tables(depth, explain), form)
+    if counted is not None and sum(counted.values()) != node.value:
+        raise typer.Exit(1)
+
+
+def flops(
+    model: Model,
+    batch: Batch = 1,
+    seq: Seq = None,
+    phase: Annotated[Phase, typer.Option("--phase", help="decode: one new token over --seq keys.")] = "forward",
+    attention: Annotated[
+        Attention, typer.Option("--attention", help="Which query-key pairs count: all, those up to the query, half.")
+    ] = "full",
+    recompute: Annotated[Recompute, typer.Option("--recompute", help="What a training step runs forward again.")] = "none",
+    conventions: Annotated[bool, typer.Option("--conventions", help="The same training step as papers count it, side by side.")] = False,
+    depth: Depth = 4,
+    explain: Explain = False,
+    set_: Set = None,
+    form: Form = "table",
+) -> None:
+    """How much arithmetic a pass, a training step or a token takes."""
+    from gptcalc.show.output import emit
+
+    spec = load(model, set_)
+    seq = spec.n_ctx if seq is None else seq
+    inputs: dict[str, Any] = settings_of(spec) | {"batch": batch, "seq": seq}
+    if conventions:
+        from gptcalc.formulas.conventions import conventions as formulas
+        from gptcalc.show import conventions as side_by_side
+
+        rows = formulas(spec, batch=batch, seq=seq)
+        result = [row._asdict() | {"unit": "FLOP"} for row in rows]
+        emit("flops", inputs | {"phase": "training"}, result, lambda: [side_by_side.table(spec, rows, batch, seq)], form)
+        return
+    from gptcalc.formulas import flops as formulas_of
+    from gptcalc.show import flops as show
+
+    answer = formulas_of.flops(spec, batch=batch, seq=seq, phase=phase, attention=attention, recompute=recompute)
+    inputs |= {"phase": phase, "attention": attention, "recompute": recompute}
+    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, depth, explain), form)

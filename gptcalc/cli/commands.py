@@ -1,0 +1,34 @@
+"""The Typer application: every command, in the order in which help lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import gptcalc
+from gptcalc.cli import arithmetic, comparison, models, proof
+
+app = typer.Typer(
+    name="gptcalc",
+    help="Parameters, FLOPs, memory, time and cost of GPT-style language models: exact, and with the working shown.",
+    epilog="Start with: gptcalc params gpt3-175b",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (models.models, arithmetic.params, arithmetic.flops, comparison.compare, proof.verify):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gptcalc {gptcalc.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None: ...

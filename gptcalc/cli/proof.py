@@ -1,0 +1,34 @@
+"""`verify`: the formulas against a forward pass that counts, and against published totals."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gptcalc.cli.options import MODEL_HELP, Form, complete, load
+
+
+def verify(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL...]", help=MODEL_HELP, show_default=False, autocompletion=complete)
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Execute the model's real shape, not a scaled-down twin.")] = False,
+    seq: Annotated[
+        int | None, typer.Option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")
+    ] = None,
+    form: Form = "table",
+) -> None:
+    """Formulas against a forward pass that counts, and papers."""
+    from gptcalc.reference.verify import verify as check
+    from gptcalc.show import verify as show
+    from gptcalc.show.output import emit
+    from gptcalc.show.progress import progress_bar
+
+    specs = [load(name) for name in models or []]
+    with progress_bar(enabled=full or not specs) as progress:
+        checks = check(*specs, full=full, seq=seq, progress=progress)
+    inputs = {"models": list(dict.fromkeys(check.model for check in checks)), "full": full}
+    emit("verify", inputs, [check._asdict() for check in checks], lambda: show.tables(checks), form)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)

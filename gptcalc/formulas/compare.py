@@ -1,0 +1,78 @@
+"""Several models in one table: architecture, parameters, FLOPs per token, training FLOPs, and what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gptcalc.formulas.flops import flops
+from gptcalc.formulas.params import params
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
+
+
+class Comparison(NamedTuple):
+    """One model. FLOPs are of its longest sequence, full attention; training FLOPs of its published tokens (None: not published)."""
+
+    model: str
+    family: str
+    n_layer: int
+    d_model: int
+    n_head: int
+    n_kv_head: int
+    d_ff: int
+    vocab_size: int
+    n_ctx: int
+    position: str
+    norm: str
+    activation: str
+    parameters: int
+    flops_per_token: float
+    training_tokens: int | None
+    training_flops: float | None
+    published: float | None
+    difference: float | None
+    source: str
+
+
+def compare(models: Iterable[ModelSpec]) -> list[Comparison]:
+    """One row for each model, in the order given.
+
+    Units: parameters, FLOP.   Raises: GptcalcError as `flops` does.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> [row.parameters for row in compare([load_model("gpt1"), load_model("gpt2-xl")])]
+    [116534784, 1557611200]
+    """
+    return [_row(model) for model in models]
+
+
+def _row(model: ModelSpec) -> Comparison:
+    s = shape_of(model)
+    total = params(model).value
+    forward = flops(model)
+    training = flops(model, phase="training")
+    tokens = model.training_tokens
+    totals = [p for p in model.published if p.quantity == "parameters"]
+    printed = next((p for p in totals if p.tolerance), totals[0] if totals else None)
+    return Comparison(
+        model=model.name,
+        family=model.family,
+        n_layer=s.n_layer,
+        d_model=s.d_model,
+        n_head=s.n_head,
+        n_kv_head=s.n_kv_head,
+        d_ff=s.d_ff,
+        vocab_size=s.vocab_size,
+        n_ctx=model.n_ctx,
+        position=model.position,
+        norm=f"{model.norm_placement} {model.norm}",
+        activation=("gated " if model.gated else "") + model.activation,
+        parameters=total,
+        flops_per_token=forward.value / forward.tokens,
+        training_tokens=tokens,
+        training_flops=None if tokens is None else training.value / training.tokens * tokens,
+        published=None if printed is None else printed.value,
+        difference=None if printed is None else total / printed.value - 1,
+        source="" if printed is None else printed.source,
+    )

@@ -1,0 +1,146 @@
+"""The formulas against two witnesses: a forward pass that counts what it does, and the totals that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from gptcalc.formulas.flops import flops
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.params import params, views
+from gptcalc.reference.forward import count
+from gptcalc.reference.tally import Tally
+from gptcalc.reference.twin import twin
+from gptcalc.reference.weights import weight_shapes
+from gptcalc.spec.model import ModelSpec
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
+
+
+class Check(NamedTuple):
+    """One number from two places. `difference` is relative to the witness; `ok` where it is within the tolerance (0: equal integers)."""
+
+    model: str
+    quantity: str
+    path: str
+    formula: float
+    witness: float
+    witness_kind: str
+    difference: float
+    tolerance: float
+    ok: bool
+    source: str = ""
+    note: str = ""
+
+
+def verify(*models: ModelSpec, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> list[Check]:
+    """Every check of each model; of all presets where none is named.
+
+    The forward pass runs a scaled-down twin (same switches, small numbers that all differ), or with `full` the model itself, `seq` tokens
+    long. The parameters of the real shape are counted on arrays of the real sizes either way.
+
+    Units: parameters, FLOP.   Raises: GptcalcError where a model is too large to execute in full.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> all(check.ok for check in verify(load_model("gpt2")))
+    True
+    """
+    if not models:
+        from gptcalc.spec.catalogue import all_models
+
+        models = tuple(all_models())
+    checks: list[Check] = []
+    for done, model in enumerate(models):
+        if progress and len(models) > 1:
+            progress(model.name, done, len(models))
+        checks += _checks(model, full, seq, progress if len(models) == 1 else None)
+    return checks
+
+
+def counted_parameters(model: ModelSpec) -> dict[str, int]:
+    """Parameters of the real shape by path, counted on the reference's own arrays.
+
+    The arrays have the real shapes and no memory behind them: 175 billion parameters are counted in milliseconds.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> sum(counted_parameters(load_model("gpt3-175b")).values())
+    174604259328
+    """
+    tally = Tally()
+    tally.hold({name: np.broadcast_to(np.float32(0), shape) for name, shape in weight_shapes(model).items()})
+    return tally.parameters
+
+
+def operation_values(node: Node[int]) -> dict[str, int]:
+    """A parameter tree's values by operation, weight and bias together, as the reference holds them."""
+    values: dict[str, int] = {}
+    for path, leaf in node.leaves():
+        operation = path.rpartition("/")[0]
+        values[operation] = values.get(operation, 0) + leaf.value
+    return values
+
+
+def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | None) -> Iterator[Check]:
+    run = model if full else twin(model)
+    length = min(seq or 1024, run.n_ctx) if full else run.n_ctx
+    if full:
+        _refuse_huge(run)
+    step = None if progress is None else partial(progress, run.name)
+    tally = count(run, batch=1, seq=length, progress=step)
+    answer = flops(run, batch=1, seq=length)
+    scale = f"{length} tokens, real shape" if full else f"{length} tokens, twin"
+    yield from _pairs(model.name, "parameters", operation_values(params(model)), counted_parameters(model), "counted, real shape")
+    yield from _pairs(
+        model.name, "matmul FLOP", {path: leaf.value for path, leaf in answer.matmul.leaves()}, tally.matmul, f"counted, {scale}"
+    )
+    if answer.other:
+        yield from _pairs(
+            model.name, "other FLOP", {path: leaf.value for path, leaf in answer.other.leaves()}, tally.other, f"counted, {scale}"
+        )
+    yield from _published(model)
+
+
+def _pairs(model: str, quantity: str, formula: dict[str, int], counted: dict[str, int], kind: str) -> Iterator[Check]:
+    for path in [*formula, *(path for path in counted if path not in formula)]:
+        yield _check(model, quantity, path, formula.get(path, 0), counted.get(path, 0), kind)
+    yield _check(model, quantity, "total", sum(formula.values()), sum(counted.values()), kind)
+
+
+def _published(model: ModelSpec) -> Iterator[Check]:
+    totals = views(params(model), tied=model.tied)
+    for printed in model.published:
+        if printed.quantity == "training_flops":
+            if model.training_tokens is None:
+                continue
+            value: float = 6 * totals["total"] * model.training_tokens
+            path = "6*N*D"
+        else:
+            value = totals["total" if printed.quantity == "parameters" else "non_embedding"]
+            path = "total"
+        row = _check(model.name, printed.quantity, path, value, printed.value, "published", printed.tolerance)
+        yield row._replace(source=printed.source, note=printed.note)
+
+
+def _check(model: str, quantity: str, path: str, formula: float, witness: float, kind: str, tolerance: float = 0.0) -> Check:
+    difference = 0.0 if formula == witness else formula / witness - 1 if witness else float("inf")
+    return Check(model, quantity, path, formula, witness, kind, difference, tolerance, abs(difference) <= tolerance)
+
+
+LARGEST_RUN = 4 * 10**9
+"""Parameters: float32 arrays of a model above this do not fit into an ordinary computer's memory."""
+
+
+def _refuse_huge(model: ModelSpec) -> None:
+    from gptcalc.errors import GptcalcError
+    from gptcalc.units import short
+
+    total = params(model).value
+    if total > LARGEST_RUN:
+        raise GptcalcError(
+            f"{model.name} has {short(total)} parameters: too many to execute here (at most {short(LARGEST_RUN)})",
+            hint="leave out --full: the scaled-down twin has the same switches",
+        )

@@ -1,0 +1,1 @@
+"""The one place that renders: tables for the terminal, JSON, CSV, Markdown."""

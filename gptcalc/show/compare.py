@@ -1,0 +1,59 @@
+"""`compare` as a table that is read at a glance."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+from gptcalc.formulas.compare import Comparison
+from gptcalc.show.table import Column, Table, integer, signed_percent
+from gptcalc.units import short
+
+BAR = 8
+"""The longest bar, in characters."""
+
+STEPS = (2, 3, 5, 10, 100, 1000)
+"""How many times the parameters one block more may stand for."""
+
+
+def flop(value: float) -> str:
+    return short(value, "FLOP", digits=3)
+
+
+def table(rows: list[Comparison]) -> Table:
+    largest = max(row.parameters for row in rows)
+    smallest = min(row.parameters for row in rows)
+    step = next(factor for factor in STEPS if log(largest / smallest, factor) <= BAR - 1)
+    columns = [
+        Column("model"),
+        Column("L × d", right=True, drop=1),
+        Column("heads", right=True, drop=4),
+        Column("block", drop=5),
+        Column("parameters", integer, right=True),
+        Column("", drop=2),
+        Column("FLOP/token", flop, right=True),
+        Column("training", flop, right=True),
+        Column("published", short, right=True, drop=3),
+        Column("differs", signed_percent, right=True),
+    ]
+    body: list[list[Any]] = [
+        [
+            row.model,
+            f"{row.n_layer}×{row.d_model:,}",
+            f"{row.n_head}" if row.n_kv_head == row.n_head else f"{row.n_head}/{row.n_kv_head}",
+            f"{row.norm}, {row.position}, {row.activation}",
+            row.parameters,
+            "█" * (1 + round(log(row.parameters / smallest, step))),
+            row.flops_per_token,
+            row.training_flops,
+            row.published,
+            row.difference,
+        ]
+        for row in rows
+    ]
+    headline = f"{len(rows)} models, {short(smallest)} to {short(largest)} parameters ({largest / smallest:,.0f} times)"
+    notes = [
+        f"bar: one block more is {step} times the parameters. L × d: layers × model width.",
+        "FLOP/token: forward pass of the longest sequence, full attention. training: forward and backward over the published tokens.",
+    ]
+    return Table(headline, columns, body, notes)

@@ -1,0 +1,34 @@
+"""`flops --conventions` as a table: one training step as each paper would count it."""
+
+from __future__ import annotations
+
+from gptcalc.formulas.conventions import Convention
+from gptcalc.show.table import Column, Table, formula, integer, signed_percent
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
+from gptcalc.units import short
+
+
+def table(model: ModelSpec, rows: list[Convention], batch: int, seq: int) -> Table:
+    base = rows[0].flops
+    assert base is not None
+    tokens = batch * seq
+    headline = f"{model.name}: one training step of {batch} × {seq:,} tokens, as papers count it ({short(base, 'FLOP')} here)"
+    columns = [
+        Column("convention"),
+        Column("FLOP", integer, right=True),
+        Column("per token", lambda value: short(value, "FLOP"), right=True, drop=1),
+        Column("against full", signed_percent, right=True),
+        Column("formula", formula, fold=True, drop=2),
+        Column("note", fold=True, drop=3),
+        Column("source", fold=True, drop=4),
+    ]
+    body = [
+        [row.name, row.flops, row.flops and row.flops / tokens, row.flops and row.flops / base - 1, row.formula, row.note, row.source]
+        for row in rows
+    ]
+    s = shape_of(model)
+    sizes = f"L = {s.n_layer}, d = {s.d_model:,}, H = {s.n_head}, Q = {s.d_head}, V = {s.vocab_size:,}"
+    notes = [f"N parameters, D = {tokens:,} tokens, T = {seq:,}, {sizes}"]
+    notes += [f"{row.name} does not describe this model: {row.note}" for row in rows if row.flops is None]
+    return Table(headline, columns, body, notes)

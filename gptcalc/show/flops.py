@@ -1,0 +1,60 @@
+"""`flops` as tables: the matmul tree under the total, and the rest of the arithmetic apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gptcalc.formulas.flops import Flops
+from gptcalc.show.table import Column, Table, formula, integer, percent
+from gptcalc.show.tree import branches, derivation, legend
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
+from gptcalc.units import short
+
+PHASES = {
+    "forward": "a forward pass",
+    "backward": "a backward pass",
+    "training": "a training step",
+    "decode": "one decoded token per sequence",
+}
+PAIRS = {
+    "full": "attention counts every query-key pair (full)",
+    "causal": "attention counts the pairs that the causal mask keeps (causal)",
+    "half": "attention counts half of the full square (half)",
+}
+
+
+def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], depth: int, explain: bool) -> list[Table]:
+    """The headline tree; with `explain` its derivation instead."""
+    phase, batch, seq = inputs["phase"], inputs["batch"], inputs["seq"]
+    total = answer.value
+    where = f"{batch} × {seq:,} tokens" if phase != "decode" else f"{batch} sequences of {seq:,} keys"
+    headline = f"{model.name}: {integer(total)} FLOP ({short(total, 'FLOP')}) for {PHASES[phase]}, {where}"
+    letters = shape_of(model).letters | {"B": batch} | ({"C": seq} if phase == "decode" else {"T": seq})
+    notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP", legend(letters, answer.matmul)]
+    if phase != "decode":
+        notes.append(PAIRS[inputs["attention"]])
+    if answer.other:
+        notes.append(f"not in the total: {short(answer.other.value, 'FLOP')} of the forward pass that are no matmul, itemised below")
+    if explain:
+        shown = [derivation(headline, answer.matmul, letters, notes)]
+        return shown + ([derivation("non-matmul", answer.other, letters, [])] if answer.other else [])
+    main = _tree(headline, answer.matmul, total, depth, model, notes)
+    if answer.other is None:
+        return [main]
+    apart = f"not matmul: {integer(answer.other.value)} FLOP in the forward pass ({percent(answer.other.value / total)} of the total above)"
+    following = f"next: gptcalc flops {model.name} --conventions (as papers count), --explain (each formula)"
+    return [main, _tree(apart, answer.other, answer.other.value, depth - 1, model, [following])]
+
+
+def _tree(headline: str, root: Any, total: int, depth: int, model: ModelSpec, notes: list[str]) -> Table:
+    columns = [
+        Column("part"),
+        Column("FLOP", integer, right=True),
+        Column("share", percent, right=True, drop=1),
+        Column("formula", formula, fold=True, drop=2),
+    ]
+    labels = {path: f"block × {model.n_layer}" for path, node in root.walk() if node.name == "block"}
+    rows = [[label, node.value, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
+    return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))

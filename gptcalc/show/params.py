@@ -1,0 +1,87 @@
+"""`params` as a table: the tree with its shares and formulas, under the total."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gptcalc.choices import BYTES_PER_WEIGHT
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.params import views
+from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
+from gptcalc.show.tree import branches, derivation, legend
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
+from gptcalc.units import binary, short
+
+
+class Answer(NamedTuple):
+    """Everything that `params` tells about one model. `counted` holds the reference's own counts by operation, where asked for."""
+
+    model: ModelSpec
+    node: Node[int]
+    precision: str
+    counted: dict[str, int] | None
+
+    def result(self) -> dict[str, Any]:
+        result = self.node.to_dict()
+        result["views"] = views(self.node, tied=self.model.tied)
+        result["bytes"] = self._bytes(self.node.value)
+        result["published"] = [
+            printed.model_dump() | {"difference": self._compared(printed.quantity) / printed.value - 1}
+            for printed in self.model.published
+            if printed.quantity != "training_flops"
+        ]
+        if self.counted is not None:
+            result["counted"] = {"total": sum(self.counted.values()), **self.counted}
+        return result
+
+    def tables(self, depth: int, explain: bool) -> list[Table]:
+        total = self.node.value
+        headline = f"{self.model.name}: {integer(total)} parameters ({short(total)})"
+        if explain:
+            return [derivation(headline, self.node, shape_of(self.model).letters, self._notes())]
+        columns = [
+            Column("part"),
+            Column("parameters", integer, right=True),
+            *([Column("counted", integer, right=True)] if self.counted is not None else []),
+            Column("share", percent, right=True, drop=1),
+            Column(f"in {self.precision}", binary, right=True, drop=3),
+            Column("formula", formula, fold=True, drop=2),
+        ]
+        rows = []
+        for path, label, node in branches(self.node, depth, {"block": f"block × {self.model.n_layer}"}):
+            if path == "head" and self.model.tied:
+                label += " (weight tied: counted above)"
+            counted = [self._counted_below(path)] if self.counted is not None else []
+            rows.append([label, node.value, *counted, node.value / total, self._bytes(node.value), node.formula])
+        if self.model.tied and not any(path == "head" for path, _ in self.node.walk()):
+            rows.insert(-1, ["head (tied)", 0, *([0] if self.counted is not None else []), 0.0, 0, ""])
+        return [Table(headline, columns, rows, self._notes(), bold=frozenset({len(rows) - 1}))]
+
+    def _notes(self) -> list[str]:
+        bare = views(self.node, tied=self.model.tied)["non_embedding"]
+        notes = [legend(shape_of(self.model).letters, self.node)]
+        notes.append(f"without embeddings (Kaplan): {integer(bare)}   in {self.precision}: {binary(self._bytes(self.node.value))}")
+        for printed in self.model.published:
+            if printed.quantity != "training_flops":
+                difference = self._compared(printed.quantity) / printed.value - 1
+                what = "" if printed.quantity == "parameters" else " without embeddings"
+                note = f". {printed.note}" if printed.note else ""
+                notes.append(f"published{what}: {integer(printed.value)} (here {signed_percent(difference)}), {printed.source}{note}")
+        notes += [f"note: {note}" for note in self.model.notes]
+        if self.counted is None:
+            notes.append(
+                f"next: gptcalc params {self.model.name} --explain (each formula), --check (counted); gptcalc flops {self.model.name}"
+            )
+        return notes
+
+    def _compared(self, quantity: str) -> int:
+        return views(self.node, tied=self.model.tied)["total" if quantity == "parameters" else "non_embedding"]
+
+    def _bytes(self, parameters: int) -> float:
+        size = parameters * BYTES_PER_WEIGHT[self.precision]
+        return int(size) if size == int(size) else size
+
+    def _counted_below(self, path: str) -> int:
+        assert self.counted is not None
+        return sum(count for place, count in self.counted.items() if not path or place == path or place.startswith(f"{path}/"))

@@ -1,0 +1,63 @@
+"""`verify` as tables: one model row by row, many models a row each."""
+
+from __future__ import annotations
+
+from gptcalc.reference.verify import Check
+from gptcalc.show.table import Column, Table, integer, percent, signed_percent
+
+FEW = 3
+"""Up to this many models are shown check by check."""
+
+
+def tables(checks: list[Check]) -> list[Table]:
+    models = list(dict.fromkeys(check.model for check in checks))
+    wrong = [check for check in checks if not check.ok]
+    verdict = "all equal or within their tolerance" if not wrong else f"{len(wrong)} WRONG"
+    headline = f"{len(checks)} checks of {len(models)} model{'s' if len(models) > 1 else ''}: {verdict}"
+    if len(models) <= FEW:
+        return [_detailed(headline, checks)]
+    return [_summary(headline, models, checks), *([_detailed("what is wrong", wrong)] if wrong else [])]
+
+
+def _detailed(headline: str, checks: list[Check]) -> Table:
+    one = len({check.model for check in checks}) == 1
+    columns = [
+        *([] if one else [Column("model")]),
+        Column("quantity"),
+        Column("part"),
+        Column("formula", integer, right=True),
+        Column("witness", integer, right=True),
+        Column("differs", signed_percent, right=True),
+        Column("", lambda ok: "ok" if ok else "WRONG"),
+        Column("witness is", fold=True, drop=1),
+    ]
+    rows = [
+        [*([] if one else [c.model]), c.quantity, c.path, c.formula, c.witness, c.difference, c.ok, c.source or c.witness_kind]
+        for c in checks
+    ]
+    notes = list(dict.fromkeys(f"{c.source}: {c.note}" for c in checks if c.note))
+    return Table(headline, columns, rows, notes)
+
+
+def _summary(headline: str, models: list[str], checks: list[Check]) -> Table:
+    columns = [
+        Column("model"),
+        Column("parameters", integer, right=True),
+        Column("counted", integer, right=True),
+        Column("published", integer, right=True),
+        Column("differs", signed_percent, right=True),
+        Column("tolerance", percent, right=True, drop=1),
+        Column("FLOP rows equal", right=True, drop=2),
+        Column("", lambda ok: "ok" if ok else "WRONG"),
+    ]
+    rows = []
+    for name in models:
+        mine = [check for check in checks if check.model == name]
+        total = next(c for c in mine if c.quantity == "parameters" and c.path == "total" and c.witness_kind != "published")
+        arithmetic = [c for c in mine if c.quantity.endswith("FLOP")]
+        equal = f"{sum(c.ok for c in arithmetic)} of {len(arithmetic)}"
+        printed = [c for c in mine if c.witness_kind == "published" and c.quantity == "parameters"]
+        nearest = min(printed, key=lambda c: c.tolerance, default=None)
+        cells = [nearest.witness, nearest.difference, nearest.tolerance] if nearest else [None, None, None]
+        rows.append([name, total.formula, total.witness, *cells, equal, all(c.ok for c in mine)])
+    return Table(headline, columns, rows, ["one model in detail: gptcalc verify NAME; on its real shape: gptcalc verify gpt2 --full"])
