@@ -44,28 +44,30 @@ def find(name: str) -> ModelSpec:
     >>> find("GPT3").n_layer
     96
     """
-    from gptcalc.spec.model import parse_model
+    found = look_up(name)
+    if found is None:
+        raise unknown(name)
+    return _parsed(*found)
 
-    return parse_model(fields_of(name))
+
+def unknown(name: str) -> GptcalcError:
+    """The error for a name that no preset has: undisclosed, or with the nearest names as its hint.
+
+    >>> unknown("gpt3-17b").hint
+    "did you mean 'gpt3-175b'?"
+    """
+    return _undisclosed(name) or GptcalcError(f"no model named '{shown(name)}'", hint=_nearest(folded(name)))
 
 
-def fields_of(name: str) -> dict[str, Any]:
-    """The fields of a preset as its file gives them, before they are checked; what follows from others is not among them.
+def look_up(name: str) -> tuple[dict[str, Any], Path] | None:
+    """The fields of a preset as its file gives them, unchecked, and that file; None where no preset has the name.
 
-    Raises GptcalcError as `find` does.
+    Reads the preset folders only, whatever the name looks like.
+    Raises GptcalcError for a user's preset file that cannot be read.
 
-    >>> fields_of("gpt2")["d_model"]
+    >>> look_up("gpt2")[0]["d_model"]
     768
     """
-    fields = look_up(name)
-    if fields is None:
-        _refuse_undisclosed(name)
-        raise GptcalcError(f"no model named '{shown(name)}'", hint=_nearest(folded(name)))
-    return fields
-
-
-def look_up(name: str) -> dict[str, Any] | None:
-    """As `fields_of`, or None where no preset has the name. Reads the preset folders only, whatever the name looks like."""
     wanted = folded(name)
     if not wanted or len(wanted) > 200:
         return None
@@ -74,7 +76,7 @@ def look_up(name: str) -> dict[str, Any] | None:
         if wanted in folded(text):
             for model in _models(path, text):
                 if wanted in {folded(model["name"]), *map(folded, model["aliases"])}:
-                    return {key: value for key, value in model.items() if key != "aliases"}
+                    return model, path
     return None
 
 
@@ -102,9 +104,7 @@ def all_models() -> list[ModelSpec]:
 
     Raises GptcalcError for a user's preset that is malformed or has the name of another.
     """
-    from gptcalc.spec.model import parse_model
-
-    return [parse_model({key: value for key, value in model.items() if key != "aliases"}) for model in _everything()]
+    return [_parsed(model, path) for model, path in _everything()]
 
 
 def aliases() -> dict[str, tuple[str, ...]]:
@@ -115,7 +115,16 @@ def aliases() -> dict[str, tuple[str, ...]]:
     >>> aliases()["gpt2"][0]
     'gpt2-small'
     """
-    return {model["name"]: model["aliases"] for model in _everything()}
+    return {model["name"]: model["aliases"] for model, _ in _everything()}
+
+
+def _parsed(fields: dict[str, Any], path: Path) -> ModelSpec:
+    from gptcalc.spec.model import parse_model
+
+    try:
+        return parse_model({key: value for key, value in fields.items() if key != "aliases"})
+    except GptcalcError as error:
+        raise GptcalcError(f"{shown(path)}: {shown(fields['name'])}: {error}", hint=error.hint) from None
 
 
 def folded(name: str) -> str:
@@ -127,8 +136,8 @@ def folded(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
-def _everything() -> list[dict[str, Any]]:
-    models: list[dict[str, Any]] = []
+def _everything() -> list[tuple[dict[str, Any], Path]]:
+    models: list[tuple[dict[str, Any], Path]] = []
     owner: dict[str, Path] = {}
     for path in _files():
         for model in _models(path, read_text(path)):
@@ -136,7 +145,7 @@ def _everything() -> list[dict[str, Any]]:
                 if name in owner:
                     raise GptcalcError(f"{shown(path)}: the name '{shown(name)}' is taken already, in {shown(owner[name])}")
                 owner[name] = path
-            models.append(model)
+            models.append((model, path))
     return models
 
 
@@ -238,13 +247,14 @@ def _yaml_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(entries) if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
 
 
-def _refuse_undisclosed(name: str) -> None:
+def _undisclosed(name: str) -> GptcalcError | None:
     path = bundled_folder() / "models" / UNDISCLOSED
     wanted = folded(name)
     for entry in read_yaml(read_text(path), shown(path))["undisclosed"]:
         for known in entry["names"]:
             if wanted == known or wanted.startswith((f"{known}-", f"{known}.")):
-                raise GptcalcError(
+                return GptcalcError(
                     f"'{shown(name)}' is undisclosed: {entry['maker']} has not published its architecture",
                     hint=f"'{entry['open']}' is an open model to calculate with instead",
                 )
+    return None

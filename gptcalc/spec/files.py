@@ -47,14 +47,18 @@ def _fields(source: object) -> tuple[dict[str, Any], str]:
         raise GptcalcError(f"a model is a name, a path or a mapping, not {type(source).__name__}")
     preset = catalogue.look_up(source)
     if preset is not None:
-        return preset, ""
+        fields, path = preset
+        return _without_aliases(fields), "" if path.is_relative_to(catalogue.bundled_folder()) else shown(path)
     if _looks_like_path(source):
         return _from_path(source)
-    try:
-        return catalogue.fields_of(source), ""
-    except GptcalcError as error:
-        hint = f"for the folder here write '.{os.sep}{source}'" if source.isprintable() and os.path.isdir(source) else error.hint
-        raise GptcalcError(str(error), hint=hint) from None
+    error = catalogue.unknown(source)
+    if source.isprintable() and os.path.isdir(source):
+        raise GptcalcError(str(error), hint=f"for the folder here write '.{os.sep}{source}'")
+    raise error
+
+
+def _without_aliases(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != "aliases"}
 
 
 def _looks_like_path(text: str) -> bool:
@@ -108,9 +112,7 @@ def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[
             hint = "put its folder in GPTCALC_PRESETS and use their names"
             raise GptcalcError(f"{where or 'mapping'}: holds {len(models)} models ({listed})", hint=hint)
         data = models[0]
-    data = {"name": name or "unnamed", **data}
-    data.pop("aliases", None)  # a preset's file may be given by its path too
-    return data, where
+    return {"name": name or "unnamed", **_without_aliases(data)}, where  # a preset's file may be given by its path too
 
 
 def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:

@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.shape import Switches, shape_of, switches_of
 from gptcalc.units import parse_count, parse_number
 
-# One field of one model: wider than this is a slip of the keyboard, and every product of a few stays below 2**53 or an exact int.
-Count = Annotated[int, BeforeValidator(parse_count), Field(le=10**12)]
-Number = Annotated[int | float, BeforeValidator(parse_number)]
+LARGEST_FIELD = 10**15
+"""One field of one model above this is a slip of the keyboard."""
 
 
 class Record(BaseModel):
+    """Strict and frozen. Numbers may be written as people write them, 300B or 3.14e23: they are read before the fields are checked."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_numbers(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        read = dict(fields)
+        for name, value in fields.items():
+            kind = READERS.get(str(cls.__annotations__.get(name, "")))
+            if kind is not None and value is not None:
+                try:
+                    read[name] = kind(value)
+                except GptcalcError as error:
+                    raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
+        return read
+
+
+def _count(value: object) -> int:
+    count = parse_count(value)
+    if count > LARGEST_FIELD:
+        raise GptcalcError(f"{count:,} is too large: at most {LARGEST_FIELD:,}")
+    return count
+
+
+READERS: dict[str, Callable[[object], float]] = {
+    "int": _count,
+    "int | None": _count,
+    "float": lambda value: float(parse_number(value)),
+    "int | float": parse_number,
+}
+"""By a field's annotation."""
 
 
 class Published(Record):
     """A total that a paper or a model card prints, and how far the model may be from it before `verify` calls it wrong."""
 
     quantity: Literal["parameters", "non_embedding", "training_flops"] = "parameters"
-    value: Number
-    tolerance: Annotated[float, BeforeValidator(parse_number), BeforeValidator(float), Field(ge=0, le=1)] = 0.0
+    value: int | float
+    tolerance: float = Field(0.0, ge=0, le=1)
     source: str
     note: str = ""
 
@@ -36,34 +68,34 @@ class ModelSpec(Record):
     source: str = ""
     notes: tuple[str, ...] = Field(default=(), strict=False)
     published: tuple[Published, ...] = Field(default=(), strict=False)
-    training_tokens: Count | None = None
+    training_tokens: int | None = None
 
     # Sizes. None means: follows from the others.
-    n_layer: Count
-    d_model: Count
-    n_head: Count
-    n_kv_head: Count | None = None  # n_head: multi-head attention; fewer: grouped-query; 1: multi-query
-    d_head: Count | None = None  # d_model / n_head
-    d_ff: Count | None = None  # 4 * d_model
-    vocab_size: Count
-    padded_vocab_size: Count | None = None  # rows of the embedding matrix, where it has more than the vocabulary
-    d_embedding: Count | None = None  # the embedding's width where it is not d_model; two projections bridge the two
+    n_layer: int
+    d_model: int
+    n_head: int
+    n_kv_head: int | None = None  # n_head: multi-head attention; fewer: grouped-query; 1: multi-query
+    d_head: int | None = None  # d_model / n_head
+    d_ff: int | None = None  # 4 * d_model
+    vocab_size: int
+    padded_vocab_size: int | None = None  # rows of the embedding matrix, where it has more than the vocabulary
+    d_embedding: int | None = None  # the embedding's width where it is not d_model; two projections bridge the two
 
     # Positions
-    n_ctx: Count  # the longest sequence
+    n_ctx: int  # the longest sequence
     position: Literal["learned", "rotary", "none"] = "learned"
-    n_position: Count | None = None  # rows of the learned table, where it has more than n_ctx (OPT: n_ctx + 2)
-    d_rotary: Count | None = None  # how many of a head's d_head channels are rotated; all where left out
+    n_position: int | None = None  # rows of the learned table, where it has more than n_ctx (OPT: n_ctx + 2)
+    d_rotary: int | None = None  # how many of a head's d_head channels are rotated; all where left out
     rotary_pairs: Literal["halves", "neighbours"] = "halves"  # channel i turns with i + R/2 (NeoX, Llama) or with i + 1 (GPT-J)
-    rope_theta: Annotated[float, BeforeValidator(parse_number), BeforeValidator(float), Field(gt=0)] = 10000.0
+    rope_theta: float = Field(10000.0, gt=0)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
-    sliding_window: Count | None = None  # a query sees this many keys, itself included
+    sliding_window: int | None = None  # a query sees this many keys, itself included
 
     # Norms and the block
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_weight: bool = True
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
-    norm_epsilon: Annotated[float, BeforeValidator(parse_number), BeforeValidator(float), Field(gt=0, lt=1)] = 1e-5
+    norm_epsilon: float = Field(1e-5, gt=0, lt=1)
     norm_placement: Literal["pre", "post"] = "pre"  # before each sublayer (GPT-2), or after each residual sum (GPT-1)
     final_norm: bool = True
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
