@@ -4,8 +4,6 @@ A formula body uses plain arithmetic only. Given `Symbol.letter("L")` instead of
 (`4*L*d**2`), so the text that a user reads is the code that was run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
@@ -50,20 +48,20 @@ class Symbol:
         self.terms = {letters: number for letters, number in terms.items() if number}
 
     @classmethod
-    def letter(cls, name: str) -> Symbol:
+    def letter(cls, name: str) -> "Symbol":
         return cls({(name,): 1})
 
     @classmethod
-    def _of(cls, value: Symbol | int) -> Symbol:
+    def _of(cls, value: "Symbol | int") -> "Symbol":
         return value if isinstance(value, Symbol) else cls({(): value})
 
-    def __add__(self, other: Symbol | int) -> Symbol:
+    def __add__(self, other: "Symbol | int") -> "Symbol":
         total = dict(self.terms)
         for letters, number in self._of(other).terms.items():
             total[letters] = total.get(letters, 0) + number
         return Symbol(total)
 
-    def __mul__(self, other: Symbol | int) -> Symbol:
+    def __mul__(self, other: "Symbol | int") -> "Symbol":
         total: dict[tuple[str, ...], int] = {}
         for mine, a in self.terms.items():
             for theirs, b in self._of(other).terms.items():
@@ -71,10 +69,10 @@ class Symbol:
                 total[letters] = total.get(letters, 0) + a * b
         return Symbol(total)
 
-    def __sub__(self, other: Symbol | int) -> Symbol:
+    def __sub__(self, other: "Symbol | int") -> "Symbol":
         return self + -1 * self._of(other)
 
-    def __rsub__(self, other: int) -> Symbol:
+    def __rsub__(self, other: int) -> "Symbol":
         return -1 * self + other
 
     __radd__ = __add__

@@ -1,7 +1,5 @@
 """The command line: each file parses the options of one group of commands, calls the library and shows what it returns."""
 
-from __future__ import annotations
-
 import os
 import sys
 

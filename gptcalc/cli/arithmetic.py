@@ -1,7 +1,5 @@
 """`params` and `flops`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

@@ -1,7 +1,5 @@
 """The Typer application: every command, in the order in which help lists them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

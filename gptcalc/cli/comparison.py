@@ -1,7 +1,5 @@
 """`compare`: models side by side."""
 
-from __future__ import annotations
-
 from gptcalc.cli.options import Form, Models, Set, load
 
 

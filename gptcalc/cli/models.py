@@ -1,7 +1,5 @@
 """`models`: what is in the catalogue."""
 
-from __future__ import annotations
-
 from gptcalc.cli.options import Form
 
 

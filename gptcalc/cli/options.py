@@ -1,7 +1,5 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

@@ -1,7 +1,5 @@
 """`verify`: the formulas against a forward pass that counts, and against published totals."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

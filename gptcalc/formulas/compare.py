@@ -1,7 +1,5 @@
 """Several models in one table: architecture, parameters, FLOPs per token, training FLOPs, and what was published."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 N parameters, D = B·T tokens, in the letters of `spec.shape`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from gptcalc.formulas.flops import flops

@@ -4,28 +4,21 @@
 tree of its own. B sequences, T queries each, over C keys.
 """
 
-from __future__ import annotations
+from typing import Any, Generic, NamedTuple, get_args
 
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, get_args
-
+from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Leaf, Node, tree
-from gptcalc.formulas.table import ATTENTION, Attention, Operation, operations
+from gptcalc.formulas.table import Operation, operations
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
 from gptcalc.symbols import N, Symbol
-
-Phase = Literal["forward", "backward", "training", "decode"]
-Recompute = Literal["none", "selective", "full"]
-PHASES, RECOMPUTES = get_args(Phase), get_args(Recompute)
 
 BACKWARD = 2
 """A matmul's backward pass is two matmuls of its size: the gradients of its input and of its other operand (Kaplan et al. 2020, 2.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flops(Generic[N]):
+class Flops(NamedTuple, Generic[N]):
     """`matmul` is the headline, split by pass; `other` is the non-matmul arithmetic of the forward pass (None for a backward pass)."""
 
     matmul: Node[N]
@@ -104,8 +97,8 @@ def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase,
 
 def check(model: ModelSpec, batch: int, seq: int, phase: str, attention: str, recompute: str) -> None:
     """Raises GptcalcError for what cannot be asked of this model."""
-    for name, value, known in (("phase", phase, PHASES), ("attention", attention, ATTENTION), ("recompute", recompute, RECOMPUTES)):
-        if value not in known:
+    for name, value, choice in (("phase", phase, Phase), ("attention", attention, Attention), ("recompute", recompute, Recompute)):
+        if value not in (known := get_args(choice)):
             raise GptcalcError(f"{name} '{value}' is not one of {', '.join(known)}")
     for name, number in (("batch", batch), ("seq", seq)):
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:

@@ -1,15 +1,13 @@
 """An itemised number: a tree whose leaves hold whole-model values and whose every other node is the sum of its parts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from gptcalc.symbols import N, Symbol
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node(Generic[N]):
     """`formula` is the text, in the papers' letters, that evaluates to `value`; `source` says who wrote it first."""
 
@@ -17,10 +15,10 @@ class Node(Generic[N]):
     value: N
     unit: str
     formula: str = ""
-    parts: tuple[Node[N], ...] = ()
+    parts: "tuple[Node[N], ...]" = ()
     source: str = ""
 
-    def __getitem__(self, path: str) -> Node[N]:
+    def __getitem__(self, path: str) -> "Node[N]":
         """The part at a path: `params(m)["block/attention/query"]`.
 
         Raises GptcalcError for a part that is not there, naming the parts that are.
@@ -34,13 +32,13 @@ class Node(Generic[N]):
         names = [part.name for part in self.parts]
         raise GptcalcError(f"'{self.name}' has no part '{name}'", hint=did_you_mean(name, names, otherwise=f"it has {', '.join(names)}"))
 
-    def walk(self, path: str = "") -> Iterator[tuple[str, Node[N]]]:
+    def walk(self, path: str = "") -> "Iterator[tuple[str, Node[N]]]":
         """Every node with its path, parents before their parts."""
         yield path, self
         for part in self.parts:
             yield from part.walk(f"{path}/{part.name}" if path else part.name)
 
-    def leaves(self) -> Iterator[tuple[str, Node[N]]]:
+    def leaves(self) -> "Iterator[tuple[str, Node[N]]]":
         return ((path, node) for path, node in self.walk() if not node.parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,8 +54,7 @@ class Node(Generic[N]):
         return result | {"source": self.source} if self.source else result
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf(Generic[N]):
+class Leaf(NamedTuple, Generic[N]):
     """One item before it has its place in the tree."""
 
     path: str

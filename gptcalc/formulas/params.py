@@ -4,8 +4,6 @@ Every trainable tensor counts once, as `model.parameters()` of the real implemen
 and buffers (masks, rotary tables) are not parameters.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from gptcalc.formulas.node import Leaf, Node, tree

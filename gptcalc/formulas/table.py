@@ -4,15 +4,11 @@ Parameters are the sum of one column and FLOPs of another; memory and time read 
 C = T in training and prefill, T = 1 in decode. The letters of a model's own numbers are in `spec.shape`.
 """
 
-from __future__ import annotations
+from typing import Any, Generic, Literal, NamedTuple, cast
 
-from typing import Any, Generic, Literal, NamedTuple, cast, get_args
-
+from gptcalc.choices import Attention
 from gptcalc.spec.shape import Shape, Switches
 from gptcalc.symbols import Factors, N, minimum, product
-
-Attention = Literal["full", "causal", "half"]
-ATTENTION = get_args(Attention)
 
 VASWANI = "Vaswani et al. 2017, arXiv:1706.03762"
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, table 1"
@@ -44,7 +40,7 @@ class Operation(NamedTuple, Generic[N]):
 
     @property
     def matmul_flops(self) -> N:
-        return cast(N, product((self.runs, *self.matmul)))
+        return cast(N, product((self.runs, *self.matmul)) if self.matmul else 0)
 
     @property
     def other_flops(self) -> N:

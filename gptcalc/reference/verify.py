@@ -1,7 +1,5 @@
 """The formulas against two witnesses: a forward pass that counts what it does, and the totals that were published."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple

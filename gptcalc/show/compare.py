@@ -1,7 +1,5 @@
 """`compare` as a table that is read at a glance."""
 
-from __future__ import annotations
-
 from math import log
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`flops --conventions` as a table: one training step as each paper would count it."""
 
-from __future__ import annotations
-
 from gptcalc.formulas.conventions import Convention
 from gptcalc.show.table import Column, Table, formula, integer, signed_percent
 from gptcalc.spec.model import ModelSpec

@@ -1,7 +1,5 @@
 """`flops` as tables: the matmul tree under the total, and the rest of the arithmetic apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

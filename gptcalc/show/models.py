@@ -1,7 +1,5 @@
 """`models` as a table."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from gptcalc.formulas.params import params

@@ -1,7 +1,5 @@
 """One way out for every command: the result as JSON, or its tables as terminal text, CSV or Markdown."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any

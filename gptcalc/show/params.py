@@ -1,7 +1,5 @@
 """`params` as a table: the tree with its shares and formulas, under the total."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from gptcalc.choices import BYTES_PER_WEIGHT

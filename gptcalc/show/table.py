@@ -4,20 +4,24 @@ A number is never cut: a table that does not fit drops its columns marked as dro
 the edge.
 """
 
-from __future__ import annotations
-
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from itertools import zip_longest
+from shutil import get_terminal_size
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+from rich.cells import cell_len
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-ASCII = str.maketrans({"·": "*", "×": "x", "²": "^2", "³": "^3", "–": "-", "─": "-", "█": "#", "≤": "<=", "≥": ">=", "±": "+-", "…": "..."})
+ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | str.maketrans(
+    {"·": "*", "×": "x", "–": "-", "─": "-", "█": "#", "≤": "<=", "≥": ">=", "±": "+-", "…": "..."}
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """`write` turns a value into text; columns with the highest `drop` go first where space is short (0: stays)."""
 
     name: str
@@ -27,14 +31,13 @@ class Column:
     fold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """`headline` is the answer, printed above; `notes` stand below. Rows hold raw values; None is an empty cell."""
 
     headline: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
     bold: frozenset[int] = frozenset()
 
     def cells(self) -> list[list[str]]:
@@ -47,7 +50,7 @@ def integer(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+    return "<0.01 %" if 0 < share < 5e-5 else f"{100 * share:.2f} %"
 
 
 def signed_percent(share: float) -> str:
@@ -83,64 +86,75 @@ def markdown(table: Table) -> str:
 
 
 def terminal(table: Table) -> str:
-    """Text for a terminal: coloured and fitted to its width there, plain and whole when piped."""
-    import os
-
-    import rich.box
-    import rich.table
-    from rich.console import Console
-    from rich.text import Text
-
+    """Text for a terminal: in colour and fitted to its width there, plain when piped."""
     utf8 = "utf" in (sys.stdout.encoding or "").lower()
-    tty = sys.stdout.isatty()
-    width = None if tty or os.environ.get("COLUMNS", "").isdigit() else 120
-    console = Console(width=width, emoji=False, highlight=False, safe_box=not utf8)
+    width = get_terminal_size((PIPED, 24)).columns
     cells = table.cells()
-    keep = _fitting(table.columns, cells, console.width)
-    grid = rich.table.Table(box=rich.box.SIMPLE_HEAD if utf8 else rich.box.ASCII2, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for i in keep:
-        column = table.columns[i]
-        folds = {"overflow": "fold"} if column.fold else {"no_wrap": True}
-        grid.add_column(Text(column.name), justify="right" if column.right else "left", **folds)
-    for row_number, row in enumerate(cells):
-        grid.add_row(*(Text(row[i]) for i in keep), style="bold" if row_number in table.bold else "")
-    needed = _width(table.columns, cells, keep)
-    if needed > console.width:
-        console.width = needed
-    with console.capture() as capture:
-        if table.headline:
-            console.print(Text(table.headline, style="bold green"), soft_wrap=True)
-            console.print()
-        if table.rows:
-            console.print(grid)
-        if table.notes:
-            console.print()
-        for note in table.notes:
-            console.print(Text(note), soft_wrap=not tty)
-    text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
-    return text if utf8 else text.translate(SUPER_TO_ASCII).translate(ASCII).encode("ascii", "replace").decode()
+    keep = _fitting(table.columns, cells, width)
+    widths = _widths(table.columns, cells, keep, width)
+    lines = [_styled(table.headline, GREEN), ""] if table.headline else []
+    if cells:
+        lines += [_styled(line, BOLD) for line in _lines([column.name for column in table.columns], table.columns, keep, widths)]
+        lines.append("─" * (sum(widths.values()) + len(GAP) * (len(keep) - 1)))
+    for number, row in enumerate(cells):
+        lines += [_styled(line, BOLD) if number in table.bold else line for line in _lines(row, table.columns, keep, widths)]
+    if table.notes:
+        lines += ["", *(line for note in table.notes for line in (wrap(note, width) if sys.stdout.isatty() else [note]))]
+    text = "\n".join(lines) + "\n"
+    return text if utf8 else text.translate(ASCII).encode("ascii", "replace").decode()
 
 
-SUPER_TO_ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+PIPED = 120
+"""Columns of output that no terminal shows, unless $COLUMNS says otherwise."""
 
+GAP = "  "
 FOLDED = 16
 """A column that folds is given at least this many characters."""
 
+BOLD, GREEN = "1", "1;32"
 
-def _width(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int]) -> int:
-    total = 2 * (len(keep) - 1)
-    for i in keep:
-        widest = max([len(columns[i].name), *(len(row[i]) for row in cells)])
-        total += min(widest, FOLDED) if columns[i].fold else widest
-    return total
+
+def _styled(line: str, code: str) -> str:
+    """In colour on a terminal, unless the user asks for none (https://no-color.org)."""
+    plain = not line or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return line if plain else f"\x1b[{code}m{line}\x1b[0m"
+
+
+def _natural(columns: Sequence[Column], cells: Sequence[Sequence[str]], i: int) -> int:
+    return max([cell_len(columns[i].name), *(cell_len(row[i]) for row in cells)])
 
 
 def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
     """The columns that are shown: all, or those that are left after the droppable ones went."""
+    least = [min(FOLDED, n) if columns[i].fold else n for i in range(len(columns)) for n in [_natural(columns, cells, i)]]
     keep = list(range(len(columns)))
-    while _width(columns, cells, keep) > width:
+    while sum(least[i] + len(GAP) for i in keep) - len(GAP) > width:
         droppable = [i for i in keep if columns[i].drop]
         if not droppable:
             break
         keep.remove(max(droppable, key=lambda i: columns[i].drop))
     return keep
+
+
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int], width: int) -> dict[int, int]:
+    """Each column as wide as its widest cell; those that fold share what is left of the line."""
+    widths = {i: _natural(columns, cells, i) for i in keep}
+    folding = sorted((i for i in keep if columns[i].fold), key=lambda i: widths[i])
+    left = width - len(GAP) * (len(keep) - 1) - sum(widths[i] for i in keep if not columns[i].fold)
+    for position, i in enumerate(folding):
+        widths[i] = min(widths[i], max(FOLDED, left // (len(folding) - position)))
+        left -= widths[i]
+    return widths
+
+
+def _lines(row: Sequence[str], columns: Sequence[Column], keep: Sequence[int], widths: dict[int, int]) -> list[str]:
+    """The lines of one row: more than one where a cell folds."""
+    folded = [wrap(row[i], widths[i]) if columns[i].fold and cell_len(row[i]) > widths[i] else [row[i]] for i in keep]
+    lines = []
+    for parts in zip_longest(*folded, fillvalue=""):
+        padded = []
+        for i, text in zip(keep, parts, strict=True):
+            space = " " * (widths[i] - cell_len(text))
+            padded.append(space + text if columns[i].right else text + space)
+        lines.append(GAP.join(padded).rstrip())
+    return lines

@@ -1,7 +1,5 @@
 """What every itemised answer shares: the indented rows of a tree, the legend of its letters, and its derivation."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

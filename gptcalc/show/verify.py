@@ -1,7 +1,5 @@
 """`verify` as tables: one model row by row, many models a row each."""
 
-from __future__ import annotations
-
 from gptcalc.reference.verify import Check
 from gptcalc.show.table import Column, Table, integer, percent, signed_percent
 

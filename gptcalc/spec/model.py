@@ -1,7 +1,5 @@
 """`ModelSpec`: one decoder-only language model, as a frozen, strict record. The defaults are GPT-2's and GPT-3's architecture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -27,7 +25,7 @@ class Record(BaseModel):
             return fields
         read = dict(fields)
         for name, value in fields.items():
-            kind = READERS.get(str(cls.__annotations__.get(name, "")))
+            kind = READERS.get(cls.__annotations__.get(name))
             if kind is not None and value is not None:
                 try:
                     read[name] = kind(value)
@@ -43,11 +41,11 @@ def _count(value: object) -> int:
     return count
 
 
-READERS: dict[str, Callable[[object], float]] = {
-    "int": _count,
-    "int | None": _count,
-    "float": lambda value: float(parse_number(value)),
-    "int | float": parse_number,
+READERS: dict[Any, Callable[[object], float]] = {
+    int: _count,
+    int | None: _count,
+    float: lambda value: float(parse_number(value)),
+    int | float: parse_number,
 }
 """By a field's annotation."""
 
@@ -113,7 +111,7 @@ class ModelSpec(Record):
     head_bias: bool = False
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModelSpec:
+    def _consistent(self) -> "ModelSpec":
         shape = shape_of(self)  # raises where heads do not divide
         idle = {
             "n_position": self.position != "learned",

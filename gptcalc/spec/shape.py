@@ -4,9 +4,6 @@ The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_
 R d_rotary, W sliding_window.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from gptcalc.errors import GptcalcError
@@ -53,8 +50,7 @@ class Switches(NamedTuple):
     windowed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shape(Generic[N]):
+class Shape(NamedTuple, Generic[N]):
     """A model's numbers. What a model does not have is zero: no learned positions, no rotary width, no window.
 
     `vocab_size` is the number of rows of the embedding matrix, padding included.
@@ -81,7 +77,7 @@ class Shape(Generic[N]):
         return {letter: getattr(self, name) for name, letter in LETTERS.items()}
 
 
-def shape_of(spec: ModelSpec) -> Shape[int]:
+def shape_of(spec: "ModelSpec") -> Shape[int]:
     """The shape of a spec, with everything that it leaves to its default filled in.
 
     Raises GptcalcError where a width does not divide by its number of heads, naming both numbers.
@@ -89,7 +85,7 @@ def shape_of(spec: ModelSpec) -> Shape[int]:
     return cast("Shape[int]", _resolve(spec, {}))
 
 
-def vary(spec: ModelSpec, **numbers: Any) -> Shape[FloatArray]:
+def vary(spec: "ModelSpec", **numbers: Any) -> "Shape[FloatArray]":
     """The shapes of many variants at once: any numeric field of the spec as an array; what depends on it follows.
 
     Arrays are float64, which holds every count below 2**53 exactly; int64 would overflow in silence.
@@ -109,7 +105,7 @@ def vary(spec: ModelSpec, **numbers: Any) -> Shape[FloatArray]:
     return cast("Shape[FloatArray]", _resolve(spec, arrays))
 
 
-def _resolve(spec: ModelSpec, given: dict[str, Any]) -> Shape[Any]:
+def _resolve(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
     def number(name: str) -> Any:
         return given.get(name, getattr(spec, name))
 
@@ -142,7 +138,7 @@ def _resolve(spec: ModelSpec, given: dict[str, Any]) -> Shape[Any]:
     )
 
 
-def switches_of(spec: ModelSpec) -> Switches:
+def switches_of(spec: "ModelSpec") -> Switches:
     derived = {"projected_embedding": spec.d_embedding is not None, "windowed": spec.sliding_window is not None}
     values: dict[str, Any] = {name: derived[name] if name in derived else getattr(spec, name) for name in Switches._fields}
     return Switches(**values)
@@ -168,7 +164,7 @@ def symbolic(shape: Shape[int]) -> Shape[Symbol]:
         letter["d_embedding"] = d
     if shape.d_rotary == shape.d_head:
         letter["d_rotary"] = Q
-    return cast("Shape[Symbol]", replace(shape, **letter))
+    return cast("Shape[Symbol]", shape._replace(**letter))
 
 
 def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
