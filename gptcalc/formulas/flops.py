@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, get_args
 
 from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.table import Operation, operations
 from gptcalc.spec.model import ModelSpec
@@ -65,16 +66,19 @@ def flops(
     """
     seq = model.n_ctx if seq is None else seq
     check(model, batch, seq, phase, attention, recompute)
-    spec_shape = shape_of(model)
-    shape: Shape[Any] = vary(model, **numbers) if numbers else spec_shape
     queries = 1 if phase == "decode" else seq
     convention: Attention = "full" if phase == "decode" else attention
     B, T, C = (Symbol.letter(letter) for letter in ("B", "T", "C"))
-    rows = operations(shape, batch, queries, seq, convention)
-    text = operations(symbolic(spec_shape), B, 1 if phase == "decode" else T, C if phase == "decode" else T, convention)
-    table = list(zip(rows, text, strict=True))
-    other = tree("non-matmul, forward", "FLOP", [Leaf(a.path, a.other_flops, b.other_flops, a.source) for a, b in table if a.other])
-    return Flops(tree(phase, "FLOP", _leaves(table, phase, recompute)), None if phase == "backward" else other, batch * queries)
+    letters = symbolic(shape_of(model))
+    text = operations(letters, B, 1, C, convention) if phase == "decode" else operations(letters, B, T, T, convention)
+
+    def itemised(shape: Shape[Any]) -> list[Node[Any]]:
+        table = list(zip(operations(shape, batch, queries, seq, convention), text, strict=True))
+        other = [Leaf(a.path, a.other_flops, b.other_flops, a.source) for a, b in table if a.other]
+        return [tree(phase, "FLOP", _leaves(table, phase, recompute)), tree("non-matmul, forward", "FLOP", other)]
+
+    nodes = in_blocks(lambda block: itemised(vary(model, **block)), numbers) if numbers else itemised(shape_of(model))
+    return Flops(nodes[0], None if phase == "backward" else nodes[1], batch * queries)
 
 
 def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase, recompute: Recompute) -> list[Leaf[Any]]:

@@ -6,11 +6,12 @@ and buffers (masks, rotary tables) are not parameters.
 
 from typing import Any
 
+from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
-from gptcalc.symbols import N, product
+from gptcalc.symbols import N, Symbol, product
 
 
 def params(model: ModelSpec, **numbers: Any) -> Node[Any]:
@@ -28,13 +29,14 @@ def params(model: ModelSpec, **numbers: Any) -> Node[Any]:
     >>> params(load_model("gpt2"), n_layer=[12, 24]).value.tolist()
     [124439808.0, 209494272.0]
     """
-    spec_shape = shape_of(model)
-    return itemise(vary(model, **numbers) if numbers else spec_shape, spec_shape)
+    letters = symbolic(shape_of(model))
+    if not numbers:
+        return _itemised(shape_of(model), letters)
+    return in_blocks(lambda block: [_itemised(vary(model, **block), letters)], numbers)[0]
 
 
-def itemise(shape: Shape[N], spec_shape: Shape[int]) -> Node[N]:
+def _itemised(shape: Shape[N], letters: Shape[Symbol]) -> Node[N]:
     leaves: list[Leaf[N]] = []
-    letters = symbolic(spec_shape)
     for row, text in zip(operations(shape, 1, 1, 1), operations(letters, 1, 1, 1), strict=True):
         for (tensor, size), (_, symbols) in zip(row.weights, text.weights, strict=True):
             value: N = product((row.runs, *size))
