@@ -29,6 +29,8 @@ def parse_number(value: object) -> int | float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise GptcalcError(f"{_shown(value)} is not a number")
+    if isinstance(value, int) and abs(value) > LARGEST:  # Python refuses to write out an int of thousands of digits
+        raise GptcalcError("a whole number is too large: nothing that gptcalc counts is above 1e30")
     text = str(value).strip()
     match = _NUMBER.fullmatch(text) if len(text) < 60 else None
     if match is None:
@@ -96,5 +98,8 @@ def binary(n_bytes: float) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # such an int, inside a list or a mapping
+        text = f"this {type(value).__name__}"
     return text if len(text) <= 40 else text[:37] + "..."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec import catalogue
-from gptcalc.spec.reading import parse_yaml, read_json, read_text, read_yaml, shown
+from gptcalc.spec.reading import brief, parse_yaml, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -105,14 +105,12 @@ def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[
         from gptcalc.spec.huggingface import import_config
 
         return import_config(data, where=where or "config", name=name), where
-    if "models" in data:
-        models = catalogue.family_models(data, where or "mapping", default_name=name)
-        if len(models) > 1:
-            listed = ", ".join(shown(model["name"]) for model in models[:8])
-            hint = "put its folder in GPTCALC_PRESETS and use their names"
-            raise GptcalcError(f"{where or 'mapping'}: holds {len(models)} models ({listed})", hint=hint)
-        data = models[0]
-    return {"name": name or "unnamed", **_without_aliases(data)}, where  # a preset's file may be given by its path too
+    models = catalogue.family_models(data, where or "mapping", default_name=name or "unnamed")
+    if len(models) > 1:
+        listed = ", ".join(shown(model["name"]) for model in models[:8])
+        hint = "put its folder in GPTCALC_PRESETS and use their names"
+        raise GptcalcError(f"{where or 'mapping'}: holds {len(models)} models ({listed})", hint=hint)
+    return _without_aliases(models[0]), where  # a preset's file may be given by its path too
 
 
 def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
@@ -123,12 +121,7 @@ def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict
         if key not in ModelSpec.model_fields:
             raise GptcalcError(f"unknown field {shown(str(key))!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
         values[key] = parse_yaml(given, key) if isinstance(given, str) and key not in ("name", "family", "source") else given
-    changed = ", ".join(f"{key}={_short(given)}" for key, given in overrides.items())
+    changed = ", ".join(f"{key}={brief(given)}" for key, given in overrides.items())
     # The published totals are those of the model as it was.
     kept = {key: value for key, value in fields.items() if key != "published"}
     return {**kept, "name": f"{fields.get('name', '')} ({changed})".strip(), **values}
-
-
-def _short(value: object) -> str:
-    text = shown(str(value))
-    return text if len(text) <= 40 else text[:37] + "..."

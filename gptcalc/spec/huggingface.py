@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.reading import shown
+from gptcalc.spec.reading import quoted, shown
 
 LARGEST_SIZE = 10**12
 """As `ModelSpec.Count`: wider than this is a slip of the keyboard."""
@@ -171,7 +171,7 @@ ROPE_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 NAMES_THE_CONTEXT = ("yarn", "longrope", "llama3")
 
 
-def rope(theta_key: str, share_key: str | None = None, share: float = 1.0) -> Handler:
+def rope(theta_key: str, share_key: str | None = None) -> Handler:
     """The handler of `rope_parameters`, which today's transformers writes; `rope_scaling` and `theta_key` are the older way to say it."""
 
     def read(key: str, config: Config) -> Fields:
@@ -183,24 +183,35 @@ def rope(theta_key: str, share_key: str | None = None, share: float = 1.0) -> Ha
             raise config.refuse("rope_scaling", f"and {key} say different things")
         inside = dict(given)
         theta = config.number(theta_key, inside.pop("rope_theta", config[theta_key]))
-        default_share = config[share_key] if share_key else share
-        fields: Fields = {"rope_theta": theta, **_rotated(inside.pop("partial_rotary_factor", default_share), config, share_key)}
+        share = inside.pop("partial_rotary_factor", config[share_key] if share_key else 1)
+        rotated = _rotated(share, config, share_key)
+        fields: Fields = {"rope_theta": theta, **({} if rotated == _head(config) else {"d_rotary": rotated})}
         scaling = _scaling(key, inside, config)
+        if scaling and scaling["rope_type"] == "dynamic" and rotated < 4:  # the base is raised to R / (R - 2)
+            raise config.refuse(key, f"of type 'dynamic' needs 4 rotated channels or more, not {rotated}")
         return {**fields, "rope_scaling": scaling} if scaling else fields
 
     return read
 
 
-def _rotated(share: Any, config: Config, share_key: str | None) -> Fields:
-    if share is None or (share == 1 and not isinstance(share, bool)):
-        return {}
-    if share_key is None:
+def _head(config: Config) -> int:
+    given = config["head_dim"]
+    return (
+        config.size("head_dim")
+        if given is not None and given is not ABSENT
+        else config.size("hidden_size") // config.size("num_attention_heads")
+    )
+
+
+def _rotated(share: Any, config: Config, share_key: str | None) -> int:
+    """How many channels of a head are rotated."""
+    fraction = config.number(share_key or "partial_rotary_factor", share)
+    if share_key is None and fraction != 1:
         raise config.refuse("partial_rotary_factor", f"{_value(share)} is not understood: the model's code rotates whole heads")
-    d_head = config.size("hidden_size") // config.size("num_attention_heads")
-    rotated = int(d_head * config.number(share_key, share))
+    rotated = int(_head(config) * fraction)
     if rotated < 1:
-        raise config.refuse(share_key, f"{_value(share)} of a head of {d_head} rotates no channel")
-    return {} if rotated == d_head else {"d_rotary": rotated}
+        raise config.refuse(share_key or "hidden_size", f"leaves no channel of a head of {_head(config)} to rotate")
+    return rotated
 
 
 def _scaling(key: str, inside: dict[str, Any], config: Config) -> Fields | None:
@@ -618,6 +629,7 @@ def _name(data: Mapping[str, Any], config: Config, fallback: str) -> str:
 
 
 def _value(value: object) -> str:
-    """A value of a file, as an error shows it."""
-    text = repr(value) if value is not None else "null"
-    return shown(text if len(text) <= 40 else text[:37] + "...")
+    """A value of a file, as JSON writes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    return quoted(value)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import Switches, shape_of, switches_of
 from gptcalc.units import parse_count, parse_number
 
@@ -164,6 +165,5 @@ def _one_line(error: ValidationError) -> GptcalcError:
         return GptcalcError(f"field '{where}' is missing")
     message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
     if first["type"] not in ("value_error", "missing"):
-        given = repr(first["input"])
-        message += f", not {given if len(given) <= 40 else given[:37] + '...'}"
+        message += f", not {quoted(first['input'])}"
     return GptcalcError(f"{where}: {message}" if where else message, hint=hint)

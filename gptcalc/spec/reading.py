@@ -209,3 +209,17 @@ def shown(path: str | os.PathLike[str]) -> str:
     text = text if isinstance(text, str) else repr(text)
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
     return text if len(text) <= 200 else "..." + text[-197:]
+
+
+def brief(value: object) -> str:
+    """A value as an error quotes it: printable and at most 40 characters."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # an int of more digits than Python writes out
+        text = "a number of too many digits"
+    return shown(text if len(text) <= 40 else text[:37] + "...")
+
+
+def quoted(value: object) -> str:
+    """As `brief`, with quotes around text."""
+    return f"'{brief(value)}'" if isinstance(value, str) else brief(value)

@@ -1,0 +1,367 @@
+"""config.json files: every key is used, known to change nothing, or refused by name."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.params import params
+from gptcalc.spec import huggingface
+from gptcalc.spec.files import load_model
+from gptcalc.spec.huggingface import FAMILIES
+from gptcalc.spec.model import ModelSpec
+
+# Hand-written and old-style files, as published beside the weights: keys are left out, renamed since, or of other times.
+IN_THE_WILD: dict[str, tuple[dict[str, Any], int]] = {
+    "gpt2": (
+        {
+            "activation_function": "gelu_new",
+            "architectures": ["GPT2LMHeadModel"],
+            "attn_pdrop": 0.1,
+            "bos_token_id": 50256,
+            "embd_pdrop": 0.1,
+            "eos_token_id": 50256,
+            "initializer_range": 0.02,
+            "layer_norm_epsilon": 1e-05,
+            "model_type": "gpt2",
+            "n_ctx": 1024,
+            "n_embd": 768,
+            "n_head": 12,
+            "n_layer": 12,
+            "n_positions": 1024,
+            "resid_pdrop": 0.1,
+            "summary_activation": None,
+            "summary_first_dropout": 0.1,
+            "summary_proj_to_labels": True,
+            "summary_type": "cls_index",
+            "summary_use_proj": True,
+            "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+            "vocab_size": 50257,
+        },
+        124_439_808,
+    ),
+    "gpt1": (
+        {
+            "afn": "gelu",
+            "architectures": ["OpenAIGPTLMHeadModel"],
+            "attn_pdrop": 0.1,
+            "model_type": "openai-gpt",
+            "n_ctx": 512,
+            "n_embd": 768,
+            "n_head": 12,
+            "n_layer": 12,
+            "n_positions": 512,
+            "n_special": 0,
+            "predict_special_tokens": True,
+            "vocab_size": 40478,
+        },
+        116_534_784,
+    ),
+    "llama-2-70b": (
+        {
+            "_name_or_path": "meta-llama/Llama-2-70b-hf",
+            "architectures": ["LlamaForCausalLM"],
+            "bos_token_id": 1,
+            "hidden_act": "silu",
+            "hidden_size": 8192,
+            "intermediate_size": 28672,
+            "max_position_embeddings": 4096,
+            "model_type": "llama",
+            "num_attention_heads": 64,
+            "num_hidden_layers": 80,
+            "num_key_value_heads": 8,
+            "pretraining_tp": 1,
+            "rms_norm_eps": 1e-05,
+            "rope_scaling": None,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float16",
+            "transformers_version": "4.32.0.dev0",
+            "use_cache": True,
+            "vocab_size": 32000,
+        },
+        68_976_648_192,
+    ),
+    "llama-3.2-1b": (
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "head_dim": 64,
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "max_position_embeddings": 131072,
+            "mlp_bias": False,
+            "model_type": "llama",
+            "num_attention_heads": 32,
+            "num_hidden_layers": 16,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-05,
+            "rope_scaling": {
+                "factor": 32.0,
+                "high_freq_factor": 4.0,
+                "low_freq_factor": 1.0,
+                "original_max_position_embeddings": 8192,
+                "rope_type": "llama3",
+            },
+            "rope_theta": 500000.0,
+            "tie_word_embeddings": True,
+            "vocab_size": 128256,
+        },
+        1_235_814_400,
+    ),
+    "opt-350m": (
+        {
+            "_remove_final_layer_norm": False,
+            "activation_dropout": 0.0,
+            "activation_function": "relu",
+            "architectures": ["OPTForCausalLM"],
+            "do_layer_norm_before": False,
+            "dropout": 0.1,
+            "ffn_dim": 4096,
+            "hidden_size": 1024,
+            "init_std": 0.02,
+            "layerdrop": 0.0,
+            "max_position_embeddings": 2048,
+            "model_type": "opt",
+            "num_attention_heads": 16,
+            "num_hidden_layers": 24,
+            "pad_token_id": 1,
+            "prefix": "</s>",
+            "vocab_size": 50272,
+            "word_embed_proj_dim": 512,
+        },
+        331_196_416,
+    ),
+    "pythia-160m": (
+        {
+            "architectures": ["GPTNeoXForCausalLM"],
+            "hidden_act": "gelu",
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "layer_norm_eps": 1e-05,
+            "max_position_embeddings": 2048,
+            "model_type": "gpt_neox",
+            "num_attention_heads": 12,
+            "num_hidden_layers": 12,
+            "partial_rotary_factor": 0.25,
+            "rope_theta": 10000,
+            "rotary_emb_base": 10000,
+            "rotary_pct": 0.25,
+            "tie_word_embeddings": False,
+            "use_parallel_residual": True,
+            "vocab_size": 50304,
+        },
+        162_322_944,
+    ),
+    "gpt-j": (
+        {
+            "activation_function": "gelu_new",
+            "architectures": ["GPTJForCausalLM"],
+            "gradient_checkpointing": False,
+            "model_type": "gptj",
+            "n_embd": 4096,
+            "n_head": 16,
+            "n_inner": None,
+            "n_layer": 28,
+            "n_positions": 2048,
+            "rotary": True,
+            "rotary_dim": 64,
+            "scale_attn_weights": True,
+            "tie_word_embeddings": False,
+            "tokenizer_class": "GPT2Tokenizer",
+            "vocab_size": 50400,
+        },
+        6_050_882_784,
+    ),
+    "mistral": (
+        {
+            "architectures": ["MistralForCausalLM"],
+            "hidden_act": "silu",
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "max_position_embeddings": 32768,
+            "model_type": "mistral",
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 10000.0,
+            "sliding_window": 4096,
+            "vocab_size": 32000,
+        },
+        7_241_732_096,
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "total"), IN_THE_WILD.values(), ids=IN_THE_WILD)
+def test_files_in_the_wild(config: dict[str, Any], total: int) -> None:
+    assert params(load_model(config)).value == total
+
+
+def test_what_the_fields_become() -> None:
+    llama = load_model(IN_THE_WILD["llama-3.2-1b"][0])
+    assert llama.rope_theta == 500000.0
+    assert llama.rope_scaling is not None
+    assert llama.rope_scaling["original_max_position_embeddings"] == 8192
+    opt = load_model(IN_THE_WILD["opt-350m"][0])
+    assert (opt.d_embedding, opt.n_position, opt.norm_placement, opt.final_norm) == (512, 2050, "post", False)
+    neox = load_model(IN_THE_WILD["pythia-160m"][0])
+    assert (neox.d_rotary, neox.parallel_residual, neox.activation) == (16, True, "gelu")
+    assert load_model(IN_THE_WILD["gpt1"][0]).activation == "gelu_tanh"
+    assert load_model(IN_THE_WILD["mistral"][0]).sliding_window == 4096
+
+
+def test_names() -> None:
+    assert load_model(IN_THE_WILD["llama-2-70b"][0]).name == "meta-llama/Llama-2-70b-hf"
+    assert load_model({"model_type": "gpt2"}).name == "gpt2"
+
+
+def test_second_names_of_keys() -> None:
+    assert load_model({"model_type": "gpt2", "hidden_size": 96, "num_attention_heads": 4, "num_hidden_layers": 3}).d_model == 96
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model_type": "gpt2", "n_layers": 2}, "n_layers"),
+        ({"model_type": "gpt2", "num_experts": 8}, "num_experts"),
+        ({"model_type": "gpt2", "n_layer": "2"}, "n_layer"),
+        ({"model_type": "gpt2", "n_layer": None}, "n_layer"),
+        ({"model_type": "gpt2", "n_layer": True}, "n_layer"),
+        ({"model_type": "gpt2", "n_layer": 2.0}, "n_layer"),
+        ({"model_type": "gpt2", "n_layer": 0}, "n_layer"),
+        ({"model_type": "gpt2", "n_layer": 10**5000}, "n_layer"),
+        ({"model_type": "gpt2", "n_inner": -1}, "n_inner"),
+        ({"model_type": "gpt2", "n_embd": 770}, "n_head"),
+        ({"model_type": "gpt2", "hidden_size": 96, "n_embd": 768}, "n_embd"),
+        ({"model_type": "gpt2", "n_ctx": 2048}, "n_ctx"),
+        ({"model_type": "gpt2", "head_dim": 128}, "head_dim"),
+        ({"model_type": "gpt2", "num_key_value_heads": 1}, "num_key_value_heads"),
+        ({"model_type": "gpt2", "activation_function": "quick_gelu"}, "activation_function"),
+        ({"model_type": "gpt2", "activation_function": ["gelu"]}, "activation_function"),
+        ({"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention"),
+        ({"model_type": "gpt2", "scale_attn_weights": False}, "scale_attn_weights"),
+        ({"model_type": "gpt2", "scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ({"model_type": "gpt2", "is_encoder_decoder": True}, "is_encoder_decoder"),
+        ({"model_type": "gpt2", "pruned_heads": {"0": [1]}}, "pruned_heads"),
+        ({"model_type": "gpt2", "per_layer_config": {"0": {"n_head": 6}}}, "per_layer_config"),
+        ({"model_type": "gpt2", "tie_word_embeddings": "true"}, "tie_word_embeddings"),
+        ({"model_type": "gpt2", "layer_norm_epsilon": "1e-5"}, "layer_norm_epsilon"),
+        ({"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"]}, "GPT2ForSequenceClassification"),
+        ({"model_type": "gpt2", "architectures": ["GPT2DoubleHeadsModel"]}, "GPT2DoubleHeadsModel"),
+        ({"model_type": "gpt2", "architectures": ["GPT2Model"]}, "GPT2Model"),
+        ({"model_type": "gpt2", "architectures": "GPT2LMHeadModel"}, "architectures"),
+        ({"model_type": "gpt2", "architectures": [{}]}, "architectures"),
+        ({"model_type": "gpt2", "auto_map": {"AutoModelForCausalLM": "x.Y"}}, "auto_map"),
+        ({"model_type": "gpt2", "_name_or_path": 3}, "_name_or_path"),
+        ({"model_type": "openai-gpt", "n_special": 3}, "n_special"),
+        ({"model_type": "openai-gpt", "n_inner": 5}, "n_inner"),
+        ({"model_type": "openai-gpt", "afn": "gelu_new"}, "afn"),
+        ({"model_type": "gptj", "rotary": False}, "rotary"),
+        ({"model_type": "gptj", "rotary_dim": None}, "rotary_dim"),
+        ({"model_type": "gptj", "rotary_dim": 63}, "d_rotary"),
+        ({"model_type": "llama", "quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"model_type": "llama", "sliding_window": 4096}, "sliding_window"),
+        ({"model_type": "llama", "num_attention_heads": 24}, "hidden_size"),
+        ({"model_type": "llama", "num_attention_heads": 24, "head_dim": 128}, "hidden_size"),
+        ({"model_type": "llama", "num_key_value_heads": 5}, "n_kv_head"),
+        ({"model_type": "llama", "partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"model_type": "llama", "rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        ({"model_type": "llama", "rope_scaling": {"type": "mrope"}}, "mrope"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear"}}, "factor"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": "2"}}, "factor"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "rope_type": "yarn", "factor": 2}}, "rope_"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0, "gamma": 1}}, "gamma"),
+        ({"model_type": "llama", "rope_scaling": {**LLAMA3, "factor": 0}}, "factor"),
+        ({"model_type": "llama", "rope_scaling": [2.0]}, "rope_"),
+        ({"model_type": "llama", "rope_theta": 0}, "rope_theta"),
+        ({"model_type": "llama", "rope_theta": None}, "rope_theta"),
+        ({"model_type": "mistral", "layer_types": ["full_attention"] * 32}, "layer_types"),
+        ({"model_type": "mistral", "attention_bias": True}, "attention_bias"),
+        ({"model_type": "mistral", "sliding_window": 0}, "sliding_window"),
+        ({"model_type": "opt", "num_key_value_heads": 4}, "num_key_value_heads"),
+        ({"model_type": "gpt_neox", "rope_theta": 500.0}, "rope_theta"),
+        ({"model_type": "gpt_neox", "rotary_pct": 0.001}, "rotary_pct"),
+        ({"model_type": "gpt_neox", "rotary_pct": None}, "rotary_pct"),
+        ({"model_type": "bert"}, "bert"),
+        ({"model_type": "gpt"}, "gpt"),
+        ({"model_type": None}, "model_type"),
+    ],
+)
+def test_refused_by_name(config: dict[str, Any], named: str) -> None:
+    with pytest.raises(GptcalcError) as caught:
+        load_model(config)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "gpt2", "reorder_and_upcast_attn": True},
+        {"model_type": "gpt2", "temperature": 0.7, "top_k": 50, "num_beams": 4},
+        {"model_type": "gpt2", "head_dim": 64, "num_key_value_heads": 12, "pruned_heads": {}},
+        {"model_type": "gpt2", "architectures": None, "quantization_config": None},
+        {"model_type": "gpt2", "id2label": {"0": "LABEL_0"}, "num_labels": 1, "torch_dtype": "float16"},
+    ],
+)
+def test_keys_that_change_nothing(config: dict[str, Any]) -> None:
+    assert load_model(config) == load_model({"model_type": "gpt2"})
+
+
+def test_text_config_is_named() -> None:
+    with pytest.raises(GptcalcError) as caught:
+        load_model({"model_type": "llava", "text_config": {"model_type": "llama"}, "vision_config": {}})
+    assert caught.value.hint is not None
+    assert "text_config" in caught.value.hint
+
+
+def test_a_head_of_its_own_width() -> None:
+    spec = load_model({"model_type": "mistral", "hidden_size": 5120, "num_attention_heads": 32, "head_dim": 128})
+    assert spec.d_head == 128
+
+
+def test_overrides_of_an_imported_model() -> None:
+    spec = load_model({"model_type": "gpt2"}, {"d_model": 1024, "n_head": 16, "n_layer": 24})
+    assert params(spec).value == 354_823_168
+
+
+def test_tables_agree_with_themselves() -> None:
+    """No key is both used and harmless, and each alias stands for a key of its class."""
+    for family in FAMILIES.values():
+        keys = set(family.keys)
+        harmless = huggingface._HARMLESS_KEYS | set(family.harmless)
+        assert not keys & harmless
+        assert not keys & set(huggingface.COMMON)
+        assert set(family.aliases.values()) <= keys
+        assert not set(family.aliases) & keys
+
+
+every_key = sorted(
+    {key for family in FAMILIES.values() for key in (*family.keys, *family.aliases, *family.harmless)} | set(huggingface.COMMON)
+)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 4096), st.floats(), st.text(max_size=5), st.sampled_from([10**40, "gelu", 1e-5, 0.25])
+)
+values = st.one_of(
+    scalars,
+    st.lists(scalars, max_size=2),
+    st.dictionaries(st.sampled_from(["type", "rope_type", "factor", "rope_theta", "x"]), scalars, max_size=3),
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(sorted(FAMILIES)), st.dictionaries(st.one_of(st.sampled_from(every_key), st.text(max_size=5)), values, max_size=3))
+def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, object]) -> None:
+    try:
+        spec = load_model({**keys, "model_type": model_type})
+    except GptcalcError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert isinstance(spec, ModelSpec)
