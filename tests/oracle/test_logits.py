@@ -1,0 +1,65 @@
+"""Real implementations, random weights: the NumPy forward pass gives their logits."""
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES, oracle, random_tokens
+
+from gptcalc.reference import forward, generate, load_state_dict
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_those_of_transformers(family: str) -> None:
+    model, spec = oracle(family)
+    tokens = random_tokens()
+    with torch.no_grad():
+        expected = model(input_ids=tokens, use_cache=False).logits.numpy()
+    logits = forward(spec, load_state_dict(spec, model.state_dict()), tokens.numpy())
+    assert logits.dtype == np.float32
+    assert np.abs(expected).max() > 1, "the comparison is of numbers far from zero"
+    assert np.abs(logits - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_agree_further_in_float64(family: str) -> None:
+    model, spec = oracle(family)
+    tokens = random_tokens()
+    with torch.no_grad():
+        expected = model.double()(input_ids=tokens, use_cache=False).logits.numpy()
+    logits = forward(spec, load_state_dict(spec, model.state_dict(), np.float64), tokens.numpy())
+    assert logits.dtype == np.float64
+    # the other families keep their softmax, their rotary tables or their norms in float32 whatever the model is
+    assert np.abs(logits - expected).max() < (1e-11 if family in ("gpt2", "openai-gpt") else 2e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parameters_held_are_those_of_transformers(family: str) -> None:
+    model, spec = oracle(family)
+    weights = load_state_dict(spec, model.state_dict())
+    assert sum(array.size for array in weights.values()) == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("family", ["openai-gpt", "gpt2", "opt", "gptj", "llama, tied, biases", "gpt_neox"])
+def test_names_without_the_prefix_load_too(family: str) -> None:
+    model, spec = oracle(family)
+    state = model.state_dict()
+    bare = {name.removeprefix(f"{model.base_model_prefix}."): tensor for name, tensor in state.items()}
+    assert all(
+        np.array_equal(a, b) for a, b in zip(load_state_dict(spec, bare).values(), load_state_dict(spec, state).values(), strict=True)
+    )
+
+
+def test_bfloat16_tensors_load() -> None:
+    model, spec = oracle("gpt2")
+    weights = load_state_dict(spec, model.bfloat16().state_dict())
+    assert weights["block.0.mlp.up.weight"].dtype == np.float32
+
+
+def test_greedy_generation_is_that_of_transformers() -> None:
+    model, spec = oracle("gpt2")
+    prompt = random_tokens(length=5)
+    with torch.no_grad():
+        expected = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0, eos_token_id=None
+        )
+    assert generate(spec, load_state_dict(spec, model.state_dict()), prompt.numpy(), 12).tolist() == expected.tolist()
