@@ -4,7 +4,7 @@ Base units inside: parameters, FLOP, byte, second. K, M, B, T are powers of 1000
 """
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 from gptcalc.errors import GptcalcError
 
@@ -14,6 +14,9 @@ SCALES |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTPE", s
 SCALES["KB"] = SCALES["kB"]
 
 _NUMBER = re.compile(r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*([A-Za-z]*)")
+
+EXACT = Context(prec=100)
+"""More digits than any number that is read here has."""
 
 LARGEST = 10**30
 """No quantity that gptcalc reads is larger; what is, is a slip of the keyboard."""
@@ -42,7 +45,7 @@ def parse_number(value: object) -> int | float:
             hint="known: K, M, B, T (powers of 1000), GB, KiB, MiB, GiB, TiB (powers of 1024)",
         )
     try:
-        number = Decimal(re.sub("[_,]", "", digits)) * SCALES[suffix]
+        number = EXACT.multiply(Decimal(re.sub("[_,]", "", digits)), Decimal(SCALES[suffix]))
     except InvalidOperation:  # Decimal refuses exponents beyond its own range
         raise GptcalcError(f"{_shown(value)} is not a number that can be computed with") from None
     if abs(number) > LARGEST:
