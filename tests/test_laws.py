@@ -19,7 +19,14 @@ from gptcalc.reference.verify import operation_values
 from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.shape import shape_of
 
-PHASES = [("forward", "none"), ("backward", "none"), ("training", "none"), ("training", "selective"), ("training", "full"), ("decode", "none")]
+PHASES = [
+    ("forward", "none"),
+    ("backward", "none"),
+    ("training", "none"),
+    ("training", "selective"),
+    ("training", "full"),
+    ("decode", "none"),
+]
 
 
 def evaluate(formula: str, letters: dict[str, int]) -> int:

@@ -29,7 +29,9 @@ def test_numbers_as_people_write_them(text: object, value: float) -> None:
     assert parse_number(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1e400", "nan", "inf", float("nan"), float("inf"), None, True, [], "1 2", "1XB", "1e", "--1", "9" * 80])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "1e400", "nan", "inf", float("nan"), float("inf"), None, True, [], "1 2", "1XB", "1e", "--1", "9" * 80]
+)
 def test_what_is_no_number_is_refused(text: object) -> None:
     with pytest.raises(GptcalcError):
         parse_number(text)
@@ -51,7 +53,19 @@ def test_a_unit_multiplies(number: int, unit: str) -> None:
 def test_short_text_is_near_the_number_and_short(number: int) -> None:
     text = short(number, "FLOP").removesuffix("FLOP").strip()
     digits, _, suffix = text.partition(" ")
-    scale = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "Z": 10**21, "Y": 10**24, "R": 10**27, "Q": 10**30}
+    scale = {
+        "": 1,
+        "k": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "T": 10**12,
+        "P": 10**15,
+        "E": 10**18,
+        "Z": 10**21,
+        "Y": 10**24,
+        "R": 10**27,
+        "Q": 10**30,
+    }
     assert float(digits.replace(",", "")) * scale[suffix] == pytest.approx(number, rel=5.1e-4)
     assert len(digits) <= 5
     assert float(digits.replace(",", "")) < 1000
@@ -66,7 +80,9 @@ def test_binary_text_is_near_the_number(number: int) -> None:
 letters = st.sampled_from("LdVHQ").map(Symbol.letter)
 expressions = st.recursive(
     letters | st.integers(-3, 5),
-    lambda inner: st.tuples(st.sampled_from("+-*"), inner, inner).map(lambda t: {"+": t[1] + t[2], "-": t[1] - t[2], "*": t[1] * t[2]}[t[0]]),
+    lambda inner: st.tuples(st.sampled_from("+-*"), inner, inner).map(
+        lambda t: {"+": t[1] + t[2], "-": t[1] - t[2], "*": t[1] * t[2]}[t[0]]
+    ),
     max_leaves=6,
 )
 

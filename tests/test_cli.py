@@ -1,0 +1,246 @@
+"""The command line as a user sees it: answers, formats, widths, and one clear line for what is wrong."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gptcalc as gc
+
+Run = Callable[..., Ran]
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("models",),
+    ("params", "gpt3-175b"),
+    ("params", "llama3-8b", "--check", "--depth", "9"),
+    ("params", "gpt2", "--explain"),
+    ("flops", "gpt3-175b", "--batch", "2"),
+    ("flops", "llama2-70b", "--phase", "training", "--attention", "causal", "--recompute", "full", "--depth", "9"),
+    ("flops", "gpt2", "--phase", "decode", "--explain"),
+    ("flops", "gpt3-175b", "--conventions"),
+    ("flops", "llama2-70b", "--conventions"),
+    ("compare", "gpt1", "gpt2-xl", "gpt3-175b"),
+    ("verify", "gpt2"),
+    ("verify", "gpt1", "gpt2", "opt-350m", "mistral-7b"),
+]
+NAMES = [" ".join(command) for command in COMMANDS]
+
+
+def answer(ran: Ran) -> dict[str, Any]:
+    assert (ran.code, ran.err) == (0, "")
+    document: dict[str, Any] = json.loads(ran.out)
+    assert document["schema"] == 1
+    assert document["gptcalc"] == gc.__version__
+    return document
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_every_command_has_every_format(run: Run, command: tuple[str, ...]) -> None:
+    document = answer(run(*command, "--format", "json"))
+    assert document["command"] == command[0]
+    table = run(*command)
+    assert (table.code, table.err) == (0, "")
+    assert "\x1b" not in table.out
+    markdown = run(*command, "-f", "markdown")
+    assert "| ---" in markdown.out
+    rows = list(csv.reader(io.StringIO(run(*command, "-f", "csv").out)))
+    assert len({len(row) for row in rows}) == 1
+
+
+def numbers(text: str) -> set[str]:
+    """Every grouped number of a text: 174,604,259,328."""
+    return set(re.findall(r"\d{1,3}(?:,\d{3})+", text))
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_no_width_cuts_a_number(run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    whole = run(*command).out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run(*command).out
+    assert "…" not in shown
+    assert "..." not in shown
+    assert numbers(shown) <= numbers(whole)
+    headline, table = shown.split("\n\n")[:2]
+    assert numbers(headline) == numbers(whole.split("\n\n")[0])
+    if columns >= 80:
+        assert max(map(len, table.splitlines())) <= columns
+
+
+def test_the_first_command_answers_first(run: Run) -> None:
+    ran = run("params", "gpt3-175b")
+    lines = ran.out.splitlines()
+    assert lines[0] == "gpt3-175b: 174,604,259,328 parameters (174.6 B)"
+    assert "12·L·d² + 13·L·d" in ran.out
+    assert "published" in ran.out
+
+
+def test_json_of_params(run: Run) -> None:
+    document = answer(run("params", "gpt3-175b", "--check", "--precision", "fp32", "-f", "json"))
+    result = document["result"]
+    assert {"name", "value", "unit", "formula", "parts"} <= result.keys()
+    assert result["value"] == result["counted"]["total"] == 174_604_259_328
+    assert result["views"] == {"total": 174_604_259_328, "non_embedding": 173_961_535_488}
+    assert result["bytes"] == 4 * 174_604_259_328
+    assert document["inputs"]["d_head"] == 128
+    assert document["inputs"]["d_ff"] == 49152
+
+
+def test_json_of_flops(run: Run) -> None:
+    result = answer(run("flops", "gpt2", "--batch", 8, "--seq", 512, "--phase", "training", "-f", "json"))["result"]
+    assert [part["name"] for part in result["parts"]] == ["forward", "backward"]
+    assert result["value"] == 3 * result["parts"][0]["value"]
+    assert result["per_token"] == result["value"] / (8 * 512)
+
+
+def test_what_is_set_is_what_is_computed(run: Run) -> None:
+    document = answer(run("params", "gpt3-175b", "--set", "n_layer=48", "--set", "tied=false", "-f", "json"))
+    assert document["inputs"]["n_layer"] == 48
+    assert document["result"]["value"] == 12 * 48 * 12288**2 + 13 * 48 * 12288 + 2 * 50257 * 12288 + 2048 * 12288 + 2 * 12288
+
+
+def test_the_library_gives_the_same_as_the_command_line(run: Run) -> None:
+    model = gc.model("mistral-7b")
+    assert answer(run("params", "mistral-7b", "-f", "json"))["result"]["value"] == gc.params(model).value
+    assert answer(run("flops", "mistral-7b", "-f", "json"))["result"] == gc.flops(model).to_dict()
+
+
+def test_a_failed_check_exits_with_1(run: Run, tmp_path: Path) -> None:
+    spec = tmp_path / "wrong.yaml"
+    spec.write_text(
+        "{n_layer: 2, d_model: 64, n_head: 4, vocab_size: 100, n_ctx: 32, published: [{value: 1M, tolerance: 0.1, source: a paper}]}",
+        "utf-8",
+    )
+    ran = run("verify", spec)
+    assert ran.code == 1
+    assert "1 WRONG" in ran.out
+
+
+WRONG: dict[tuple[str, ...], tuple[str, str]] = {
+    ("params", "gpt3-17b"): ("no model named 'gpt3-17b'", "did you mean 'gpt3-175b'?"),
+    ("params", "../etc/passwd"): ("../etc/passwd", ""),
+    ("params", "/etc/passwd"): ("/etc/passwd", ""),
+    ("params", "no/such.yaml"): ("no/such.yaml: no such file", ""),
+    ("params", ""): ("no model named ''", ""),
+    ("params",): ("missing argument 'MODEL'", "--help"),
+    ("params", "gpt2", "--set", "n_layer"): ("--set 'n_layer' is not of the form field=value", "--set n_layer=24"),
+    ("params", "gpt2", "--set", "n_layers=3"): ("unknown field 'n_layers'", "did you mean 'n_layer'"),
+    ("params", "gpt2", "--set", "n_layer=0"): ("0 is not above zero", ""),
+    ("params", "gpt2", "--set", "n_layer=-1"): ("-1 is not above zero", ""),
+    ("params", "gpt2", "--set", "n_layer=1e400"): ("n_layer: inf is not a number", ""),
+    ("params", "gpt2", "--set", "n_layer=nan"): ("nan", ""),
+    ("params", "gpt2", "--set", "n_layer=12.5"): ("not a whole number", ""),
+    ("params", "gpt2", "--set", "tied=maybe"): ("tied", ""),
+    ("params", "gpt2", "--set", "n_head=7"): ("d_model 768 is not a multiple of n_head 7", "divides d_model"),
+    ("params", "llama3-8b", "--set", "n_kv_head=5"): ("n_head 32 is not a multiple of n_kv_head 5", ""),
+    ("flops", "gpt2", "--seq", "2048"): ("gpt2 has learned positions for 1,024 tokens", "--seq 1024"),
+    ("flops", "gpt2", "--seq", "0"): ("0 is not in the range", ""),
+    ("flops", "gpt2", "--batch", "x"): ("'x' is not a valid int", ""),
+    ("flops", "gpt2", "--phase", "sideways"): ("'sideways' is not one of", ""),
+    ("flops", "gpt2", "--recompute", "full"): ("recompute 'full' belongs to phase 'training'", ""),
+    ("flops", "gpt2", "--sqe", "4"): ("no such option: --sqe", ""),
+    ("verify", "gpt3-175b", "--full"): ("too many to execute", "leave out --full"),
+    ("compare", "gpt2", "gpt-4"): ("undisclosed", ""),
+    ("frobnicate",): ("no such command 'frobnicate'", "--help"),
+}
+
+
+@pytest.mark.parametrize("command", WRONG, ids=" ".join)
+def test_bad_input_is_one_line_and_a_hint(run: Run, command: tuple[str, ...]) -> None:
+    ran = run(*command)
+    message, hint = WRONG[command]
+    assert (ran.code, ran.out) == (2, "")
+    lines = ran.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert len(lines) <= 2
+    if hint:
+        assert lines[1].startswith("hint: ")
+        assert hint in lines[1]
+
+
+words = st.text(max_size=12) | st.sampled_from(
+    ["gpt2", "--set", "--seq", "--batch", "-f", "json", "--phase", "decode", "training", "--depth", "--full"]
+)
+words |= st.sampled_from(
+    ["n_layer=3", "d_model=0", "n_head=1e400", "tied=null", "rope_theta=nan", "-1", "0", "1e9", "{}", "[]", "--check", "--explain"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["params", "flops", "compare", "models"]), st.lists(words, max_size=5))
+def test_no_words_lead_to_a_traceback(run: Run, command: str, arguments: list[str]) -> None:
+    ran = run(command, *(word.replace("\0", "") for word in arguments))
+    assert ran.code in (0, 2)
+    if ran.code == 2:
+        assert ran.err.startswith(("error: ", "Usage"))
+        assert ran.out == ""
+        assert len(ran.err.splitlines()) <= 2
+    if ran.code == 0 and "json" in arguments and ran.out.startswith("{"):
+        assert "NaN" not in ran.out
+
+
+def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "gptcalc", *arguments], capture_output=True, env={**os.environ, **environment}, check=False
+    )
+
+
+def test_piped_output_has_no_colour_and_survives_ascii() -> None:
+    ran = shell("params", "gpt3-175b", PYTHONIOENCODING="ascii")
+    assert ran.returncode == 0
+    assert b"\x1b" not in ran.stdout
+    assert b"12*L*d^2" in ran.stdout
+    assert b"174,604,259,328" in ran.stdout
+
+
+def test_an_error_survives_ascii() -> None:
+    ran = shell("params", "gpt·²", PYTHONIOENCODING="ascii")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(b"error: ")
+    assert b"Traceback" not in ran.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    ran = subprocess.run(
+        f"{sys.executable} -m gptcalc verify | head -c 1",
+        shell=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert ran.stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colour_unless_it_asks_for_none(no_color: str, coloured: bool) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen([sys.executable, "-m", "gptcalc", "params", "gpt2"], stdout=follower, env=environment) as process:
+        process.wait()
+    os.close(follower)
+    text = os.read(leader, 100_000)
+    os.close(leader)
+    assert (b"\x1b[" in text) is coloured
+    assert b"124,439,808" in text
+
+
+def test_completion_knows_the_presets() -> None:
+    ran = shell(_GPTCALC_COMPLETE="complete_bash", COMP_WORDS="gptcalc params gpt3-1", COMP_CWORD="2")
+    assert b"gpt3-175b" in ran.stdout
+    assert b"gpt2" not in ran.stdout
