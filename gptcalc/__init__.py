@@ -5,9 +5,9 @@
 174604259328
 """
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False  # type checkers take it for typing's, whose import would take longer than all the rest
 
 if TYPE_CHECKING:
     from gptcalc.errors import GptcalcError
@@ -35,7 +35,7 @@ _HOMES = {
 __all__ = ["GptcalcError", "ModelSpec", "Node", "__version__", "compare", "conventions", "flops", "model", "params", "verify"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports a public name when it is first asked for, so that `import gptcalc` costs next to nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module 'gptcalc' has no attribute '{name}'")

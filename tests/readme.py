@@ -1,0 +1,28 @@
+"""Keeps the README's generated parts current: `python tests/readme.py` rewrites what stands between `<!-- COMMAND -->` and `<!-- end -->`."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCK = re.compile(r"(<!-- (gptcalc [^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def generated(command: str) -> str:
+    """What a command prints, as a block of text or, for Markdown, as it is."""
+    arguments = shlex.split(command)[1:]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+    ran = subprocess.run([sys.executable, "-m", "gptcalc", *arguments], capture_output=True, env=environment, check=True)
+    text = ran.stdout.decode()
+    return text if "markdown" in arguments else f"```console\n$ {command}\n{text}```\n"
+
+
+def current(text: str) -> str:
+    return BLOCK.sub(lambda block: f"{block[1]}{generated(block[2])}{block[4]}", text)
+
+
+if __name__ == "__main__":
+    README.write_text(current(README.read_text("utf-8")), "utf-8")
