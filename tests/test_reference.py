@@ -414,6 +414,13 @@ def test_bad_tokens_are_refused(bad: Any, message: str) -> None:
         forward(spec, weights, bad)
 
 
+def test_more_new_tokens_than_fit_and_fewer_than_none_are_refused() -> None:
+    spec, weights = model(TINY)
+    for n_new, message in ((3, "12 positions do not fit n_ctx 11"), (-1, "below zero")):
+        with pytest.raises(GptcalcError, match=message):
+            generate(spec, weights, tokens, n_new)
+
+
 def test_weights_that_do_not_fit_are_refused() -> None:
     spec, weights = model(TINY)
     name = "block.1.mlp.up.weight"

@@ -174,15 +174,17 @@ def hidden_keys(length: int, window: int) -> Array:
     >>> hidden_keys(3, window=2).astype(int).tolist()
     [[0, 1, 1], [0, 0, 1], [1, 0, 0]]
     """
-    distance = np.arange(length)[:, None] - np.arange(length)
-    return (distance < 0) | (distance >= (window or length))
+    query, key = np.ogrid[:length, :length]  # [T, 1], [1, C]
+    return (key > query) | (key <= query - (window or length))
 
 
 def generate(spec: ModelSpec, weights: Weights, tokens: ArrayLike, n_new: int) -> Array:
     """Append the likeliest next token n_new times: [B, T] -> [B, T + n_new]. Everything is computed anew for each token.
 
-    Raises GptcalcError as `forward` does.
+    Raises GptcalcError as `forward` does, and for a negative n_new.
     """
+    if n_new < 0:
+        raise GptcalcError(f"n_new {n_new} is below zero")
     ids = _checked_tokens(spec, tokens, room=n_new)
     for _ in range(n_new):
         last = forward(spec, weights, ids)[:, -1, : spec.vocab_size]  # padding rows of the vocabulary are no tokens
