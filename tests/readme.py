@@ -1,4 +1,4 @@
-"""Keeps the README's generated parts current: `python tests/readme.py` rewrites what stands between `<!-- COMMAND -->` and `<!-- end -->`."""
+"""Keeps the README's generated parts, between `<!-- COMMAND -->` and `<!-- end -->`, current: `python tests/readme.py` rewrites them."""
 
 import os
 import re

@@ -31,7 +31,7 @@ def params(
         counted = counted_parameters(spec)
     answer = show.Answer(spec, node, precision, counted)
     emit("params", settings_of(spec) | {"precision": precision}, answer.result(), lambda: answer.tables(depth, explain), form)
-    if counted is not None and sum(counted.values()) != node.value:
+    if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
         raise typer.Exit(1)
 
 

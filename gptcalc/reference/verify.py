@@ -1,5 +1,6 @@
 """The formulas against two witnesses: a forward pass that counts what it does, and the totals that were published."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from gptcalc.formulas.flops import flops
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import params, views
 from gptcalc.reference.forward import count
-from gptcalc.reference.tally import Tally
+from gptcalc.reference.tally import path_of
 from gptcalc.reference.twin import twin
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.model import ModelSpec
@@ -60,7 +61,7 @@ def verify(*models: ModelSpec, full: bool = False, seq: int | None = None, progr
 
 
 def counted_parameters(model: ModelSpec) -> dict[str, int]:
-    """Parameters of the real shape by path, counted on the reference's own arrays.
+    """Parameters of the real shape by tensor, all layers together, counted on the reference's own arrays.
 
     The arrays have the real shapes and no memory behind them: 175 billion parameters are counted in milliseconds.
 
@@ -68,18 +69,15 @@ def counted_parameters(model: ModelSpec) -> dict[str, int]:
     >>> sum(counted_parameters(load_model("gpt3-175b")).values())
     174604259328
     """
-    tally = Tally()
-    tally.hold({name: np.broadcast_to(np.float32(0), shape) for name, shape in weight_shapes(model).items()})
-    return tally.parameters
+    counted: dict[str, int] = defaultdict(int)
+    for name, shape in weight_shapes(model).items():
+        array = np.broadcast_to(np.float32(0), shape)
+        counted[f"{path_of(name)}/{name.rpartition('.')[2]}"] += array.size
+    return dict(counted)
 
 
-def operation_values(node: Node[int]) -> dict[str, int]:
-    """A parameter tree's values by operation, weight and bias together, as the reference holds them."""
-    values: dict[str, int] = {}
-    for path, leaf in node.leaves():
-        operation = path.rpartition("/")[0]
-        values[operation] = values.get(operation, 0) + leaf.value
-    return values
+def leaf_values(node: Node[int]) -> dict[str, int]:
+    return {path: leaf.value for path, leaf in node.leaves()}
 
 
 def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | None) -> Iterator[Check]:
@@ -91,14 +89,10 @@ def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | 
     tally = count(run, batch=1, seq=length, progress=step)
     answer = flops(run, batch=1, seq=length)
     scale = f"{length} tokens, real shape" if full else f"{length} tokens, twin"
-    yield from _pairs(model.name, "parameters", operation_values(params(model)), counted_parameters(model), "counted, real shape")
-    yield from _pairs(
-        model.name, "matmul FLOP", {path: leaf.value for path, leaf in answer.matmul.leaves()}, tally.matmul, f"counted, {scale}"
-    )
+    yield from _pairs(model.name, "parameters", leaf_values(params(model)), counted_parameters(model), "counted, real shape")
+    yield from _pairs(model.name, "matmul FLOP", leaf_values(answer.matmul), tally.matmul, f"counted, {scale}")
     if answer.other:
-        yield from _pairs(
-            model.name, "other FLOP", {path: leaf.value for path, leaf in answer.other.leaves()}, tally.other, f"counted, {scale}"
-        )
+        yield from _pairs(model.name, "other FLOP", leaf_values(answer.other), tally.other, f"counted, {scale}")
     yield from _published(model)
 
 

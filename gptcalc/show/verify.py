@@ -6,6 +6,9 @@ from gptcalc.show.table import Column, Table, integer, percent, signed_percent
 FEW = 3
 """Up to this many models are shown check by check."""
 
+QUANTITIES = {"matmul FLOP": "FLOP", "non_embedding": "without", "training_flops": "training"}
+"""Names that leave room for the numbers."""
+
 
 def tables(checks: list[Check]) -> list[Table]:
     models = list(dict.fromkeys(check.model for check in checks))
@@ -21,13 +24,13 @@ def _detailed(headline: str, checks: list[Check]) -> Table:
     one = len({check.model for check in checks}) == 1
     columns = [
         *([] if one else [Column("model")]),
-        Column("quantity"),
+        Column("quantity", lambda name: QUANTITIES.get(name, name)),
         Column("part"),
         Column("formula", integer, right=True),
         Column("witness", integer, right=True),
-        Column("differs", signed_percent, right=True),
+        Column("differs", signed_percent, right=True, drop=1),
         Column("", lambda ok: "ok" if ok else "WRONG"),
-        Column("witness is", fold=True, drop=1),
+        Column("witness is", fold=True, drop=2),
     ]
     rows = [
         [*([] if one else [c.model]), c.quantity, c.path, c.formula, c.witness, c.difference, c.ok, c.source or c.witness_kind]
