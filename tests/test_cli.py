@@ -31,7 +31,7 @@ COMMANDS: list[tuple[str, ...]] = [
     ("flops", "gpt3-175b", "--conventions"),
     ("flops", "llama2-70b", "--conventions"),
     ("compare", "gpt1", "gpt2-xl", "gpt3-175b"),
-    ("verify", "gpt2"),
+    ("verify", "gpt3-175b"),
     ("verify", "gpt1", "gpt2", "opt-350m", "mistral-7b"),
 ]
 NAMES = [" ".join(command) for command in COMMANDS]

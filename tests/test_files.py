@@ -316,3 +316,32 @@ def test_any_text(text: str) -> None:
             assert "\n" not in str(error)  # noqa: PT017
     if sys.platform != "win32":
         spec_or_refusal(lambda: load_model(text))
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {},
+        {1: 2},
+        {None: 2, "model_type": "gpt2"},
+        {(1, 2): 3, "models": {}},
+        {"models": {"a": {1: 2}}},
+        {"models": {1: {}}, "shared": {3: 4}},
+    ],
+)
+def test_odd_mappings(mapping: dict[Any, Any]) -> None:
+    refusal(mapping)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "\ud800", "x" * 501])
+def test_names_are_one_printable_line(name: str) -> None:
+    assert "name" in str(refusal("gpt2", {"name": name}))
+
+
+def test_large_files_are_refused_in_no_time(tmp_path: Path) -> None:
+    """Under the limit of bytes, and still more than a reader should wait for."""
+    path = tmp_path / "large.yaml"
+    path.write_text("a: [" + "x," * 1_900_000 + "]")
+    assert "more values than any preset" in str(refusal(path))
+    path.write_text("".join(f"k{i}: {i}\n" for i in range(40_000)) + "k39999: 3\n")
+    assert "'k39999' is given twice" in str(refusal(path))

@@ -20,14 +20,19 @@ def tables(checks: list[Check]) -> list[Table]:
     return [_summary(headline, models, checks), *([_detailed("what is wrong", wrong)] if wrong else [])]
 
 
+def _number(value: float) -> str:
+    """Grouped digits; the FLOP of a whole training run, which a paper prints with three, in short."""
+    return integer(value) if value < 10**18 else f"{value:.4g}"
+
+
 def _detailed(headline: str, checks: list[Check]) -> Table:
     one = len({check.model for check in checks}) == 1
     columns = [
         *([] if one else [Column("model")]),
         Column("quantity", lambda name: QUANTITIES.get(name, name)),
         Column("part"),
-        Column("formula", integer, right=True),
-        Column("witness", integer, right=True),
+        Column("formula", _number, right=True),
+        Column("witness", _number, right=True),
         Column("differs", signed_percent, right=True, drop=1),
         Column("", lambda ok: "ok" if ok else "WRONG"),
         Column("witness is", fold=True, drop=2),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec import catalogue
-from gptcalc.spec.reading import brief, parse_yaml, read_json, read_text, read_yaml, shown
+from gptcalc.spec.reading import brief, check_mapping, parse_yaml, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -32,15 +32,22 @@ def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Ma
     if overrides:
         fields = _overridden(fields, overrides)
     try:
+        _check_name(fields.get("name"))
         return parse_model(fields)
     except GptcalcError as error:
         raise GptcalcError(f"{where}: {error}" if where else str(error), hint=error.hint) from None
 
 
+def _check_name(name: object) -> None:
+    """A name stands in the title of every answer: one line, and nothing that steers a terminal."""
+    if isinstance(name, str) and (not name.isprintable() or len(name) > 500):
+        raise GptcalcError(f"name: '{brief(name)}' must be one printable line of at most 500 characters")
+
+
 def _fields(source: object) -> tuple[dict[str, Any], str]:
     """Fields of the spec, and the file to name in errors about them."""
     if isinstance(source, Mapping):
-        return _from_mapping(dict(source), "", name="")
+        return _from_mapping(check_mapping(dict(source), "mapping"), "", name="")
     if isinstance(source, os.PathLike):
         return _from_path(os.fspath(source))
     if not isinstance(source, str):

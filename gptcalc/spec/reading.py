@@ -22,6 +22,9 @@ LARGEST_FILE = 4_000_000
 DEEPEST = 40
 """Levels of nesting. Presets and config files have five."""
 
+MOST_VALUES = 100_000
+"""Values in one YAML file, which cost PyYAML some microseconds each. A family of presets has a few hundred."""
+
 # What the constructors of PyYAML and the standard library raise on malformed scalars: `!!bool x`, `!!timestamp x`, 2001-99-99,
 # integers of more digits than Python converts.
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -77,8 +80,10 @@ def read_json(text: str, where: str) -> dict[str, Any]:
         mapping = dict(items)
         if len(mapping) < len(items):
             seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise GptcalcError(f"{where}: key {shown(twice)!r} is given twice")
+            for key, _ in items:
+                if key in seen:
+                    raise GptcalcError(f"{where}: key '{shown(key)}' is given twice")
+                seen.add(key)
         return mapping
 
     def constant(name: str) -> NoReturn:
@@ -96,7 +101,7 @@ def read_json(text: str, where: str) -> dict[str, Any]:
         raise GptcalcError(f"{where}: is nested too deeply") from None
     except ValueError:
         raise GptcalcError(f"{where}: holds a number with too many digits") from None
-    return _mapping(value, where)
+    return check_mapping(value, where)
 
 
 def read_yaml(text: str, where: str) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     >>> read_yaml("{tied: no, training_tokens: 300B}", "mine.yaml")
     {'tied': 'no', 'training_tokens': '300B'}
     """
-    return _mapping(parse_yaml(text, where), where)
+    return check_mapping(parse_yaml(text, where), where)
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -141,7 +146,9 @@ def _check_events(text: str, where: str) -> None:
     import yaml
 
     depth = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for count, event in enumerate(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+        if count > MOST_VALUES:
+            raise GptcalcError(f"{where}: holds more values than any preset ({MOST_VALUES:,} at most)")
         kind = type(event)
         if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             depth += 1
@@ -161,11 +168,12 @@ def _loader() -> Any:
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own attribute)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-            texts = [key for key in keys if isinstance(key, str)]
-            if len(set(texts)) < len(texts):
-                twice = next(key for key in texts if texts.count(key) > 1)
-                raise GptcalcError(f"key {shown(twice)!r} is given twice (line {node.start_mark.line + 1})")
+            seen: set[str] = set()
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if isinstance(key.value, str):
+                    if key.value in seen:
+                        raise GptcalcError(f"key '{shown(key.value)}' is given twice (line {key.start_mark.line + 1})")
+                    seen.add(key.value)
             mapping: dict[Any, Any] = super().construct_mapping(node, deep)
             return mapping
 
@@ -181,12 +189,16 @@ def _loader() -> Any:
     return CoreSchemaLoader
 
 
-def _mapping(value: object, where: str) -> dict[str, Any]:
+def check_mapping(value: object, where: str) -> dict[str, Any]:
+    """The value, known to be a mapping whose keys are text.
+
+    Raises GptcalcError where it is not.
+    """
     if not isinstance(value, dict):
         raise GptcalcError(f"{where}: holds {_kind(value)}, not a mapping of fields to values")
     for key in value:
         if not isinstance(key, str):
-            raise GptcalcError(f"{where}: key {shown(repr(key))} is not text")
+            raise GptcalcError(f"{where}: key {brief(key)} is not text")
     return value
 
 
