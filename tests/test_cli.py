@@ -150,6 +150,7 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("flops", "gpt2", "--batch", "x"): ("'x' is not a valid int", ""),
     ("flops", "gpt2", "--phase", "sideways"): ("'sideways' is not one of", ""),
     ("flops", "gpt2", "--recompute", "full"): ("recompute 'full' belongs to phase 'training'", ""),
+    ("flops", "gpt2", "--conventions", "--phase", "decode"): ("--conventions is of one training step", ""),
     ("flops", "gpt2", "--sqe", "4"): ("no such option: --sqe", ""),
     ("verify", "gpt3-175b", "--full"): ("too many to execute", "leave out --full"),
     ("compare", "gpt2", "gpt-4"): ("undisclosed", ""),

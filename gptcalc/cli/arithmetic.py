@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Attention, Phase, Precision, Recompute
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, load, settings_of
+from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, load, settings_of, typed
+from gptcalc.errors import GptcalcError
 
 
 def params(
@@ -29,7 +30,7 @@ def params(
         from gptcalc.reference.verify import counted_parameters
 
         counted = counted_parameters(spec)
-    answer = show.Answer(spec, node, precision, counted)
+    answer = show.Answer(spec, node, precision, counted, typed(model, set_))
     emit("params", settings_of(spec) | {"precision": precision}, answer.result(), lambda: answer.tables(depth, explain), form)
     if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
         raise typer.Exit(1)
@@ -57,6 +58,10 @@ def flops(
     seq = spec.n_ctx if seq is None else seq
     inputs: dict[str, Any] = settings_of(spec) | {"batch": batch, "seq": seq}
     if conventions:
+        if (phase, attention, recompute) != ("forward", "full", "none"):
+            raise GptcalcError(
+                "--conventions is of one training step, each row with its own attention: leave out --phase, --attention, --recompute"
+            )
         from gptcalc.formulas.conventions import conventions as formulas
         from gptcalc.show import conventions as side_by_side
 
@@ -69,4 +74,4 @@ def flops(
 
     answer = formulas_of.flops(spec, batch=batch, seq=seq, phase=phase, attention=attention, recompute=recompute)
     inputs |= {"phase": phase, "attention": attention, "recompute": recompute}
-    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, depth, explain), form)
+    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, depth, explain, typed(model, set_)), form)

@@ -47,3 +47,10 @@ def settings_of(model: Any) -> dict[str, Any]:
     shape = shape_of(model)
     numbers = {name: getattr(shape, name) for name in LETTERS}
     return {"model": model.name, **numbers, "n_ctx": model.n_ctx, **shape.switches._asdict()}
+
+
+def typed(name: str, settings: list[str] | None) -> str:
+    """A MODEL argument and its --set overrides as a shell reads them, to suggest further commands."""
+    from shlex import join
+
+    return join([name, *(word for setting in settings or [] for word in ("--set", setting))])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gptcalc.formulas.flops import flops
 from gptcalc.formulas.params import params
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 
@@ -33,16 +34,15 @@ class Comparison(NamedTuple):
     source: str
 
 
-def compare(models: Iterable[ModelSpec]) -> list[Comparison]:
+def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
     """One row for each model, in the order given.
 
     Units: parameters, FLOP.   Raises: GptcalcError as `flops` does.
 
-    >>> from gptcalc.spec.files import load_model
-    >>> [row.parameters for row in compare([load_model("gpt1"), load_model("gpt2-xl")])]
+    >>> [row.parameters for row in compare(["gpt1", "gpt2-xl"])]
     [116534784, 1557611200]
     """
-    return [_row(model) for model in models]
+    return [_row(as_model(model)) for model in models]
 
 
 def _row(model: ModelSpec) -> Comparison:

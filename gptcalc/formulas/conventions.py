@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gptcalc.formulas.flops import flops
 from gptcalc.formulas.params import params, views
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 
@@ -26,15 +27,15 @@ class Convention(NamedTuple):
     source: str
 
 
-def conventions(model: ModelSpec, *, batch: int = 1, seq: int | None = None) -> list[Convention]:
+def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = None) -> list[Convention]:
     """FLOPs of one training step (forward and backward) of `batch` sequences of `seq` tokens under each named convention.
 
     Units: FLOP.   Raises: GptcalcError as `flops` does.   Source: in each row.
 
-    >>> from gptcalc.spec.files import load_model
-    >>> {row.name: row.flops for row in conventions(load_model("gpt3-175b"), batch=1)}["6ND"]
+    >>> {row.name: row.flops for row in conventions("gpt3-175b", batch=1)}["6ND"]
     2145537138622464
     """
+    model = as_model(model)
     T = model.n_ctx if seq is None else seq
     s, B = shape_of(model), batch
     L, d, V, HQ = s.n_layer, s.d_model, s.vocab_size, s.d_attention

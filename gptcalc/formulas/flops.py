@@ -11,6 +11,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.table import Operation, operations
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
 from gptcalc.symbols import N, Symbol
@@ -40,7 +41,7 @@ class Flops(NamedTuple, Generic[N]):
 
 
 def flops(
-    model: ModelSpec,
+    model: ModelSpec | str,
     *,
     batch: int = 1,
     seq: int | None = None,
@@ -58,12 +59,12 @@ def flops(
     Units: FLOP.   Raises: GptcalcError for sequences that learned positions do not reach, and contradictory options.
     Source: in each leaf.
 
-    >>> from gptcalc.spec.files import load_model
-    >>> flops(load_model("gpt2"), batch=1, seq=1024).value
+    >>> flops("gpt2", batch=1, seq=1024).value
     291648307200
-    >>> flops(load_model("gpt2"), batch=1, seq=1024, phase="training").matmul["backward"].value
+    >>> flops("gpt2", batch=1, seq=1024, phase="training").matmul["backward"].value
     583296614400
     """
+    model = as_model(model)
     seq = model.n_ctx if seq is None else seq
     check(model, batch, seq, phase, attention, recompute)
     queries = 1 if phase == "decode" else seq

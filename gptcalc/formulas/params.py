@@ -9,26 +9,27 @@ from typing import Any
 from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.table import operations
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
 from gptcalc.symbols import N, Symbol, product
 
 
-def params(model: ModelSpec, **numbers: Any) -> Node[Any]:
+def params(model: ModelSpec | str, **numbers: Any) -> Node[Any]:
     """The parameters of a model, tensor by tensor.
 
     `numbers` vary any numeric field of the model as arrays: the values of the result are then float64 arrays.
 
     Units: parameters.   Raises: GptcalcError (see `spec.shape.vary`).   Source: in each leaf.
 
-    >>> from gptcalc.spec.files import load_model
-    >>> params(load_model("gpt3-175b")).value
+    >>> params("gpt3-175b").value
     174604259328
-    >>> params(load_model("gpt3-175b"))["block"].formula
+    >>> params("gpt3-175b")["block"].formula
     '12*L*d**2 + 13*L*d'
-    >>> params(load_model("gpt2"), n_layer=[12, 24]).value.tolist()
+    >>> params("gpt2", n_layer=[12, 24]).value.tolist()
     [124439808.0, 209494272.0]
     """
+    model = as_model(model)
     letters = symbolic(shape_of(model))
     if not numbers:
         return _itemised(shape_of(model), letters)
@@ -47,8 +48,7 @@ def _itemised(shape: Shape[N], letters: Shape[Symbol]) -> Node[N]:
 def views(node: Node[N], *, tied: bool) -> dict[str, N]:
     """The total as papers quote it: all, and without embeddings (Kaplan et al. 2020: neither token, position nor an untied head).
 
-    >>> from gptcalc.spec.files import load_model
-    >>> views(params(load_model("gpt2")), tied=True)
+    >>> views(params("gpt2"), tied=True)
     {'total': 124439808, 'non_embedding': 85056000}
     """
     embedding = node["embedding"].value

@@ -14,6 +14,7 @@ from gptcalc.reference.forward import count
 from gptcalc.reference.tally import path_of
 from gptcalc.reference.twin import twin
 from gptcalc.reference.weights import weight_shapes
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 
 Progress = Callable[[str, int, int], None]
@@ -36,7 +37,7 @@ class Check(NamedTuple):
     note: str = ""
 
 
-def verify(*models: ModelSpec, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> list[Check]:
+def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> list[Check]:
     """Every check of each model; of all presets where none is named.
 
     The forward pass runs a scaled-down twin (same switches, small numbers that all differ), or with `full` the model itself, `seq` tokens
@@ -53,7 +54,7 @@ def verify(*models: ModelSpec, full: bool = False, seq: int | None = None, progr
 
         models = tuple(all_models())
     checks: list[Check] = []
-    for done, model in enumerate(models):
+    for done, model in enumerate(map(as_model, models)):
         if progress and len(models) > 1:
             progress(model.name, done, len(models))
         checks += _checks(model, full, seq, progress if len(models) == 1 else None)

@@ -23,8 +23,8 @@ PAIRS = {
 }
 
 
-def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], depth: int, explain: bool) -> list[Table]:
-    """The headline tree; with `explain` its derivation instead."""
+def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], depth: int, explain: bool, typed: str) -> list[Table]:
+    """The headline tree; with `explain` its derivation instead. `typed` is how the user named the model."""
     phase, batch, seq = inputs["phase"], inputs["batch"], inputs["seq"]
     total = answer.value
     where = f"{batch} × {seq:,} tokens" if phase != "decode" else f"{batch} sequences of {seq:,} keys"
@@ -42,7 +42,7 @@ def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], dept
     if answer.other is None:
         return [main]
     apart = f"not matmul: {integer(answer.other.value)} FLOP in the forward pass ({percent(answer.other.value / total)} of the total above)"
-    following = f"next: gptcalc flops {model.name} --conventions (as papers count), --explain (each formula)"
+    following = f"next: gptcalc flops {typed} --conventions (as papers count), --explain (each formula)"
     return [main, _tree(apart, answer.other, answer.other.value, depth - 1, model, [following])]
 
 

@@ -13,12 +13,14 @@ from gptcalc.units import binary, short
 
 
 class Answer(NamedTuple):
-    """Everything that `params` tells about one model. `counted` holds the reference's own counts by operation, where asked for."""
+    """Everything that `params` tells about one model. `counted` holds the reference's own counts by tensor, where asked for; `typed` is
+    how the user named the model."""
 
     model: ModelSpec
     node: Node[int]
     precision: str
     counted: dict[str, int] | None
+    typed: str
 
     def result(self) -> dict[str, Any]:
         result = self.node.to_dict()
@@ -68,9 +70,7 @@ class Answer(NamedTuple):
                 notes.append(f"published{what}: {integer(printed.value)} (here {signed_percent(difference)}), {printed.source}{note}")
         notes += [f"note: {note}" for note in self.model.notes]
         if self.counted is None:
-            notes.append(
-                f"next: gptcalc params {self.model.name} --explain (each formula), --check (counted); gptcalc flops {self.model.name}"
-            )
+            notes.append(f"next: gptcalc params {self.typed} --explain (each formula), --check (counted); gptcalc flops {self.typed}")
         return notes
 
     def _compared(self, quantity: str) -> int:

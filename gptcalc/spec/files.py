@@ -44,6 +44,17 @@ def _check_name(name: object) -> None:
         raise GptcalcError(f"name: '{brief(name)}' must be one printable line of at most 500 characters")
 
 
+def as_model(model: ModelSpec | str | os.PathLike[str] | Mapping[str, Any]) -> ModelSpec:
+    """A spec as it is, anything else through `load_model`.
+
+    >>> as_model("gpt2").d_model
+    768
+    """
+    from gptcalc.spec.model import ModelSpec
+
+    return model if isinstance(model, ModelSpec) else load_model(model)
+
+
 def _fields(source: object) -> tuple[dict[str, Any], str]:
     """Fields of the spec, and the file to name in errors about them."""
     if isinstance(source, Mapping):
