@@ -126,6 +126,8 @@ class ModelSpec(Record):
             raise GptcalcError(f"n_position {self.n_position} is below n_ctx {self.n_ctx}: the last positions have no row")
         if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
             raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
+        if self.d_embedding == self.d_model:
+            raise GptcalcError(f"d_embedding {self.d_embedding} is d_model: nothing to project", hint="leave d_embedding out")
         if self.padded_vocab_size is not None and self.padded_vocab_size < self.vocab_size:
             raise GptcalcError(f"padded_vocab_size {self.padded_vocab_size} is below vocab_size {self.vocab_size}")
         if self.shared_norm and not self.parallel_residual:
