@@ -1,0 +1,181 @@
+"""`RuntimeSpec`: whose code executes a model. Operation by operation of the table: what it keeps for the backward pass, in which type,
+what lives for a moment beside it, and which passes over memory it makes. The format is explained in presets/runtimes/README.md.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.expression import parse_expression
+from gptcalc.spec.model import Record
+from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.shape import Switches
+
+Type = Literal["stored", "compute", "matmul", "fp32", "int64", "byte"]
+
+TAGS = {
+    *("amp", "low", "wide", "fp8"),  # precision: autocast; 16-bit weights; 32-bit weights without autocast; fp8 matmuls
+    *("flash", "efficient", "math", "eager"),  # the attention kernel that runs
+    *("compiled", "dropout", "tied", "grouped", "unaligned"),
+    *("gelu", "gelu_tanh", "relu", "silu"),
+}
+
+
+def _expression(value: Any) -> str:
+    text = str(value)
+    parse_expression(text)
+    return text
+
+
+def _tags(text: str) -> str:
+    for word in text.split():
+        if word.removeprefix("!") not in TAGS:
+            raise GptcalcError(f"'{word}' is no condition", hint=did_you_mean(word, TAGS))
+    return text
+
+
+Size = Annotated[str, BeforeValidator(_expression)]
+When = Annotated[str, AfterValidator(_tags)]
+
+
+class Tensor(Record):
+    """`count` tensors of one shape and type. `storage` is the shape of what it is a view of, where that is larger."""
+
+    shape: tuple[Size, ...] = Field(strict=False)
+    type: Type
+    count: Size = "1"
+    storage: tuple[Size, ...] | None = Field(default=None, strict=False)
+    once: bool = False  # one for the model, though its operation runs in every layer
+    copy_of_weight: bool = False  # autocast's low-precision copy of a weight
+    when: When = ""
+
+
+class Pass(Record):
+    """One pass over memory: a kernel that is no matmul. `bytes` are read and written in all, for one run of the operation."""
+
+    phase: Literal["forward", "backward"]
+    kind: str = "stream"
+    bytes: Size
+    elements: Size | None = None
+    count: Size = "1"
+    when: When = ""
+
+
+class RuntimeOperation(Record):
+    covers: tuple[str, ...] | None = Field(default=None, strict=False)  # rows of the operation table; its own path where left out
+    module: str = ""  # its name in the code, for comparison with what was measured
+    keeps: tuple[Tensor, ...] = Field(default=(), strict=False)
+    forward: tuple[Tensor, ...] = Field(default=(), strict=False)
+    backward: tuple[Tensor, ...] = Field(default=(), strict=False)
+    passes: tuple[Pass, ...] = Field(default=(), strict=False)
+
+
+class Checkpoint(Record):
+    """What is kept of a block under full recomputation."""
+
+    module: str = ""
+    keeps: tuple[Tensor, ...] = Field(strict=False)
+
+
+class Implementation(Record):
+    """One model's code in a runtime. `architecture`: the values that each switch may have; those left out may have any."""
+
+    families: tuple[str, ...] = Field(default=(), strict=False)
+    architecture: dict[str, tuple[Any, ...]] = Field(default={}, strict=False)
+    checkpoint: Checkpoint
+    operations: dict[str, RuntimeOperation]
+    residual_gradient: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives all through a block's backward pass
+    returned: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives until the forward pass returns
+
+    @model_validator(mode="after")
+    def _known_switches(self) -> Implementation:
+        for name in self.architecture:
+            if name not in Switches._fields:
+                raise GptcalcError(f"architecture: unknown switch '{name}'", hint=did_you_mean(name, Switches._fields))
+        return self
+
+
+class State(Record):
+    """Types of what a 16-bit or autocast run holds for each parameter; a master copy only where it is apart from the weights."""
+
+    weights: Type = "stored"
+    gradients: Type = "stored"
+    master: Type | None = None
+    moments: Type = "stored"
+
+
+class RuntimeSpec(Record):
+    name: str
+    title: str
+    source: str
+    notes: tuple[str, ...] = Field(default=(), strict=False)
+    precisions: tuple[str, ...] = Field(strict=False)
+    state: State = State()
+    sequence_parallel: bool = False
+    implementations: dict[str, Implementation]
+
+
+@functools.cache
+def load_runtime(name: str) -> RuntimeSpec:
+    """The runtime of a name.
+
+    Raises GptcalcError for a name that no file has, and for a malformed file.
+
+    >>> load_runtime("nanogpt").name
+    'nanogpt'
+    """
+    wanted = folded(str(name))
+    path = bundled_folder() / "runtimes" / f"{wanted}.yaml"
+    if wanted not in runtime_names():
+        raise GptcalcError(f"no runtime named '{shown(str(name))}'", hint=did_you_mean(wanted, runtime_names(), otherwise=_listed()))
+    data = read_yaml(read_text(path), shown(path))
+    try:
+        return RuntimeSpec.model_validate({"name": wanted, **data})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        raise GptcalcError(f"{shown(path)}: {where}: {cause or first['msg']}") from None
+
+
+def runtime_names() -> tuple[str, ...]:
+    """The runtimes there are files for."""
+    return tuple(sorted(path.stem for path in (bundled_folder() / "runtimes").glob("*.yaml")))
+
+
+def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, model: str) -> Implementation:
+    """The code of `runtime` that executes an architecture: the first that is for its family or names none, and has its switches.
+
+    Raises GptcalcError where there is none, naming what stands against it.
+    """
+    reasons: list[str] = []
+    for name, candidate in runtime.implementations.items():
+        if candidate.families and family not in candidate.families:
+            continue
+        odd = [
+            f"{switch} {str(getattr(switches, switch)).lower()}"
+            for switch, values in candidate.architecture.items()
+            if getattr(switches, switch) not in values
+        ]
+        if not odd:
+            return candidate
+        reasons.append(f"its {name} code has no {' and no '.join(odd)}")
+    raise GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {'; '.join(reasons)}", hint="--runtime ideal takes any model")
+
+
+def applies(when: str, tags: frozenset[str]) -> bool:
+    """Whether a condition holds: every word of it a tag that is there, or, after `!`, one that is not.
+
+    >>> applies("amp !compiled", frozenset({"amp"})), applies("amp !compiled", frozenset({"amp", "compiled"}))
+    (True, False)
+    """
+    return all((word[1:] not in tags) if word.startswith("!") else (word in tags) for word in when.split())
+
+
+def _listed() -> str:
+    return f"there are {', '.join(runtime_names())}"
