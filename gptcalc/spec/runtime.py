@@ -52,6 +52,9 @@ class Tensor(Record):
     storage: tuple[Size, ...] | None = Field(default=None, strict=False)
     once: bool = False  # one for the model, though its operation runs in every layer
     copy_of_weight: bool = False  # autocast's low-precision copy of a weight
+    for_weight: bool = False  # kept for the gradient of a weight only: not where that weight is frozen
+    block_input: bool = False  # the block's input itself, which a checkpoint keeps already
+    core: bool = False  # computed again under selective recomputation
     when: When = ""
 
 
@@ -86,7 +89,7 @@ class Implementation(Record):
     """One model's code in a runtime. `architecture`: the values that each switch may have; those left out may have any."""
 
     families: tuple[str, ...] = Field(default=(), strict=False)
-    architecture: dict[str, tuple[Any, ...]] = Field(default={}, strict=False)
+    architecture: dict[str, list[Any]] = {}
     checkpoint: Checkpoint
     operations: dict[str, RuntimeOperation]
     residual_gradient: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives all through a block's backward pass

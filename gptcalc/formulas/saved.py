@@ -1,0 +1,105 @@
+"""What autograd keeps of a forward pass for the backward pass, tensor by tensor: the `keeps` column of a runtime.
+
+B sequences of T tokens; the other letters are in `spec.shape`. On one of several tensor-parallel ranks H, K, F and V are the rank's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.spec.expression import evaluate
+from gptcalc.spec.recipe import Precision
+from gptcalc.spec.runtime import applies
+from gptcalc.symbols import product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import Implementation, RuntimeOperation, Tensor
+
+FIXED = {"fp32": 4, "int64": 8, "byte": 1}
+
+
+class Setting(NamedTuple):
+    """What turns a runtime's text into numbers: the letters' values, the bytes of the types, the conditions that hold."""
+
+    letters: Mapping[str, Any]
+    precision: Precision
+    tags: frozenset[str]
+    frozen: tuple[str, ...] = ()  # paths whose weights are not trained
+    selective: bool = False  # the attention core is computed again
+
+
+class Saved(NamedTuple):
+    """`count` tensors of one shape, kept by one run of an operation; `bytes` are those of all of them, storages whole."""
+
+    path: str
+    module: str
+    shape: tuple[Any, ...]
+    type: str
+    element: int
+    count: Any
+    bytes: Any
+    tensor: Tensor
+
+
+def width(type_: str, precision: Precision) -> int:
+    """Bytes of one element.
+
+    >>> from gptcalc.spec.recipe import PRECISIONS
+    >>> width("stored", PRECISIONS["amp-bf16"]), width("compute", PRECISIONS["amp-bf16"]), width("int64", PRECISIONS["fp32"])
+    (4, 2, 8)
+    """
+    return FIXED.get(type_) or int(getattr(precision, type_))
+
+
+def n_bytes(tensors: Iterable[Tensor], setting: Setting) -> Any:
+    """The bytes of those of some tensors whose condition holds.
+
+    Units: bytes.
+    """
+    return sum(tensor_bytes(tensor, setting) for tensor in tensors if applies(tensor.when, setting.tags))
+
+
+def tensor_bytes(tensor: Tensor, setting: Setting) -> Any:
+    shape = tensor.storage or tensor.shape
+    factors = (evaluate(size, setting.letters) for size in (tensor.count, *shape))
+    return product((width(tensor.type, setting.precision), *factors))
+
+
+def kept(path: str, operation: RuntimeOperation, setting: Setting) -> Iterator[Saved]:
+    """What one run of an operation keeps."""
+    frozen = bool(setting.frozen) and any(row.startswith(setting.frozen) for row in (operation.covers or (path,)))
+    for tensor in operation.keeps:
+        if not applies(tensor.when, setting.tags) or (frozen and tensor.for_weight) or (setting.selective and tensor.core):
+            continue
+        shape = tuple(evaluate(size, setting.letters) for size in tensor.shape)
+        count = evaluate(tensor.count, setting.letters)
+        element = width(tensor.type, setting.precision)
+        yield Saved(path, operation.module, shape, tensor.type, element, count, tensor_bytes(tensor, setting), tensor)
+
+
+def inventory(implementation: Implementation, setting: Setting, *, recompute: bool = False) -> list[tuple[Saved, bool]]:
+    """Everything kept of one forward pass, in order; with each, whether every layer keeps it.
+
+    With `recompute` each block keeps its checkpoint only.
+
+    Units: bytes.   Source: the runtime's.
+    """
+    found: list[tuple[Saved, bool]] = []
+    checkpointed = False
+    for path, operation in implementation.operations.items():
+        block = path.startswith("block/")
+        if block and recompute:
+            if not checkpointed:
+                checkpoint = implementation.checkpoint
+                found += [(saved, not saved.tensor.once) for saved in kept("block/checkpoint", _as_operation(checkpoint), setting)]
+                checkpointed = True
+            continue
+        found += [(saved, block and not saved.tensor.once) for saved in kept(path, operation, setting)]
+    return found
+
+
+def _as_operation(checkpoint: Any) -> RuntimeOperation:
+    from gptcalc.spec.runtime import RuntimeOperation
+
+    return RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)

@@ -1,0 +1,149 @@
+"""`Recipe`: how a model is trained - precision, optimizer, recomputation, runtime, layout - checked for contradictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.shape import Switches
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import RuntimeSpec
+
+
+class Precision(NamedTuple):
+    """Bytes of a stored weight, of what matmuls compute with, and of a matmul input kept for the backward pass; and its tag."""
+
+    stored: int
+    compute: int
+    matmul: int
+    tag: str
+
+
+PRECISIONS = {
+    "fp32": Precision(4, 4, 4, "wide"),
+    "tf32": Precision(4, 4, 4, "wide"),
+    "bf16": Precision(2, 2, 2, "low"),
+    "fp16": Precision(2, 2, 2, "low"),
+    "amp-bf16": Precision(4, 2, 2, "amp"),
+    "amp-fp16": Precision(4, 2, 2, "amp"),
+    "fp8": Precision(2, 2, 1, "low fp8"),
+}
+OPTIMIZERS = ("adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon")
+QUANTIZED = "train adapters over a quantized base: --lora-rank 16 --qlora"
+EPSILON = ("adamw", "adamw-foreach", "muon")
+KERNELS = ("flash", "eager")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the model is cut over devices. The sizes may be arrays. `zero` is 0 to 3, 3 being FSDP's full sharding."""
+
+    tp: Any = 1
+    pp: Any = 1
+    dp: Any = 1
+    cp: Any = 1
+    ep: Any = 1
+    virtual_stages: Any = 1
+    sequence_parallel: bool = False
+    zero: int = 0
+    stage: str = "worst"  # first, middle, last; worst: the one that needs most
+    micro_batches: Any = None  # of one step; None: enough to fill the pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    runtime: str = "transformers"
+    precision: str = "amp-bf16"
+    optimizer: str = "adamw"
+    recompute: str = "none"  # none, selective, full, or every-K: each K-th block
+    attention_kernel: str = "flash"
+    compiled: bool = False
+    dropout: bool = False
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+    lora_rank: int | None = None
+    lora_targets: tuple[str, ...] = ()
+    qlora: bool = False
+    offload_optimizer: bool = False
+    layout: Layout = field(default_factory=Layout)
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Every how many blocks one is recomputed; 0: none."""
+        if self.recompute.startswith("every-"):
+            return int(self.recompute.removeprefix("every-"))
+        return 1 if self.recompute == "full" else 0
+
+
+def check_recipe(recipe: Recipe, runtime: RuntimeSpec) -> None:
+    """Raises GptcalcError for an unknown choice and for choices that contradict each other."""
+    for name, value, known in (
+        ("precision", recipe.precision, PRECISIONS),
+        ("optimizer", recipe.optimizer, OPTIMIZERS),
+        ("attention kernel", recipe.attention_kernel, KERNELS),
+    ):
+        if value in ("int8", "int4"):
+            raise GptcalcError(f"precision {value} and optimizer {recipe.optimizer} contradict: integers have no gradients", hint=QUANTIZED)
+        if value not in known:
+            raise GptcalcError(f"no {name} '{value}'", hint=did_you_mean(str(value), known, otherwise=f"one of {', '.join(known)}"))
+    every = recipe.recompute.removeprefix("every-")
+    if recipe.recompute not in ("none", "selective", "full") and not (every.isdigit() and every != recipe.recompute and int(every) > 0):
+        raise GptcalcError(f"recompute '{recipe.recompute}' is not one of none, selective, full, every-K")
+    if recipe.precision not in runtime.precisions:
+        raise GptcalcError(
+            f"runtime '{runtime.name}' does not train in {recipe.precision}", hint=f"it trains in {', '.join(runtime.precisions)}"
+        )
+    _check_optimizer(recipe, runtime)
+    _check_adapters(recipe)
+    if isinstance(recipe.accumulate, bool) or not isinstance(recipe.accumulate, int) or recipe.accumulate < 1:
+        raise GptcalcError(f"accumulate must be a whole number above zero, not {recipe.accumulate!r}")
+    if recipe.layout.sequence_parallel and not runtime.sequence_parallel:
+        raise GptcalcError(f"runtime '{runtime.name}' has no sequence parallelism", hint="use --runtime megatron or --runtime ideal")
+
+
+def _check_optimizer(recipe: Recipe, runtime: RuntimeSpec) -> None:
+    if recipe.precision == "fp16" and recipe.optimizer in EPSILON and runtime.state.master is None:
+        raise GptcalcError(
+            f"precision fp16 and optimizer {recipe.optimizer} contradict: Adam's epsilon of 1e-8 is zero in fp16",
+            hint="use --precision amp-fp16, or --runtime megatron, which keeps fp32 master weights",
+        )
+
+
+def _check_adapters(recipe: Recipe) -> None:
+    if recipe.lora_rank is None:
+        if recipe.lora_targets or recipe.qlora:
+            raise GptcalcError("LoRA targets and QLoRA need a rank", hint="add --lora-rank 16")
+    elif isinstance(recipe.lora_rank, bool) or not isinstance(recipe.lora_rank, int) or recipe.lora_rank < 1:
+        raise GptcalcError(f"the LoRA rank must be a whole number above zero, not {recipe.lora_rank!r}")
+
+
+def attention_that_runs(recipe: Recipe, *, grouped: bool) -> str:
+    """The kernel behind scaled_dot_product_attention: flash for 16-bit types, memory-efficient for fp32, explicit matmuls for both grouped.
+
+    >>> attention_that_runs(Recipe(precision="fp32"), grouped=True)
+    'math'
+    """
+    if recipe.attention_kernel == "eager" or PRECISIONS[recipe.precision].compute == 2:
+        return recipe.attention_kernel
+    return "math" if grouped else "efficient"
+
+
+def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: bool) -> frozenset[str]:
+    """The words that a runtime's conditions may ask for. `unaligned`: the vocabulary is no multiple of 8.
+
+    >>> sorted(tags_of(Recipe(), Switches(), grouped=False, unaligned=True))
+    ['amp', 'flash', 'gelu_tanh', 'tied', 'unaligned']
+    """
+    given = {
+        "compiled": recipe.compiled,
+        "dropout": recipe.dropout,
+        "tied": switches.tied,
+        "grouped": grouped,
+        "unaligned": unaligned,
+    }
+    tags = {name for name, holds in given.items() if holds}
+    return frozenset(
+        {*PRECISIONS[recipe.precision].tag.split(), attention_that_runs(recipe, grouped=grouped), switches.activation, *tags}
+    )
