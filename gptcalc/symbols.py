@@ -99,11 +99,43 @@ def minimum(a: N, b: N) -> N:
     """
     if isinstance(a, Symbol) or isinstance(b, Symbol):
         return cast(N, Symbol.letter(f"min({a}, {b})"))
-    if isinstance(a, int) and isinstance(b, int):
+    if isinstance(a, int | float) and isinstance(b, int | float):
         return cast(N, min(a, b))
     import numpy as np
 
     return cast(N, np.minimum(cast("FloatArray", a), cast("FloatArray", b)))
+
+
+def maximum(a: N, b: N) -> N:
+    """The larger of two numbers of the same kind, element by element for arrays.
+
+    >>> maximum(4096, 8192), str(maximum(Symbol.letter("W"), Symbol.letter("T")))
+    (8192, 'max(W, T)')
+    """
+    if isinstance(a, Symbol) or isinstance(b, Symbol):
+        return cast(N, Symbol.letter(f"max({a}, {b})"))
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return cast(N, max(a, b))
+    import numpy as np
+
+    return cast(N, np.maximum(cast("FloatArray", a), cast("FloatArray", b)))
+
+
+def ceiling(a: N, b: Any) -> N:
+    """a / b, rounded up: what the fullest of b devices holds. `b` may be an array; a symbol is written as the fraction.
+
+    >>> ceiling(10, 4), str(ceiling(Symbol.letter("d"), 4)), ceiling(10, 1)
+    (3, '(d)/4', 10)
+    """
+    if isinstance(b, int) and b == 1:
+        return a
+    if isinstance(a, Symbol):
+        return cast(N, Symbol.letter(f"({a})/{b}"))
+    if isinstance(a, int) and isinstance(b, int):
+        return cast(N, -(-a // b))
+    import numpy as np
+
+    return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
 def product(factors: Iterable[Any]) -> Any:

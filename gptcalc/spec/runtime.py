@@ -110,6 +110,7 @@ class State(Record):
     gradients: Type = "stored"
     master: Type | None = None
     moments: Type = "stored"
+    resident_gradients: bool = False  # one buffer for all gradients, there from the start
 
 
 class RuntimeSpec(Record):
@@ -120,6 +121,7 @@ class RuntimeSpec(Record):
     precisions: tuple[str, ...] = Field(strict=False)
     state: State = State()
     sequence_parallel: bool = False
+    pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     implementations: dict[str, Implementation]
 
 

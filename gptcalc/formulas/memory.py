@@ -1,0 +1,156 @@
+"""How much memory: the phases of a training step, or what serving a model needs, each an itemised bill; and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.sharding import Share, roles_of, share_of
+from gptcalc.formulas.step import Moment, Step
+from gptcalc.formulas.training import Inputs, training_step
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
+from gptcalc.spec.shape import Shape, shape_of, symbolic
+from gptcalc.symbols import Symbol
+
+PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """`phases` are bills by name; `peak` names the fullest; `when` says at which moment of it."""
+
+    phases: dict[str, Node[Any]]
+    peak: Any
+    when: dict[str, Any]
+    role: Any
+
+    @property
+    def value(self) -> Any:
+        return _largest([self.phases[name].value for name in PHASES])[0]
+
+
+def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
+    """Peak memory of one training step on one device, phase by phase; of a pipeline, the stage that needs most.
+
+    Units: bytes, as the allocator counts them.   Raises: GptcalcError for contradictory options and impossible divisions.
+    Source: in presets/runtimes and the formulas of the parts.
+    """
+    from gptcalc.spec.runtime import implementation_of, load_runtime
+
+    runtime = load_runtime(recipe.runtime)
+    check_recipe(recipe, runtime)
+    implementation = implementation_of(runtime, model.family, model.switches, model.name)
+    shape: Shape[Any] = shape_of(model)
+    grouped = shape.n_kv_head < shape.n_head
+    tags = tags_of(recipe, model.switches, grouped=grouped, unaligned=shape.vocab_size % 8 != 0)
+    parts = recipe.layout
+    pad = runtime.pads_vocabulary or not (isinstance(parts.tp, int) and parts.tp == 1)
+
+    results = []
+    for role in roles_of(parts):
+        share = share_of(shape, parts, seq, role, pad=pad)
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, parts.dp)
+        step = training_step(inputs)
+        text = training_step(_in_letters(inputs, shape))
+        results.append(_training(step, text, role))
+    if len(results) == 1:
+        return results[0]
+    return _worst(results)
+
+
+def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
+    """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
+    s = i.share
+    whole = all(isinstance(size, int) and size == 1 for size in (i.recipe.layout.tp, i.recipe.layout.pp, i.recipe.layout.cp))
+    letters: Shape[Any] = symbolic(shape if whole else replace(shape, n_kv_head=0, d_ff=0))
+    T = Symbol.letter("T")
+    flying = letters.n_layer if whole else Symbol.letter("A")
+    outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
+    padding = Symbol.letter("pad") if not (isinstance(s.padding, int) and s.padding == 0) else 0
+    share = Share(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
+    return i._replace(share=share, batch=Symbol.letter("B"))
+
+
+def _training(step: Step, text: Step, role: str) -> Training:
+    totals = {name: sum(group.values()) for name, group in step.groups.items()}
+    phases: dict[str, Node[Any]] = {}
+    when: dict[str, Any] = {}
+    for phase in PHASES:
+        moments = step.moments[phase]
+        values = [step.total(moment, totals) for moment in moments.values()]
+        value, index = _largest(values)
+        names = list(moments)
+        if isinstance(index, int):
+            when[phase] = names[index]
+            phases[phase] = _bill(phase, step.bill(moments[names[index]]), text.bill(text.moments[phase][names[index]]))
+        else:
+            when[phase] = index
+            phases[phase] = _mixed(phase, [step.bill(moment) for moment in moments.values()], index)
+    peak = _largest([phases[name].value for name in PHASES])[1]
+    return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, role)
+
+
+def _largest(values: list[Any]) -> tuple[Any, Any]:
+    """The largest value and its index, element by element where any is an array."""
+    if all(isinstance(value, int | float) for value in values):
+        index = max(range(len(values)), key=values.__getitem__)
+        return values[index], index
+    import numpy as np
+
+    stacked = np.stack(np.broadcast_arrays(*values))
+    return stacked.max(axis=0), stacked.argmax(axis=0)
+
+
+def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
+    return nodes(name, {path: (size, str(text.get(path, ""))) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
+
+
+def _mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+    import numpy as np
+
+    paths = list(dict.fromkeys(path for bill in bills for path in bill))
+    items = {}
+    for path in paths:
+        size = np.zeros(index.shape)
+        for number, bill in enumerate(bills):
+            if path in bill:
+                size = size + np.where(index == number, bill[path], 0.0)
+        items[path] = (size, "")
+    return nodes(name, items)
+
+
+def nodes(name: str, items: Mapping[str, tuple[Any, str]]) -> Node[Any]:
+    """A bill as a tree of bytes: each parent the sum of its parts."""
+    branches: dict[str, dict[str, tuple[Any, str]]] = {}
+    for path, item in items.items():
+        head, _, rest = path.partition("/")
+        branches.setdefault(head, {})[rest] = item
+    parts = []
+    for head, below in branches.items():
+        if list(below) == [""]:
+            size, formula = below[""]
+            parts.append(Node(head, size, "byte", formula))
+        else:
+            own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
+            parts.append(nodes(head, own))
+    total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
+    formula = " + ".join(part.formula for part in parts) if all(part.formula for part in parts) and len(parts) == 1 else ""
+    return Node(name, total, "byte", formula, tuple(parts))
+
+
+def _worst(results: list[Training]) -> Training:
+    value, index = _largest([result.value for result in results])
+    if isinstance(index, int):
+        return results[index]
+    import numpy as np
+
+    phases = {}
+    for phase in PHASES:
+        bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
+        phases[phase] = _mixed(phase, bills, index)
+    peak = _largest([phases[name].value for name in PHASES])[1]
+    return Training(phases, peak, {}, np.array([result.role for result in results])[index])

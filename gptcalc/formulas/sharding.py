@@ -1,0 +1,125 @@
+"""One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
+
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.recipe import Layout
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import ceiling, minimum
+
+VOCABULARY_MULTIPLE = 128
+"""Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
+
+ROLES = ("first", "middle", "last", "only")
+
+
+class Share(NamedTuple):
+    """`shape` holds a rank's own heads, widths, vocabulary rows and layers; `padding` is vocabulary rows that no token has."""
+
+    shape: Shape[Any]
+    padding: Any
+    seq: Any  # tokens of a sequence that this rank has
+    seq_outside: Any  # ... outside the tensor-parallel regions (divided again by sequence parallelism)
+    layers_in_flight: Any  # layers whose activations stand at once, each for one micro-batch
+    batches_in_flight: Any  # micro-batches that the first layer of the stage has seen, and the last has not given back
+    role: str
+
+
+def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool) -> Share:
+    """What one device of a stage of this role has.
+
+    The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
+    activations of L layers whatever p is; interleaving multiplies them by 1 + (p - 1)/(p·v) (Korthikanti et al. 2022, 4.2.3).
+
+    Raises GptcalcError for every division that leaves a rest, naming both numbers.
+    """
+    t, c = layout.tp, layout.cp
+    divide(shape.n_head, t, "n_head", "tensor parallel size")
+    kv = shape.n_kv_head
+    if isinstance(kv, int) and isinstance(t, int) and t > kv:
+        divide(t, kv, "tensor parallel size", "n_kv_head")
+        kv_local: Any = 1  # every kv head stands on t / K ranks
+    else:
+        kv_local = divide(kv, t, "n_kv_head", "tensor parallel size")
+    rows = shape.vocab_size
+    multiple = VOCABULARY_MULTIPLE * t
+    padded = ceiling(rows, multiple) * multiple if pad else rows
+    heads = shape.n_head // t
+    seq_local = divide(seq, c, "sequence length", "context parallel size")
+    outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
+    local = replace(
+        shape,
+        n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages times virtual stages")
+        * layout.virtual_stages,
+        n_head=heads,
+        n_kv_head=kv_local,
+        d_attention=heads * shape.d_head,
+        d_kv=kv_local * shape.d_head,
+        d_ff=divide(shape.d_ff, t, "d_ff", "tensor parallel size"),
+        vocab_size=padded // t if pad else rows,
+    )
+    chunks = _in_flight(layout, role)
+    chunk_layers = local.n_layer // layout.virtual_stages
+    batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
+    return Share(local, (padded - rows) if pad else 0, seq_local, outside, chunks * chunk_layers, batches, role)
+
+
+def _in_flight(layout: Layout, role: str) -> Any:
+    """Chunks of layers whose activations a stage holds at once; without interleaving a chunk is the stage.
+
+    Rank r of p warms up with p - r - 1 micro-batches, or 2(p - r - 1) + (v - 1)p chunks where stages are interleaved, and holds one more.
+    """
+    p, v = layout.pp, layout.virtual_stages
+    if role == "only":
+        return 1
+    behind = {"first": p - 1, "middle": p - 2, "last": 0}[role]
+    chunks = behind + 1 if isinstance(v, int) and v == 1 else 2 * behind + (v - 1) * p + 1
+    return chunks if layout.micro_batches is None else minimum(chunks, layout.micro_batches * v)
+
+
+def roles_of(layout: Layout) -> tuple[str, ...]:
+    """The kinds of stage that a pipeline has; arrays of sizes have all three."""
+    if layout.stage != "worst":
+        if layout.stage not in ROLES[:3]:
+            raise GptcalcError(f"stage '{layout.stage}' is not one of {', '.join(ROLES[:3])}, worst")
+        if isinstance(layout.pp, int) and layout.pp == 1:
+            raise GptcalcError(f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp")
+        if layout.stage == "middle" and isinstance(layout.pp, int) and layout.pp == 2:
+            raise GptcalcError("2 pipeline stages have no middle stage: a first and a last one")
+        return (layout.stage,)
+    if isinstance(layout.pp, int) and layout.pp == 1:
+        return ("only",)
+    return ("first", "last") if isinstance(layout.pp, int) and layout.pp == 2 else ("first", "middle", "last")
+
+
+def on_stage(path: str, role: str, *, tied: bool) -> bool:
+    """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
+    if path.startswith("block/"):
+        return True
+    if path.startswith("embedding/"):
+        return role in ("first", "only")
+    return role in ("last", "only")
+
+
+def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
+    """a / b where b divides a.
+
+    Raises GptcalcError naming both numbers where it does not.
+
+    >>> divide(96, 8, "n_layer", "pipeline stages")
+    12
+    """
+    if isinstance(b, int) and b == 1:
+        return a
+    rest = a % b
+    odd = rest if isinstance(rest, int) else rest.any()
+    if odd:
+        numbers = f"{name_a} {a} is not a multiple of {name_b} {b}" if isinstance(rest, int) else f"{name_a} is not a multiple of {name_b} in every place"
+        raise GptcalcError(numbers, hint=f"choose a {name_b} that divides it")
+    return a // b

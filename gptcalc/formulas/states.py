@@ -1,0 +1,94 @@
+"""What a device holds whatever it computes: weights, gradients, optimizer state, adapters. The weights column of the operation table.
+
+Bytes for each parameter follow from the precision and the optimizer; ZeRO divides them by the data-parallel group, not by the world.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gptcalc.formulas.saved import width
+from gptcalc.formulas.table import Operation
+from gptcalc.spec.recipe import Precision, Recipe
+from gptcalc.symbols import product
+
+ADAM_8BIT_BLOCK = 256
+"""Elements that share one fp32 scale (bitsandbytes 0.43 and later, blocksize=256; Dettmers et al. 2022, arXiv:2110.02861)."""
+ADAM_8BIT_SMALLEST = 4096
+"""Smaller tensors keep fp32 states (bitsandbytes, min_8bit_size)."""
+
+NF4_BLOCK, NF4_SCALES_BLOCK = 64, 256
+"""QLoRA: 64 weights share an 8-bit scale, 256 of these an fp32 one (Dettmers et al. 2023, arXiv:2305.14314, section 3)."""
+
+
+class Weight(NamedTuple):
+    """One tensor of the table, `runs` times: `size` elements each; `matrix` has two dimensions and lies inside a block."""
+
+    path: str
+    runs: Any
+    shape: tuple[Any, ...]
+    trained: bool
+    quantized: bool = False
+    name: str = ""
+
+    @property
+    def size(self) -> Any:
+        return product(self.shape)
+
+    @property
+    def total(self) -> Any:
+        return product((self.runs, *self.shape))
+
+    @property
+    def matrix(self) -> bool:
+        return len(self.shape) == 2 and self.path.startswith("block/")
+
+
+def weights_of(rows: list[Operation[Any]], recipe: Recipe, paths: list[str]) -> list[Weight]:
+    """Every tensor that stands on the device, with adapters where there are any.
+
+    LoRA (Hu et al. 2021, arXiv:2106.09685) freezes the model and trains two matrices of rank r beside each target: r·k and n·r elements.
+    """
+    adapted = recipe.lora_rank is not None
+    found: list[Weight] = []
+    for row in rows:
+        if row.path not in paths:
+            continue
+        frozen = adapted or row.path.startswith(recipe.freeze) if recipe.freeze else adapted
+        for name, shape in row.weights:
+            quantized = recipe.qlora and row.kind == "matmul" and name == "weight" and row.path.startswith("block/")
+            found.append(Weight(row.path, row.runs, shape, not frozen, quantized, name))
+    return found
+
+
+def bytes_per_weight(weight: Weight, precision: Precision, recipe: Recipe, stored: str) -> tuple[int, int]:
+    """Bytes of a tensor's elements and what its scales take, as a fraction: (numerator, denominator) of bytes for each element.
+
+    nf4: half a byte, and scales of 8/64 bit and 32/(64·256) bit each.
+    """
+    if not weight.quantized:
+        return width(stored, precision), 1
+    # 1/2 + 1/64 + 4/(64*256) bytes
+    return NF4_BLOCK * NF4_SCALES_BLOCK // 2 + NF4_SCALES_BLOCK + 4, NF4_BLOCK * NF4_SCALES_BLOCK
+
+
+def state_elements(optimizer: str, weight: Weight) -> dict[str, Any]:
+    """Elements of each optimizer state of one tensor (all its runs), in the type of the moments unless the name says bytes.
+
+    Source: Kingma & Ba 2014 (Adam); Shazeer & Stern 2018, arXiv:1804.04235, section 3 (Adafactor: a row and a column for each matrix);
+    Chen et al. 2023, arXiv:2302.06675 (Lion); Jordan et al. 2024 (Muon: matrices of the blocks, AdamW for the rest).
+    """
+    n = weight.total
+    if optimizer in ("adamw", "adamw-foreach"):
+        return {"first moment": n, "second moment": n}
+    if optimizer == "sgd":
+        return {}
+    if optimizer in ("sgd-momentum", "lion"):
+        return {"momentum": n}
+    if optimizer == "adafactor":
+        if len(weight.shape) == 2:
+            return {"second moment, rows and columns": weight.runs * (weight.shape[0] + weight.shape[1])}
+        return {"second moment": n}
+    if optimizer == "muon":
+        return {"momentum": n} if weight.matrix else {"first moment": n, "second moment": n}
+    raise AssertionError(optimizer)

@@ -1,0 +1,181 @@
+"""One training step on one device as a list of moments: what stands in memory at each, of which the fullest is the peak.
+
+A moment is groups of items with multipliers (the kept tensors of a block times the blocks that still hold them, and so on). Memory is
+linear in the number of blocks done, so that of all the blocks of a pass only the first and the last can be the fullest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptcalc.formulas.saved import Setting, kept, n_bytes
+from gptcalc.formulas.sharding import Share, on_stage
+from gptcalc.spec.runtime import Implementation
+from gptcalc.symbols import ceiling
+
+Group = Mapping[str, Any]  # path in the bill -> bytes
+Moment = list[tuple[str, Any]]  # group, how many times
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`groups` by name; `moments` by phase and name."""
+
+    groups: dict[str, Group]
+    moments: dict[str, dict[str, Moment]]
+
+    def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
+        return sum(times * totals[group] for group, times in moment)
+
+    def bill(self, moment: Moment) -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        for group, times in moment:
+            for path, size in self.groups[group].items():
+                amount = times * size
+                items[path] = items[path] + amount if path in items else amount
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides the shape of a step besides the numbers."""
+
+    implementation: Implementation
+    setting: Setting
+    share: Share
+    tied: bool
+    checkpoint_every: int
+    copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
+    fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
+    divided: Any = 1  # gradients: over how many data-parallel ranks
+    adapters: Mapping[str, Any] = field(default_factory=dict)  # bytes that one run of an operation's adapter keeps
+
+
+def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], optimizer_transients: Group) -> Step:
+    """The moments of a step. `held` are the groups that stand throughout, `gradients` one run's bytes for each operation.
+
+    Units: bytes.   Source: the order of execution of autograd, measured phase by phase (see tests/data).
+    """
+    implementation, share = plan.implementation, plan.share
+    paths = [path for path in implementation.operations if on_stage(path, share.role, tied=plan.tied)]
+    blocks = [path for path in paths if path.startswith("block/")]
+    groups: dict[str, Group] = dict(held)
+    for path in paths:
+        groups |= _groups_of(path, plan)
+        own = ceiling(gradients.get(path, 0), plan.divided)
+        groups[f"gradients:{path}"] = {} if plan.fresh_gradients else {f"gradients/{path}": own}
+        groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
+    groups["checkpoint"] = {
+        "activations/block/checkpoint": sum(
+            (saved.bytes for tensor in [implementation.checkpoint] for saved in _checkpointed(tensor, plan)), 0
+        )
+    }
+    groups["returned"] = {"logits and loss/returned": n_bytes(implementation.returned, plan.setting)} if "loss" in paths else {}
+    groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
+    groups["optimizer transients"] = optimizer_transients
+
+    base: Moment = [(name, 1) for name in held if name != "gathered"]
+    gathered: Moment = [("gathered", 1)] if "gathered" in held else []
+    L, flying = share.shape.n_layer, share.layers_in_flight
+    checkpointed = ceiling(flying, plan.checkpoint_every) if plan.checkpoint_every else 0
+    whole = flying - checkpointed
+
+    def outside(names: list[str]) -> Moment:
+        return [(f"kept:{name}", share.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
+
+    def in_blocks(less: int = 0) -> Moment:
+        """What all the blocks keep, or all but one that keeps everything."""
+        found: Moment = [(f"kept:{name}", whole - less if not plan.checkpoint_every else whole) for name in blocks] if _some(whole) else []
+        found += [(f"once:{name}", 1) for name in blocks if not plan.checkpoint_every]
+        return found + ([("checkpoint", checkpointed)] if plan.checkpoint_every else [])
+
+    before_blocks = [path for path in paths if path.startswith("embedding/")]
+    after_blocks = [path for path in paths if not path.startswith(("embedding/", "block/"))]
+    after: Moment = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks)]
+    copies: Moment = [(f"copies:{name}", checkpointed) for name in blocks] if plan.copies_live_on and plan.checkpoint_every else []
+
+    moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
+    forward = {"return": [*after, *copies, *gathered, ("returned", 1)]}
+    for path in blocks:
+        if groups[f"momentary:{path}"]:
+            last_block = [*base, *outside(before_blocks), *in_blocks(), *copies, *gathered]
+            forward[f"last block, {path}"] = [*last_block, (f"momentary:{path}", 1)]
+    moments["forward"] = forward
+
+    backward: dict[str, Moment] = {}
+    done: Moment = []
+    for index in range(len(after_blocks) - 1, -1, -1):
+        path = after_blocks[index]
+        done = [*done, (f"gradients:{path}", 1)]
+        still = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks[: index + 1])]
+        backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+    for which, others, upper in (("first block", in_blocks(1), 0), ("last block", _last_left(plan, blocks, flying - L), L - 1)):
+        base_block = [*base, *outside(before_blocks), *others, *done, ("residual", 1), *gathered]
+        base_block += [(f"gradients:{path}", upper) for path in blocks] if _some(upper) else []
+        for index in range(len(blocks) - 1, -1, -1):
+            path = blocks[index]
+            inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{name}", 1) for name in blocks[: index + 1]]
+            made: Moment = [(f"gradients:{name}", 1) for name in blocks[index:]]
+            backward[f"{which}, {path}"] = [*base_block, *inside, *made, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+    done = [*done, *((f"gradients:{path}", L) for path in blocks)]
+    for path in reversed(before_blocks):
+        done = [*done, (f"gradients:{path}", 1)]
+        backward[path] = [*base, *outside(before_blocks), *done, *gathered, ("residual", 1), (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+    moments["backward"] = backward
+    moments["optimizer"] = {"update": [*base, *done, ("optimizer transients", 1)]}
+    return Step(groups, moments)
+
+
+def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
+    """What the blocks keep when the backward pass of one micro-batch reaches its last block."""
+    if plan.checkpoint_every:
+        rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1)]
+        return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
+    return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
+
+
+def _some(number: Any) -> bool:
+    return not (isinstance(number, int) and number == 0)
+
+
+def _checkpointed(checkpoint: Any, plan: Plan) -> list[Any]:
+    from gptcalc.spec.runtime import RuntimeOperation
+
+    operation = RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)
+    return list(kept("block/checkpoint", operation, plan.setting))
+
+
+def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
+    """What one operation keeps (once for the model apart), its autocast copies, and what lives beside it for a moment."""
+    operation = plan.implementation.operations[path]
+    place = "logits and loss" if path in ("loss", "head/output") else "activations"
+    keeps: dict[str, Any] = {}
+    again: dict[str, Any] = {}
+    once: dict[str, Any] = {}
+    copies: dict[str, Any] = {}
+    for saved in kept(path, operation, plan.setting):
+        where = f"autocast copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
+        for target, wanted in (
+            (keeps, not saved.tensor.once),
+            (again, not saved.tensor.once and not saved.tensor.block_input),
+            (once, saved.tensor.once),
+            (copies, saved.tensor.copy_of_weight),
+        ):
+            if wanted:
+                target[where] = target[where] + saved.bytes if where in target else saved.bytes
+    if path in plan.adapters:
+        keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
+    whole = plan.setting._replace(selective=False)
+    recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if plan.setting.selective else 0
+    transient = n_bytes(operation.backward, plan.setting) + recomputed
+    momentary = n_bytes(operation.forward, plan.setting)
+    return {
+        f"kept:{path}": keeps,
+        f"again:{path}": again,
+        f"once:{path}": once,
+        f"copies:{path}": copies,
+        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) else {},
+        f"momentary:{path}": {f"transients/{path}": momentary} if _some(momentary) else {},
+    }

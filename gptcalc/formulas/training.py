@@ -1,0 +1,226 @@
+"""Training memory of one device: states, activations and transients of a recipe put together into the moments of a step.
+
+P parameters, N = B·T tokens; other letters in `spec.shape`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_of
+from gptcalc.formulas.allocator import taken
+from gptcalc.formulas.saved import Setting, width
+from gptcalc.formulas.sharding import Share, on_stage
+from gptcalc.formulas.states import (
+    ADAM_8BIT_BLOCK,
+    ADAM_8BIT_SMALLEST,
+    Weight,
+    bytes_per_weight,
+    state_elements,
+    weights_of,
+)
+from gptcalc.formulas.step import Group, Plan, Step, step_of
+from gptcalc.formulas.table import operations
+from gptcalc.spec.recipe import PRECISIONS, Recipe
+from gptcalc.symbols import Symbol, ceiling, maximum, product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import Implementation, RuntimeSpec
+
+
+class Inputs(NamedTuple):
+    """One kind of number for everything: ints, arrays, or letters for the text of the formulas."""
+
+    share: Share
+    batch: Any
+    recipe: Recipe
+    runtime: RuntimeSpec
+    implementation: Implementation
+    tags: frozenset[str]
+    dp: Any
+
+
+def training_step(i: Inputs) -> Step:
+    """The moments of one training step.
+
+    Units: bytes.   Source: the formulas of its parts.
+    """
+    s, recipe, precision, state = i.share.shape, i.recipe, PRECISIONS[i.recipe.precision], i.runtime.state
+    zero = recipe.layout.zero
+    tied = s.switches.tied
+    rows = {row.path: row for row in operations(s, i.batch, i.share.seq, i.share.seq)}
+    paths = [path for path in rows if on_stage(path, i.share.role, tied=tied)]
+    weights = weights_of(list(rows.values()), recipe, paths)
+    if tied and i.share.role == "last":  # the head's own copy of the token embedding
+        trained = recipe.lora_rank is None and not "embedding/token".startswith(recipe.freeze or ("\0",))
+        weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), trained, name="weight"))
+    frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
+    letters = s.letters | {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
+    setting = Setting(letters, precision, i.tags, frozen, recipe.recompute == "selective")
+
+    adapters: dict[str, tuple[Any, Any]] = {}
+    if recipe.lora_rank is not None:
+        adapters = targets_of(i.implementation, rows, recipe.lora_targets)
+        for path, (k, n) in adapters.items():
+            weights.append(Weight(f"{path}, adapter", s.n_layer, (adapter_elements(k, n, recipe.lora_rank),), True))
+
+    held: dict[str, Group] = {"weights": _weights(i, weights, zero)}
+    gradient = width(state.gradients, precision)
+    owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers if op.covers is not None else (path,))}
+    gradients: dict[str, Any] = {}
+    for weight in weights:
+        if weight.trained:
+            path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
+            one = gradient * (weight.size if path.startswith("block/") else weight.total)
+            gradients[path] = gradients[path] + one if path in gradients else one
+    held["optimizer"] = {} if recipe.offload_optimizer else _states(i, weights, zero)
+    resident = state.resident_gradients or recipe.accumulate > 1
+    divided = i.dp if zero >= 2 else 1
+    if resident:
+        trained = [weight for weight in weights if weight.trained]
+        held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(trained, gradient).items()}
+    if zero == 3:
+        held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
+    kept_by_adapters = {
+        path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()
+    }
+    plan = Plan(
+        i.implementation,
+        setting,
+        i.share,
+        tied,
+        recipe.checkpoint_every,
+        copies_live_on="amp" in i.tags and not recipe.compiled,
+        fresh_gradients=resident and not state.resident_gradients,
+        divided=divided,
+        adapters=kept_by_adapters,
+    )
+    if state.resident_gradients:
+        gradients = {}
+    return step_of(plan, held, gradients, _optimizer_transients(recipe, weights, width(state.weights, precision)))
+
+
+def _by_path(weights: list[Weight], factor: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for weight in weights:
+        found[weight.path] = found.get(weight.path, 0) + factor * weight.total
+    return found
+
+
+def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
+    precision, stored = PRECISIONS[i.recipe.precision], i.runtime.state.weights
+    divided = i.dp if zero == 3 else 1
+    found: dict[str, Any] = {}
+    for weight in weights:
+        numerator, denominator = bytes_per_weight(weight, precision, i.recipe, stored)
+        path = f"weights/{weight.path}"
+        found[path] = found.get(path, 0) + ceiling(ceiling(numerator * weight.total, denominator), divided)
+    if _some(i.share.padding):
+        row = width(stored, precision) * i.share.shape.d_embedding
+        padding = ceiling(ceiling(i.share.padding * row, i.recipe.layout.tp), divided)
+        for path in ("weights/embedding/token", "weights/head/output"):
+            if path in found:
+                found[path] = found[path] - padding
+                found[f"weights/vocabulary padding{'' if 'token' in path else ' of the head'}"] = padding
+    if zero < 3:
+        found["weights/allocator rounding"] = _rounding(i, weights, width(stored, precision))
+    return found
+
+
+def _rounding(i: Inputs, weights: list[Weight], stored: int) -> Any:
+    """What the allocator hands out beyond the weights; matmuls that the runtime fuses are one tensor."""
+    fused: dict[tuple[str, int], list[Weight]] = {}
+    owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers or ())}
+    for weight in weights:
+        fused.setdefault((owners.get(weight.path, weight.path), weight.name), []).append(weight)
+    extra: Any = 0
+    for tensors in fused.values():
+        if any(weight.quantized for weight in tensors):
+            continue
+        size = stored * sum((weight.size for weight in tensors[1:]), tensors[0].size)
+        if isinstance(size, Symbol):
+            return Symbol.letter("rounding")
+        extra = extra + tensors[0].runs * (taken(size) - size)
+    return extra
+
+
+def _states(i: Inputs, weights: list[Weight], zero: int) -> Group:
+    precision, state = PRECISIONS[i.recipe.precision], i.runtime.state
+    divided = i.dp if zero >= 1 else 1
+    found: dict[str, Any] = {}
+
+    def add(name: str, size: Any) -> None:
+        found[f"optimizer state/{name}"] = found.get(f"optimizer state/{name}", 0) + size
+
+    for weight in weights:
+        if not weight.trained:
+            continue
+        if state.master is not None:
+            add("master weights", width(state.master, precision) * weight.total)
+        if i.recipe.optimizer == "adamw-8bit":
+            for name, size in _eight_bit(weight).items():
+                add(name, size)
+            continue
+        moment = width("fp32" if i.recipe.optimizer == "adafactor" else state.moments, precision)
+        for name, elements in state_elements(i.recipe.optimizer, weight).items():
+            add(name, moment * elements)
+    return {path: ceiling(size, divided) for path, size in found.items()}
+
+
+def _eight_bit(weight: Weight) -> dict[str, Any]:
+    """Two bytes an element and a fp32 scale for each block of each; tensors too small for that keep two fp32 states."""
+    size = weight.size
+    if isinstance(size, Symbol):
+        return {"moments, 8 bit": 2 * weight.total, "scales": Symbol.letter(f"8*({weight.total})/{ADAM_8BIT_BLOCK}")}
+    small = size < ADAM_8BIT_SMALLEST
+    if isinstance(size, int):
+        blocks = -(-size // ADAM_8BIT_BLOCK)
+        return {"moments, fp32": 8 * weight.total} if small else {"moments, 8 bit": 2 * weight.total, "scales": 8 * weight.runs * blocks}
+    import numpy as np
+
+    return {
+        "moments, fp32": np.where(small, 8 * weight.total, 0.0),
+        "moments, 8 bit": np.where(small, 0.0, 2 * weight.total),
+        "scales": np.where(small, 0.0, 8 * weight.runs * np.ceil(size / ADAM_8BIT_BLOCK)),
+    }
+
+
+def _optimizer_transients(recipe: Recipe, weights: list[Weight], stored: int) -> Group:
+    """What an update needs beside its states: a copy of everything (foreach), or of the largest tensor (one tensor after another)."""
+    trained = [weight for weight in weights if weight.trained]
+    if not trained or recipe.optimizer in ("adamw", "sgd", "sgd-momentum", "adamw-8bit"):
+        return {}
+    if recipe.optimizer == "adamw-foreach":
+        return {"transients/foreach temporaries": sum((stored * weight.total for weight in trained[1:]), stored * trained[0].total)}
+    chosen = [weight for weight in trained if weight.matrix] or trained if recipe.optimizer == "muon" else trained
+    largest = chosen[0].size
+    for weight in chosen[1:]:
+        largest = maximum(largest, weight.size)
+    # lion: the update; adafactor: the squared gradient and the update in fp32; muon: the update, and X, A, B of Newton-Schulz in bf16
+    each = {"lion": stored, "adafactor": 8, "muon": stored + 6}[recipe.optimizer]
+    return {"transients/update of the largest tensor": each * largest}
+
+
+def _gathered(weights: list[Weight], compute: int) -> Any:
+    """FSDP gathers one block while it computes with another, and keeps what is outside the blocks gathered."""
+    total: Any = 0
+    for weight in weights:
+        total = total + (2 * compute * weight.size if weight.path.startswith("block/") else compute * weight.total)
+    return total
+
+
+def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any, setting: Setting) -> Any:
+    assert i.recipe.lora_rank is not None
+    amp = "amp" in i.tags
+    compute = PRECISIONS[i.recipe.precision].compute
+    tokens = product((i.batch, i.share.seq))
+    copies = compute * adapter_elements(k, n, i.recipe.lora_rank) if amp else 0
+    # In one type, adapters that read the same tensor keep it once: the first of query, key and value does.
+    shared = not amp and path.rsplit("/", 1)[-1] in ("key", "value", "up") and any(
+        name.rsplit("/", 1)[-1] in ("query", "gate") for name in i.implementation.operations
+    )
+    return adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared, copies=copies)
+
+
+def _some(number: Any) -> bool:
+    return not (isinstance(number, int) and number == 0)
