@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptcalc.formulas.saved import Setting, kept, n_bytes
+from gptcalc.formulas.allocator import taken
+from gptcalc.formulas.saved import Saved, Setting, kept, n_bytes
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.spec.runtime import Implementation
-from gptcalc.symbols import ceiling
+from gptcalc.symbols import Symbol, ceiling
 
+ROUNDING = "activations/allocator rounding"
 Group = Mapping[str, Any]  # path in the bill -> bytes
 Moment = list[tuple[str, Any]]  # group, how many times
 
@@ -122,7 +124,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     done = [*done, *((f"gradients:{path}", L) for path in blocks)]
     for path in reversed(before_blocks):
         done = [*done, (f"gradients:{path}", 1)]
-        backward[path] = [*base, *outside(before_blocks), *done, *gathered, ("residual", 1), (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+        backward[path] = [*base, *outside(before_blocks), *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     moments["backward"] = backward
     moments["optimizer"] = {"update": [*base, *done, ("optimizer transients", 1)]}
     return Step(groups, moments)
@@ -134,6 +136,14 @@ def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
         rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1)]
         return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
     return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
+
+
+def rounding(saved: Saved) -> Any:
+    """What the allocator hands out beyond the tensors themselves; none in letters, whose text it would bury."""
+    if isinstance(saved.bytes, Symbol):
+        return 0
+    each = saved.bytes // saved.count
+    return saved.count * (taken(each) - each)
 
 
 def _some(number: Any) -> bool:
@@ -157,6 +167,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     copies: dict[str, Any] = {}
     for saved in kept(path, operation, plan.setting):
         where = f"autocast copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
+        extra = rounding(saved)
         for target, wanted in (
             (keeps, not saved.tensor.once),
             (again, not saved.tensor.once and not saved.tensor.block_input),
@@ -165,6 +176,8 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
         ):
             if wanted:
                 target[where] = target[where] + saved.bytes if where in target else saved.bytes
+                if _some(extra):
+                    target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
         keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
     whole = plan.setting._replace(selective=False)
