@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.sharding import Share, roles_of, share_of
 from gptcalc.formulas.step import Moment, Step
+from gptcalc.formulas.table import operations
 from gptcalc.formulas.training import Inputs, training_step
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
@@ -19,8 +19,7 @@ from gptcalc.symbols import Symbol
 PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+class Training(NamedTuple):
     """`phases` are bills by name; `peak` names the fullest; `when` says at which moment of it."""
 
     phases: dict[str, Node[Any]]
@@ -39,12 +38,16 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     Units: bytes, as the allocator counts them.   Raises: GptcalcError for contradictory options and impossible divisions.
     Source: in presets/runtimes and the formulas of the parts.
     """
-    from gptcalc.spec.runtime import implementation_of, load_runtime
+    from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
 
     runtime = load_runtime(recipe.runtime)
     check_recipe(recipe, runtime)
     implementation = implementation_of(runtime, model.family, model.switches, model.name)
+    if recipe.dropout is None:
+        recipe = recipe._replace(dropout=runtime.dropout)
     shape: Shape[Any] = shape_of(model)
+    rows = [row.path for row in operations(shape, 1, 1, 1)]
+    implementation = implementation.model_copy(update={"operations": operations_of(implementation, rows)})
     grouped = shape.n_kv_head < shape.n_head
     tags = tags_of(recipe, model.switches, grouped=grouped, unaligned=shape.vocab_size % 8 != 0)
     parts = recipe.layout
@@ -66,7 +69,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
     s = i.share
     whole = all(isinstance(size, int) and size == 1 for size in (i.recipe.layout.tp, i.recipe.layout.pp, i.recipe.layout.cp))
-    letters: Shape[Any] = symbolic(shape if whole else replace(shape, n_kv_head=0, d_ff=0))
+    letters: Shape[Any] = symbolic(shape if whole else shape._replace(n_kv_head=0, d_ff=0))
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T

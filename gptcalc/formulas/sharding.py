@@ -5,7 +5,6 @@ t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context pa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -53,8 +52,7 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     heads = shape.n_head // t
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
-    local = replace(
-        shape,
+    local = shape._replace(
         n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages times virtual stages")
         * layout.virtual_stages,
         n_head=heads,

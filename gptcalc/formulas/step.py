@@ -7,8 +7,7 @@ linear in the number of blocks done, so that of all the blocks of a pass only th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Saved, Setting, kept, n_bytes
@@ -21,8 +20,7 @@ Group = Mapping[str, Any]  # path in the bill -> bytes
 Moment = list[tuple[str, Any]]  # group, how many times
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """`groups` by name; `moments` by phase and name."""
 
     groups: dict[str, Group]
@@ -40,8 +38,7 @@ class Step:
         return items
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What decides the shape of a step besides the numbers."""
 
     implementation: Implementation
@@ -52,7 +49,7 @@ class Plan:
     copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     divided: Any = 1  # gradients: over how many data-parallel ranks
-    adapters: Mapping[str, Any] = field(default_factory=dict)  # bytes that one run of an operation's adapter keeps
+    adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
 
 
 def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], optimizer_transients: Group) -> Step:

@@ -173,7 +173,7 @@ def _states(i: Inputs, weights: list[Weight], zero: int) -> Group:
     for weight in weights:
         if not weight.trained:
             continue
-        if state.master is not None:
+        if state.master is not None and width(state.weights, precision) < 4:
             add("master weights", width(state.master, precision) * weight.total)
         if i.recipe.optimizer == "adamw-8bit":
             for name, size in _eight_bit(weight).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
@@ -36,8 +35,7 @@ EPSILON = ("adamw", "adamw-foreach", "muon")
 KERNELS = ("flash", "eager")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How the model is cut over devices. The sizes may be arrays. `zero` is 0 to 3, 3 being FSDP's full sharding."""
 
     tp: Any = 1
@@ -52,22 +50,21 @@ class Layout:
     micro_batches: Any = None  # of one step; None: enough to fill the pipeline
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     runtime: str = "transformers"
     precision: str = "amp-bf16"
     optimizer: str = "adamw"
     recompute: str = "none"  # none, selective, full, or every-K: each K-th block
     attention_kernel: str = "flash"
     compiled: bool = False
-    dropout: bool = False
+    dropout: bool | None = None  # None: as the runtime has it
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] = ()
     qlora: bool = False
     offload_optimizer: bool = False
-    layout: Layout = field(default_factory=Layout)
+    layout: Layout = Layout()
 
     @property
     def checkpoint_every(self) -> int:
@@ -138,8 +135,9 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
     """
     given = {
         "compiled": recipe.compiled,
-        "dropout": recipe.dropout,
+        "dropout": bool(recipe.dropout),
         "tied": switches.tied,
+        "gated": switches.gated,
         "grouped": grouped,
         "unaligned": unaligned,
     }

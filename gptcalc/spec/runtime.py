@@ -5,6 +5,7 @@ what lives for a moment beside it, and which passes over memory it makes. The fo
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -21,7 +22,7 @@ Type = Literal["stored", "compute", "matmul", "fp32", "int64", "byte"]
 TAGS = {
     *("amp", "low", "wide", "fp8"),  # precision: autocast; 16-bit weights; 32-bit weights without autocast; fp8 matmuls
     *("flash", "efficient", "math", "eager"),  # the attention kernel that runs
-    *("compiled", "dropout", "tied", "grouped", "unaligned"),
+    *("compiled", "dropout", "tied", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
 }
 
@@ -121,6 +122,7 @@ class RuntimeSpec(Record):
     precisions: tuple[str, ...] = Field(strict=False)
     state: State = State()
     sequence_parallel: bool = False
+    dropout: bool = False  # on where the recipe says nothing
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     implementations: dict[str, Implementation]
 
@@ -171,6 +173,23 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
             return candidate
         reasons.append(f"its {name} code has no {' and no '.join(odd)}")
     raise GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {'; '.join(reasons)}", hint="--runtime ideal takes any model")
+
+
+def operations_of(implementation: Implementation, rows: Collection[str]) -> dict[str, RuntimeOperation]:
+    """The operations of an implementation that a model has, in order: those that cover a row of its table, and the runtime's own.
+
+    Raises GptcalcError for a row that none covers: its memory and time would be missing.
+    """
+    found = {}
+    left = set(rows)
+    for path, operation in implementation.operations.items():
+        covers = operation.covers if operation.covers is not None else (path,)
+        if not covers or any(row in left for row in covers):
+            found[path] = operation
+            left -= set(covers)
+    if left:
+        raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left))}", hint="--runtime ideal takes any model")
+    return found
 
 
 def applies(when: str, tags: frozenset[str]) -> bool:
