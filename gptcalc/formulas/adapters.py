@@ -3,8 +3,6 @@
 Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; what is kept: peft's LoRA layer, x @ A, then @ B.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ DEFAULT = ("query_key_value", "query", "value")
 """peft's default targets: c_attn of GPT-2, q_proj and v_proj of Llama."""
 
 
-def targets_of(implementation: Implementation, rows: Mapping[str, Operation[Any]], wanted: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
+def targets_of(implementation: "Implementation", rows: Mapping[str, Operation[Any]], wanted: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
     """The operations that get an adapter, with their widths k and n. A target is an operation's last name or its module's (`q_proj`).
 
     Raises GptcalcError for a target that no matmul of a block has.

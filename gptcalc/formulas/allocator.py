@@ -4,8 +4,6 @@ Source: pytorch/c10/cuda/CUDACachingAllocator.cpp (torch 2.11): kMinBlockSize, k
 kRoundLarge and should_split().
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from gptcalc.symbols import N, Symbol

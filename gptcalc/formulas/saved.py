@@ -3,8 +3,6 @@
 B sequences of T tokens; the other letters are in `spec.shape`. On one of several tensor-parallel ranks H, K, F and V are the rank's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +37,7 @@ class Saved(NamedTuple):
     element: int
     count: Any
     bytes: Any
-    tensor: Tensor
+    tensor: "Tensor"
 
 
 def width(type_: str, precision: Precision) -> int:
@@ -52,7 +50,7 @@ def width(type_: str, precision: Precision) -> int:
     return FIXED.get(type_) or int(getattr(precision, type_))
 
 
-def n_bytes(tensors: Iterable[Tensor], setting: Setting) -> Any:
+def n_bytes(tensors: "Iterable[Tensor]", setting: Setting) -> Any:
     """The bytes of those of some tensors whose condition holds.
 
     Units: bytes.
@@ -60,13 +58,13 @@ def n_bytes(tensors: Iterable[Tensor], setting: Setting) -> Any:
     return sum(tensor_bytes(tensor, setting) for tensor in tensors if applies(tensor.when, setting.tags))
 
 
-def tensor_bytes(tensor: Tensor, setting: Setting) -> Any:
+def tensor_bytes(tensor: "Tensor", setting: Setting) -> Any:
     shape = tensor.storage or tensor.shape
     factors = (evaluate(size, setting.letters) for size in (tensor.count, *shape))
     return product((width(tensor.type, setting.precision), *factors))
 
 
-def kept(path: str, operation: RuntimeOperation, setting: Setting) -> Iterator[Saved]:
+def kept(path: str, operation: "RuntimeOperation", setting: Setting) -> Iterator[Saved]:
     """What one run of an operation keeps."""
     frozen = bool(setting.frozen) and any(row.startswith(setting.frozen) for row in (operation.covers or (path,)))
     for tensor in operation.keeps:
@@ -78,7 +76,7 @@ def kept(path: str, operation: RuntimeOperation, setting: Setting) -> Iterator[S
         yield Saved(path, operation.module, shape, tensor.type, element, count, tensor_bytes(tensor, setting), tensor)
 
 
-def inventory(implementation: Implementation, setting: Setting, *, recompute: bool = False) -> list[tuple[Saved, bool]]:
+def inventory(implementation: "Implementation", setting: Setting, *, recompute: bool = False) -> list[tuple[Saved, bool]]:
     """Everything kept of one forward pass, in order; with each, whether every layer keeps it.
 
     With `recompute` each block keeps its checkpoint only.
@@ -99,7 +97,7 @@ def inventory(implementation: Implementation, setting: Setting, *, recompute: bo
     return found
 
 
-def _as_operation(checkpoint: Any) -> RuntimeOperation:
+def _as_operation(checkpoint: Any) -> "RuntimeOperation":
     from gptcalc.spec.runtime import RuntimeOperation
 
     return RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)

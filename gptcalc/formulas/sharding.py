@@ -3,8 +3,6 @@
 t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError

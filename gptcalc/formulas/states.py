@@ -3,8 +3,6 @@
 Bytes for each parameter follow from the precision and the optimizer; ZeRO divides them by the data-parallel group, not by the world.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.saved import width

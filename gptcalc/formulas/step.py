@@ -4,8 +4,6 @@ A moment is groups of items with multipliers (the kept tensors of a block times 
 linear in the number of blocks done, so that of all the blocks of a pass only the first and the last can be the fullest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

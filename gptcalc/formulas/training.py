@@ -3,8 +3,6 @@
 P parameters, N = B·T tokens; other letters in `spec.shape`.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_of
@@ -34,8 +32,8 @@ class Inputs(NamedTuple):
     share: Share
     batch: Any
     recipe: Recipe
-    runtime: RuntimeSpec
-    implementation: Implementation
+    runtime: "RuntimeSpec"
+    implementation: "Implementation"
     tags: frozenset[str]
     dp: Any
 
@@ -77,8 +75,8 @@ def training_step(i: Inputs) -> Step:
     resident = state.resident_gradients or recipe.accumulate > 1
     divided = i.dp if zero >= 2 else 1
     if resident:
-        trained = [weight for weight in weights if weight.trained]
-        held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(trained, gradient).items()}
+        learning = [weight for weight in weights if weight.trained]
+        held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(learning, gradient).items()}
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
     kept_by_adapters = {
@@ -147,7 +145,7 @@ def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
 
 def _rounding(i: Inputs, weights: list[Weight], stored: int) -> Any:
     """What the allocator hands out beyond the weights; matmuls that the runtime fuses are one tensor."""
-    fused: dict[tuple[str, int], list[Weight]] = {}
+    fused: dict[tuple[str, str], list[Weight]] = {}
     owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers or ())}
     for weight in weights:
         fused.setdefault((owners.get(weight.path, weight.path), weight.name), []).append(weight)

@@ -1,7 +1,5 @@
 """Sizes written as text in the papers' letters (`3*d`, `B*T*(H + 2*K)*Q`): read from data files, evaluated without executing anything."""
 
-from __future__ import annotations
-
 import ast
 import functools
 from collections.abc import Mapping
@@ -27,10 +25,13 @@ def parse_expression(text: str) -> ast.expr:
     for node in ast.walk(tree):
         allowed = isinstance(node, (ast.BinOp, ast.Name, ast.Load, ast.Add, ast.Sub, ast.Mult))
         number = isinstance(node, ast.Constant) and type(node.value) is int
-        smaller = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "min" and len(node.args) == 2
-        if not (allowed or number or (smaller and not node.keywords)):
+        if not (allowed or number or (isinstance(node, ast.Call) and _is_minimum(node))):
             raise GptcalcError(f"{text[:60]!r} is not a size", hint="write whole numbers and letters with + - * and parentheses")
     return tree
+
+
+def _is_minimum(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id == "min" and len(call.args) == 2 and not call.keywords
 
 
 def evaluate(text: str, letters: Mapping[str, Any]) -> Any:

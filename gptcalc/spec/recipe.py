@@ -1,7 +1,5 @@
 """`Recipe`: how a model is trained - precision, optimizer, recomputation, runtime, layout - checked for contradictions."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
@@ -74,7 +72,7 @@ class Recipe(NamedTuple):
         return 1 if self.recompute == "full" else 0
 
 
-def check_recipe(recipe: Recipe, runtime: RuntimeSpec) -> None:
+def check_recipe(recipe: Recipe, runtime: "RuntimeSpec") -> None:
     """Raises GptcalcError for an unknown choice and for choices that contradict each other."""
     for name, value, known in (
         ("precision", recipe.precision, PRECISIONS),
@@ -100,7 +98,7 @@ def check_recipe(recipe: Recipe, runtime: RuntimeSpec) -> None:
         raise GptcalcError(f"runtime '{runtime.name}' has no sequence parallelism", hint="use --runtime megatron or --runtime ideal")
 
 
-def _check_optimizer(recipe: Recipe, runtime: RuntimeSpec) -> None:
+def _check_optimizer(recipe: Recipe, runtime: "RuntimeSpec") -> None:
     if recipe.precision == "fp16" and recipe.optimizer in EPSILON and runtime.state.master is None:
         raise GptcalcError(
             f"precision fp16 and optimizer {recipe.optimizer} contradict: Adam's epsilon of 1e-8 is zero in fp16",

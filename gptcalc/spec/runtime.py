@@ -2,8 +2,6 @@
 what lives for a moment beside it, and which passes over memory it makes. The format is explained in presets/runtimes/README.md.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Collection
 from typing import Annotated, Any, Literal

@@ -1,20 +1,17 @@
-"""How much memory: the phases of a training step, or what serving a model needs, each an itemised bill; and whether it fits."""
-
-from __future__ import annotations
+"""The phases of a training step on one device, each an itemised bill at its fullest moment; of a pipeline, the stage that needs most."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.sharding import Share, roles_of, share_of
-from gptcalc.formulas.step import Moment, Step
+from gptcalc.formulas.step import Step
 from gptcalc.formulas.table import operations
 from gptcalc.formulas.training import Inputs, training_step
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, shape_of, symbolic
-from gptcalc.symbols import Symbol
+from gptcalc.symbols import Symbol, product
 
 PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
 
@@ -26,9 +23,13 @@ class Training(NamedTuple):
     peak: Any
     when: dict[str, Any]
     role: Any
+    step: Step
+    layers: Any
+    logits: Any  # bytes of one fp32 block of logits
 
     @property
     def value(self) -> Any:
+        """The peak."""
         return _largest([self.phases[name].value for name in PHASES])[0]
 
 
@@ -59,7 +60,7 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
         inputs = Inputs(share, batch, recipe, runtime, implementation, tags, parts.dp)
         step = training_step(inputs)
         text = training_step(_in_letters(inputs, shape))
-        results.append(_training(step, text, role))
+        results.append(_training(step, text, share, 4 * product((batch, share.seq, share.shape.vocab_size))))
     if len(results) == 1:
         return results[0]
     return _worst(results)
@@ -78,7 +79,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     return i._replace(share=share, batch=Symbol.letter("B"))
 
 
-def _training(step: Step, text: Step, role: str) -> Training:
+def _training(step: Step, text: Step, share: Share, logits: Any) -> Training:
     totals = {name: sum(group.values()) for name, group in step.groups.items()}
     phases: dict[str, Node[Any]] = {}
     when: dict[str, Any] = {}
@@ -94,7 +95,7 @@ def _training(step: Step, text: Step, role: str) -> Training:
             when[phase] = index
             phases[phase] = _mixed(phase, [step.bill(moment) for moment in moments.values()], index)
     peak = _largest([phases[name].value for name in PHASES])[1]
-    return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, role)
+    return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, share.role, step, share.shape.n_layer, logits)
 
 
 def _largest(values: list[Any]) -> tuple[Any, Any]:
@@ -156,4 +157,5 @@ def _worst(results: list[Training]) -> Training:
         bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
         phases[phase] = _mixed(phase, bills, index)
     peak = _largest([phases[name].value for name in PHASES])[1]
-    return Training(phases, peak, {}, np.array([result.role for result in results])[index])
+    first = results[0]
+    return Training(phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits)
