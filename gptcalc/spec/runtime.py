@@ -95,7 +95,7 @@ class Implementation(Record):
     returned: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives until the forward pass returns
 
     @model_validator(mode="after")
-    def _known_switches(self) -> Implementation:
+    def _known_switches(self) -> "Implementation":
         for name in self.architecture:
             if name not in Switches._fields:
                 raise GptcalcError(f"architecture: unknown switch '{name}'", hint=did_you_mean(name, Switches._fields))
