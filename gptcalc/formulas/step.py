@@ -23,6 +23,7 @@ class Step(NamedTuple):
 
     groups: dict[str, Group]
     moments: dict[str, dict[str, Moment]]
+    blocks_done: Moment  # the end of the last block, forward
 
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
         return sum(times * totals[group] for group, times in moment)
@@ -122,7 +123,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         backward[path] = [*base, *outside(before_blocks), *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     moments["backward"] = backward
     moments["optimizer"] = {"update": [*base, *done, ("optimizer transients", 1)]}
-    return Step(groups, moments)
+    return Step(groups, moments, [*base, *outside(before_blocks), *in_blocks()])
 
 
 def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:

@@ -1,0 +1,262 @@
+"""How much memory: the peak of a training step, or what serving a model takes, itemised; and whether it fits on a device."""
+
+from typing import Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.fit import Verdict, verdict
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.phases import PHASES, Training, training_memory
+from gptcalc.formulas.reserve import Reserve, reserve
+from gptcalc.formulas.serving import Serving, largest, serving_memory
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.recipe import Layout, Recipe
+
+STACKS: dict[str, dict[str, Any]] = {
+    "megatron-2021": {"runtime": "megatron"},
+    "megatron-2022": {"runtime": "megatron", "sequence_parallel": True, "recompute": "selective"},
+    "megatron": {"runtime": "megatron", "sequence_parallel": True},
+    "fsdp": {"zero": 3},
+}
+"""What a stack's name stands for here; an option that is given goes before it."""
+
+
+class TrainingMemory(NamedTuple):
+    """`peak` is the bill of the fullest phase."""
+
+    training: Training
+    apart: Reserve
+    recipe: Recipe
+    verdict: Verdict | None = None
+
+    @property
+    def value(self) -> Any:
+        return self.training.value
+
+    @property
+    def peak(self) -> Node[Any]:
+        return self.training.phases[self.training.peak]
+
+    def to_dict(self) -> dict[str, Any]:
+        phases = self.training.phases
+        result: dict[str, Any] = {"peak_allocated": _plain(self.value)}
+        if isinstance(self.training.peak, str):
+            result |= {"peak_phase": self.training.peak, "peak_moment": self.training.when[self.training.peak]}
+            result["parts"] = [part.to_dict() for part in self.peak.parts]
+        result["phases"] = {name: _plain(phases[name].value) for name in PHASES}
+        result |= {"reserved_estimate": _plain(self.apart.likely), "reserved_interval": [_plain(self.apart.low), _plain(self.apart.high)]}
+        result |= {"cublas_workspaces": self.apart.workspace, "device_context": self.apart.context, "stage": _plain(self.training.role)}
+        if self.verdict:
+            result |= self.verdict.to_dict()
+        return result
+
+
+class ServingMemory(NamedTuple):
+    """`largest` holds max_batch and max_context where there is a device."""
+
+    serving: Serving
+    apart: Reserve
+    limits: dict[str, Any]
+
+    @property
+    def value(self) -> Any:
+        return self.serving.value
+
+    @property
+    def peak(self) -> Node[Any]:
+        return self.serving.bill
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = {part.name: _plain(part.value) for part in self.peak.parts}
+        return {
+            "peak_allocated": _plain(self.value),
+            "weights": parts["weights"],
+            "kv_cache": parts["kv cache"],
+            "activations": parts["activations"],
+            "cublas_workspaces": self.apart.workspace,
+            "device_context": self.apart.context,
+            "parts": [part.to_dict() for part in self.peak.parts],
+            **self.limits,
+        }
+
+
+def memory(model: ModelSpec, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
+    """The memory of one device: `mode` "training" (see `training`) or "inference" (see `inference`), whose options it takes.
+
+    Units: bytes.   Raises: GptcalcError for unknown and contradictory options and for impossible divisions.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> memory(load_model("gpt2"), batch=8, seq=1024).value // 2**20
+    12463
+    >>> memory(load_model("gpt3-175b"), mode="inference", batch=1, seq=2048).to_dict()["kv_cache"] / 2**30
+    9.0
+    """
+    if mode not in ("training", "inference"):
+        raise GptcalcError(f"mode '{mode}' is not one of training, inference")
+    try:
+        return training(model, **options) if mode == "training" else inference(model, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            name = str(error).rpartition(" ")[2].strip("'")
+            raise GptcalcError(f"{mode} memory has no option '{name}'") from None
+        raise
+
+
+def training(
+    model: ModelSpec,
+    *,
+    batch: Any = 1,
+    seq: Any = None,
+    precision: str = "amp-bf16",
+    runtime: str | None = None,
+    compiled: bool = False,
+    optimizer: str = "adamw",
+    recompute: str | None = None,
+    attention_kernel: str = "flash",
+    dropout: bool | None = None,
+    accumulate: int | None = None,
+    freeze: tuple[str, ...] = (),
+    lora_rank: int | None = None,
+    lora_targets: tuple[str, ...] = (),
+    qlora: bool = False,
+    offload_optimizer: bool = False,
+    tp: Any = 1,
+    pp: Any = 1,
+    dp: Any = None,
+    cp: Any = 1,
+    ep: Any = 1,
+    virtual_stages: Any = 1,
+    sequence_parallel: bool | None = None,
+    zero: int | None = None,
+    stage: str = "worst",
+    count: int | None = None,
+    global_batch: int | None = None,
+    stack: str | None = None,
+    device: str | None = None,
+) -> TrainingMemory:
+    """Peak memory of one training step on one device. `batch` is its micro-batch; batch, seq and the parallel sizes may be arrays.
+
+    Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
+    """
+    from gptcalc.formulas.layouts import check_numbers, layout_of
+
+    if stack is not None and stack not in STACKS:
+        raise GptcalcError(f"no stack '{stack}'", hint=f"one of {', '.join(STACKS)}")
+    preset = STACKS[stack] if stack else {}
+    seq = model.n_ctx if seq is None else seq
+    check_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1 if dp is None else dp, cp=cp, ep=ep, virtual_stages=virtual_stages)
+    layout, pieces = layout_of(
+        Layout(
+            tp=tp,
+            pp=pp,
+            cp=cp,
+            ep=ep,
+            virtual_stages=virtual_stages,
+            sequence_parallel=preset.get("sequence_parallel", False) if sequence_parallel is None else sequence_parallel,
+            zero=preset.get("zero", 0) if zero is None else zero,
+            stage=stage,
+        ),
+        model=model,
+        dp=dp,
+        count=count,
+        batch=batch,
+        global_batch=global_batch,
+    )
+    recipe = Recipe(
+        runtime=runtime or preset.get("runtime") or default_runtime(model),
+        precision=precision,
+        optimizer=optimizer,
+        recompute=recompute or preset.get("recompute", "none"),
+        attention_kernel=attention_kernel,
+        compiled=compiled,
+        dropout=dropout,
+        accumulate=pieces if accumulate is None else accumulate,
+        freeze=tuple(freeze),
+        lora_rank=lora_rank,
+        lora_targets=tuple(lora_targets),
+        qlora=qlora,
+        offload_optimizer=offload_optimizer,
+        layout=layout,
+    )
+    answer = training_memory(model, recipe, batch, seq)
+    apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
+    if device is None:
+        return TrainingMemory(answer, apart, recipe)
+    if not isinstance(answer.value, int | float):
+        raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
+    name, room = _device(device)
+    return TrainingMemory(answer, apart, recipe, verdict(model, recipe, batch, seq, answer, apart, name, room))
+
+
+def inference(
+    model: ModelSpec,
+    *,
+    batch: Any = 1,
+    seq: Any = None,
+    precision: str = "bf16",
+    kv_precision: str | None = None,
+    group_size: int | None = None,
+    block_size: int = 1,
+    prefill: Any = None,
+    tp: Any = 1,
+    pp: Any = 1,
+    device: str | None = None,
+) -> ServingMemory:
+    """Memory of serving `batch` sequences of up to `seq` tokens each, on one device; with a device also how many and how long fit.
+
+    Units: bytes.   Raises: GptcalcError.   Source: see `serving`.
+    """
+    from gptcalc.formulas.layouts import check_numbers
+
+    seq = model.n_ctx if seq is None else seq
+    check_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1, cp=1, ep=1, virtual_stages=1)
+    layout = Layout(tp=tp, pp=pp)
+
+    def served(n: Any, tokens: Any) -> Serving:
+        return serving_memory(
+            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=prefill
+        )
+
+    answer = served(batch, seq)
+    apart = reserve(answer.value, 0, 0)
+    if device is None:
+        return ServingMemory(answer, apart, {})
+    name, total = _device(device)
+    room = total - apart.apart
+    longest = largest(lambda n: served(batch, n).value <= room, limit=2**30)
+    if model.position == "learned":
+        longest = min(longest, model.n_ctx)
+    limits = {
+        "device": name,
+        "memory": total,
+        "room": room,
+        "fits": bool(answer.value <= room),
+        "left": room - int(answer.value),
+        "weights_fit": bool(answer.bill["weights"].value <= room),
+        "max_batch": largest(lambda n: served(n, seq).value <= room, limit=2**24),
+        "max_context": longest,
+    }
+    return ServingMemory(answer, apart, limits)
+
+
+def default_runtime(model: ModelSpec) -> str:
+    """transformers, where it has code for the model; else ideal, which takes any."""
+    from gptcalc.spec.runtime import implementation_of, load_runtime
+
+    try:
+        implementation_of(load_runtime("transformers"), model.family, model.switches, model.name)
+    except GptcalcError:
+        return "ideal"
+    return "transformers"
+
+
+def _device(name: str) -> tuple[str, int]:
+    from gptcalc.spec.device import load_device
+
+    device = load_device(name)
+    return device.name, device.memory
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+

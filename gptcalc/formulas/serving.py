@@ -1,0 +1,178 @@
+"""Memory of serving a model on one device: weights as they are quantized, the keys and values of every token, and one pass's activations.
+
+B sequences of C tokens; other letters in `spec.shape`. On one of t tensor-parallel ranks H, K, F and V are the rank's own.
+"""
+
+from typing import Any, NamedTuple
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.formulas.phases import nodes
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.sharding import on_stage, roles_of, share_of
+from gptcalc.formulas.table import operations
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.recipe import Layout
+from gptcalc.spec.shape import Shape, shape_of, symbolic
+from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
+
+
+class Stored(NamedTuple):
+    """How one weight is stored: bits an element, scale bits and elements that share a scale (0: a row of the matrix)."""
+
+    bits: int
+    scale_bits: int = 0
+    group: int | None = None
+
+
+WEIGHTS = {
+    "fp32": Stored(32),
+    "tf32": Stored(32),
+    "fp16": Stored(16),
+    "bf16": Stored(16),
+    "amp-fp16": Stored(32),
+    "amp-bf16": Stored(32),
+    "fp8": Stored(8, 32, 128 * 128),  # DeepSeek-AI 2024, arXiv:2412.19437, 3.3.2: an fp32 scale for each 128 x 128 block
+    "int8": Stored(8, 16, 0),  # Dettmers et al. 2022, arXiv:2208.07339: an fp16 scale for each row
+    "int4": Stored(4, 20, 128),  # Frantar et al. 2022 (GPTQ), arXiv:2210.17323: an fp16 scale and a 4-bit zero for each group of 128
+}
+"""Only the matrices of the blocks are quantized; embeddings, head, norms and biases stay in 16 bits, as GPTQ, AWQ and vLLM keep them."""
+
+CACHE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
+
+
+class Serving(NamedTuple):
+    """`bill` is the peak: weights, KV cache, activations."""
+
+    bill: Node[Any]
+
+    @property
+    def value(self) -> Any:
+        """The peak."""
+        return self.bill.value
+
+
+def serving_memory(
+    model: ModelSpec,
+    batch: Any,
+    seq: Any,
+    precision: str,
+    kv_precision: str | None,
+    layout: Layout,
+    *,
+    group_size: int | None = None,
+    block_size: int = 1,
+    prefill: Any = None,
+) -> Serving:
+    """What serving `batch` sequences of `seq` tokens each (prompt and answer) takes on the fullest device.
+
+    `block_size` tokens of cache are allotted at a time (paging); `prefill` tokens are in one pass at most (all of `batch` prompts of
+    `seq` where left out).
+
+    Units: bytes.   Raises: GptcalcError for unknown precisions and impossible divisions.   Source: in each part.
+    """
+    stored = stored_as(precision, group_size)
+    kv = kv_precision or {32: "fp32"}.get(stored.bits, "bf16")
+    if kv not in CACHE_BITS:
+        raise GptcalcError(f"no cache precision '{kv}'", hint=did_you_mean(kv, CACHE_BITS, otherwise=f"one of {', '.join(CACHE_BITS)}"))
+    shape: Shape[Any] = shape_of(model)
+    pad = not (isinstance(layout.tp, int) and layout.tp == 1)
+    tokens = product((batch, seq)) if prefill is None else minimum(prefill, product((batch, seq)))
+    found = []
+    for role in roles_of(layout):
+        share = share_of(shape, layout, seq, role, pad=pad)
+        items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size)
+        letters = symbolic(shape) if layout.tp == 1 and layout.pp == 1 else symbolic(shape._replace(n_kv_head=0, d_ff=0))
+        B, C = Symbol.letter("B"), Symbol.letter("C")
+        text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
+        found.append(Serving(nodes("serving", {path: (size, str(text.get(path, ""))) for path, size in items.items()})))
+    if len(found) == 1 or not all(isinstance(one.value, int | float) for one in found):
+        return found[0]
+    return max(found, key=lambda one: one.value)
+
+
+def stored_as(precision: str, group_size: int | None) -> Stored:
+    """How a precision stores weights.
+
+    Raises GptcalcError for one that none does, and for a group size where there are no groups.
+    """
+    if precision not in WEIGHTS:
+        raise GptcalcError(f"no precision '{precision}'", hint=did_you_mean(precision, WEIGHTS, otherwise=f"one of {', '.join(WEIGHTS)}"))
+    stored = WEIGHTS[precision]
+    if group_size is None:
+        return stored
+    if precision != "int4" or group_size < 1:
+        raise GptcalcError(f"a group size of {group_size} means nothing with precision {precision}", hint="int4 has groups, of 128 as a rule")
+    return stored._replace(group=group_size)
+
+
+def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: Stored, kv_bits: int, block: int) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for row in operations(s, 1, 1, 1):
+        if not on_stage(row.path, role, tied=s.switches.tied):
+            continue
+        for name, shape in row.weights:
+            quantized = row.path.startswith("block/") and row.kind == "matmul" and name == "weight"
+            items |= _weight(f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized)
+    if s.switches.tied and role == "last":
+        items["weights/head/output"] = ceiling(product((max(stored.bits, 16), s.vocab_size, s.d_embedding)), 8)
+    items["kv cache"] = kv_cache(s, batch, seq, kv_bits=kv_bits, block=block)
+    items |= _activations(s, role, batch, tokens, 4 if stored.bits == 32 else 2)
+    return items
+
+
+def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Stored, quantized: bool) -> dict[str, Any]:
+    elements = product((runs, *shape))
+    found = {path: items.get(path, 0) + ceiling(stored.bits * elements, 8)}
+    if quantized and stored.group is not None:
+        groups = product((runs, shape[1])) if stored.group == 0 else ceiling(elements, stored.group)
+        scales = path.replace("weights/", "weights/scales/")
+        found[scales] = items.get(scales, 0) + ceiling(stored.scale_bits * groups, 8)
+    return found
+
+
+def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: int = 1) -> Any:
+    """Keys and values of every token that can still be seen: 2·L·K·Q elements a token, of the kv heads, not the heads.
+
+    Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> kv_cache(shape_of(load_model("gpt3-175b")), 1, 2048) / 2**30
+    9.0
+    >>> kv_cache(shape_of(load_model("llama2-70b")), 1, 4096) / 2**30
+    1.25
+    """
+    seen = minimum(seq, s.sliding_window) if s.switches.windowed else seq
+    if block > 1:
+        seen = ceiling(seen, block) * block
+    return ceiling(product((2 * kv_bits, s.n_layer, s.d_kv, batch, seen)), 8)
+
+
+def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) -> dict[str, Any]:
+    """The fullest moment of a pass: the residual stream beside what the MLP or the attention holds at once, or the head's logits.
+
+    The head runs on the last token of each sequence only; sampling reads its logits in fp32.
+    """
+    mlp = (3 if s.switches.gated else 2) * s.d_ff
+    attention = 2 * (s.d_attention + s.d_kv)
+    block = width * product((tokens, 2 * s.d_model + maximum(mlp, attention)))
+    if role not in ("last", "only"):
+        return {"activations/block": block}
+    logits = (width + 4) * product((batch, s.vocab_size))
+    return {"activations/block": block, "activations/logits of the last tokens": logits}
+
+
+def largest(fits: Any, limit: int = 2**40) -> int:
+    """The largest whole number that fits, by doubling and halving; 0 where not even 1 does.
+
+    >>> largest(lambda n: n * n <= 50)
+    7
+    """
+    low, high = 0, 1
+    while high <= limit and fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
