@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gptcalc.formulas.compare import compare
     from gptcalc.formulas.conventions import conventions
     from gptcalc.formulas.flops import flops
+    from gptcalc.formulas.memory import memory
     from gptcalc.formulas.node import Node
     from gptcalc.formulas.params import params
     from gptcalc.reference.verify import verify
@@ -27,12 +28,13 @@ _HOMES = {
     "compare": "gptcalc.formulas.compare",
     "conventions": "gptcalc.formulas.conventions",
     "flops": "gptcalc.formulas.flops",
+    "memory": "gptcalc.formulas.memory",
     "model": "gptcalc.spec.files:load_model",
     "params": "gptcalc.formulas.params",
     "verify": "gptcalc.reference.verify",
 }
 
-__all__ = ["GptcalcError", "ModelSpec", "Node", "__version__", "compare", "conventions", "flops", "model", "params", "verify"]
+__all__ = ["GptcalcError", "ModelSpec", "Node", "__version__", "compare", "conventions", "flops", "memory", "model", "params", "verify"]
 
 
 def __getattr__(name: str) -> object:

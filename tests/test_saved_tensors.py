@@ -5,23 +5,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from measured import model_of
 
 from gptcalc.formulas.saved import Setting, inventory
-from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import implementation_of, load_runtime
 from gptcalc.spec.shape import shape_of
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "saved_tensors.jsonl").read_text().splitlines()[1:]]
 TYPES = {"fp32": "float32", "int64": "int64", "byte": "bool"}
-
-
-def model_of(row) -> ModelSpec:
-    s = row["shape"]
-    fields = dict(name=row["model"], n_layer=s["n_layer"], d_model=s["d_model"], n_head=s["n_head"], d_ff=s["d_ff"], vocab_size=s["vocab"], n_ctx=s["n_ctx"], tied=s["tied"])
-    if s["family"] == "llama":
-        fields |= dict(n_kv_head=s["n_kv_head"], position="rotary", norm="rmsnorm", activation="silu", gated=True, attention_bias=False, attention_output_bias=False, mlp_bias=False)
-    return parse_model(fields)
 
 
 def predicted(row):
@@ -49,7 +41,10 @@ def measured(row):
     return counts
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(row[key]) for key in ("runtime", "model", "precision", "attn", "recompute")))
+NAMED_BY = ("runtime", "model", "precision", "attn", "recompute")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(row[key]) for key in NAMED_BY))
 def test_every_saved_tensor_is_predicted(row):
     counts, total = predicted(row)
     assert counts == measured(row)

@@ -48,7 +48,9 @@ def verdict(model: ModelSpec, recipe: Recipe, batch: int, seq: int, answer: Trai
     fits = peak <= room
     weights = int(answer.phases["before_forward"]["weights"].value)
     most = largest(lambda n: needs(n) <= room, limit=2**20)
-    return Verdict(device, memory, room, fits, room - peak, weights <= room, most, None if fits else cheapest(model, recipe, batch, seq, room))
+    return Verdict(
+        device, memory, room, fits, room - peak, weights <= room, most, None if fits else cheapest(model, recipe, batch, seq, room)
+    )
 
 
 def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int) -> Change | None:
@@ -98,7 +100,9 @@ def candidates(recipe: Recipe, batch: int) -> list[tuple[str, str, Callable[[], 
         found.append(("--recompute full", "a third more arithmetic", lambda: (recipe._replace(recompute="full"), batch)))
     if recipe.precision.startswith("amp-"):
         low = recipe.precision.removeprefix("amp-")
-        found.append((f"--precision {low}", "16-bit weights and states: less exact updates", lambda: (recipe._replace(precision=low), batch)))
+        found.append(
+            (f"--precision {low}", "16-bit weights and states: less exact updates", lambda: (recipe._replace(precision=low), batch))
+        )
     if not recipe.offload_optimizer:
         found.append(
             ("--offload-optimizer", "states over the host link each step", lambda: (recipe._replace(offload_optimizer=True), batch))

@@ -3,9 +3,10 @@
 from typing import Any
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import divide
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.recipe import Layout
+from gptcalc.spec.recipe import Layout, Recipe
 
 
 def check_numbers(model: ModelSpec, **sizes: Any) -> None:
@@ -30,9 +31,7 @@ def check_numbers(model: ModelSpec, **sizes: Any) -> None:
         )
 
 
-def layout_of(
-    layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, batch: Any, global_batch: int | None
-) -> tuple[Layout, int]:
+def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, batch: Any, global_batch: int | None) -> tuple[Layout, int]:
     """The layout with what follows from the numbers of devices and of sequences in a step, and the micro-batches that one stage accumulates.
 
     Raises GptcalcError for sizes that do not divide, naming both numbers.
@@ -61,3 +60,44 @@ def layout_of(
 
 def _is(size: Any, number: int) -> bool:
     return isinstance(size, int) and size == number
+
+
+GROUPED = ("tp", "pp", "virtual_stages", "micro_batches")
+"""Sizes that decide which stages there are and what is replicated: arrays of them are computed one value at a time."""
+
+
+def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
+    """`training_memory`, whichever of batch, seq and the parallel sizes are arrays; these are broadcast against each other.
+
+    Raises GptcalcError as it does, and for shapes that do not go together.
+    """
+    layout = recipe.layout
+    numbers = {"batch": batch, "seq": seq, **{name: getattr(layout, name) for name in ("dp", "cp", *GROUPED)}}
+    if all(value is None or isinstance(value, int) for name, value in numbers.items() if name in GROUPED):
+        return training_memory(model, recipe, batch, seq)
+    import numpy as np
+
+    given = {name: np.asarray(value, dtype=np.float64) for name, value in numbers.items() if value is not None}
+    try:
+        arrays = dict(zip(given, (a.ravel() for a in np.broadcast_arrays(*given.values())), strict=True))
+        shape = np.broadcast_shapes(*(a.shape for a in given.values()))
+    except ValueError:
+        raise GptcalcError("arrays of different lengths: " + ", ".join(f"{name} {a.shape}" for name, a in given.items())) from None
+    keys = [name for name in GROUPED if name in arrays]
+    groups, which = np.unique(np.stack([arrays[name] for name in keys]), axis=1, return_inverse=True)
+    found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
+    logits = np.zeros(which.size)
+    roles = np.empty(which.size, dtype=object)
+    last = None
+    for number, sizes in enumerate(groups.T):
+        here = np.flatnonzero(which.ravel() == number)
+        one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **{k: int(v) for k, v in zip(keys, sizes, strict=True)})
+        last = training_memory(model, recipe._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
+        logits[here], roles[here] = last.logits, last.role
+        for phase in PHASES:
+            for path, node in last.phases[phase].leaves():
+                found[phase].setdefault(path, np.zeros(which.size))[here] = node.value
+    assert last is not None
+    phases = {name: nodes(name, {path: (size.reshape(shape), "") for path, size in items.items()}) for name, items in found.items()}
+    peak = np.stack([phases[name].value for name in PHASES]).argmax(axis=0)
+    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape))

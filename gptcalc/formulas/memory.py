@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.fit import Verdict, verdict
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.phases import PHASES, Training, training_memory
+from gptcalc.formulas.phases import PHASES, Training
 from gptcalc.formulas.reserve import Reserve, reserve
-from gptcalc.formulas.serving import Serving, largest, serving_memory
+from gptcalc.formulas.serving import Serving, cache_precision, largest, serving_memory
+from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout, Recipe
 
@@ -56,6 +57,7 @@ class ServingMemory(NamedTuple):
     serving: Serving
     apart: Reserve
     limits: dict[str, Any]
+    inputs: dict[str, Any] = {}
 
     @property
     def value(self) -> Any:
@@ -79,7 +81,7 @@ class ServingMemory(NamedTuple):
         }
 
 
-def memory(model: ModelSpec, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
+def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
     """The memory of one device: `mode` "training" (see `training`) or "inference" (see `inference`), whose options it takes.
 
     Units: bytes.   Raises: GptcalcError for unknown and contradictory options and for impossible divisions.
@@ -90,6 +92,7 @@ def memory(model: ModelSpec, *, mode: str = "training", **options: Any) -> Train
     >>> memory(load_model("gpt3-175b"), mode="inference", batch=1, seq=2048).to_dict()["kv_cache"] / 2**30
     9.0
     """
+    model = as_model(model)
     if mode not in ("training", "inference"):
         raise GptcalcError(f"mode '{mode}' is not one of training, inference")
     try:
@@ -137,7 +140,7 @@ def training(
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
-    from gptcalc.formulas.layouts import check_numbers, layout_of
+    from gptcalc.formulas.layouts import check_numbers, in_groups, layout_of
 
     if stack is not None and stack not in STACKS:
         raise GptcalcError(f"no stack '{stack}'", hint=f"one of {', '.join(STACKS)}")
@@ -177,7 +180,7 @@ def training(
         offload_optimizer=offload_optimizer,
         layout=layout,
     )
-    answer = training_memory(model, recipe, batch, seq)
+    answer = in_groups(model, recipe, batch, seq)
     apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
     if device is None:
         return TrainingMemory(answer, apart, recipe)
@@ -218,8 +221,15 @@ def inference(
 
     answer = served(batch, seq)
     apart = reserve(answer.value, 0, 0)
+    inputs = {
+        "precision": precision,
+        "kv_precision": cache_precision(precision, kv_precision),
+        "block_size": block_size,
+        "tp": tp,
+        "pp": pp,
+    }
     if device is None:
-        return ServingMemory(answer, apart, {})
+        return ServingMemory(answer, apart, {}, inputs)
     name, total = _device(device)
     room = total - apart.apart
     longest = largest(lambda n: served(batch, n).value <= room, limit=2**30)
@@ -235,7 +245,7 @@ def inference(
         "max_batch": largest(lambda n: served(n, seq).value <= room, limit=2**24),
         "max_context": longest,
     }
-    return ServingMemory(answer, apart, limits)
+    return ServingMemory(answer, apart, limits, inputs)
 
 
 def default_runtime(model: ModelSpec) -> str:
@@ -249,6 +259,14 @@ def default_runtime(model: ModelSpec) -> str:
     return "transformers"
 
 
+def settings(answer: TrainingMemory | ServingMemory) -> dict[str, Any]:
+    """What an answer was computed for, defaults included."""
+    if isinstance(answer, ServingMemory):
+        return answer.inputs
+    layout = answer.recipe.layout._asdict()
+    return {name: _plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
+
+
 def _device(name: str) -> tuple[str, int]:
     from gptcalc.spec.device import load_device
 
@@ -258,5 +276,3 @@ def _device(name: str) -> tuple[str, int]:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
-
-

@@ -26,6 +26,7 @@ class Training(NamedTuple):
     step: Step
     layers: Any
     logits: Any  # bytes of one fp32 block of logits
+    letters: dict[str, Any]  # what the formulas' letters stand for
 
     @property
     def value(self) -> Any:
@@ -49,28 +50,24 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     shape: Shape[Any] = shape_of(model)
     rows = [row.path for row in operations(shape, 1, 1, 1)]
     implementation = implementation.model_copy(update={"operations": operations_of(implementation, rows)})
-    grouped = shape.n_kv_head < shape.n_head
-    tags = tags_of(recipe, model.switches, grouped=grouped, unaligned=shape.vocab_size % 8 != 0)
-    parts = recipe.layout
-    pad = runtime.pads_vocabulary or not (isinstance(parts.tp, int) and parts.tp == 1)
+    tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
+    pad = runtime.pads_vocabulary or recipe.layout.tp > 1
 
     results = []
-    for role in roles_of(parts):
-        share = share_of(shape, parts, seq, role, pad=pad)
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, parts.dp)
-        step = training_step(inputs)
+    for role in roles_of(recipe.layout):
+        share = share_of(shape, recipe.layout, seq, role, pad=pad)
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, recipe.layout.dp)
         text = training_step(_in_letters(inputs, shape))
-        results.append(_training(step, text, share, 4 * product((batch, share.seq, share.shape.vocab_size))))
-    if len(results) == 1:
-        return results[0]
-    return _worst(results)
+        results.append(_training(training_step(inputs), text, share, batch))
+    return results[0] if len(results) == 1 else _worst(results)
 
 
 def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
     s = i.share
-    whole = all(isinstance(size, int) and size == 1 for size in (i.recipe.layout.tp, i.recipe.layout.pp, i.recipe.layout.cp))
-    letters: Shape[Any] = symbolic(shape if whole else shape._replace(n_kv_head=0, d_ff=0))
+    layout = i.recipe.layout
+    whole = layout.tp == layout.pp == 1 and isinstance(layout.cp, int) and layout.cp == 1
+    letters: Shape[Any] = symbolic(shape if whole else shape._replace(n_kv_head=0, d_ff=0, d_head=0))
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
@@ -79,7 +76,9 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     return i._replace(share=share, batch=Symbol.letter("B"))
 
 
-def _training(step: Step, text: Step, share: Share, logits: Any) -> Training:
+def _training(step: Step, text: Step, share: Share, batch: Any) -> Training:
+    logits = 4 * product((batch, share.seq, share.shape.vocab_size))
+    letters = share.shape.letters | {"B": batch, "T": share.seq, "S": share.seq_outside, "A": share.layers_in_flight, "pad": share.padding}
     totals = {name: sum(group.values()) for name, group in step.groups.items()}
     phases: dict[str, Node[Any]] = {}
     when: dict[str, Any] = {}
@@ -94,8 +93,13 @@ def _training(step: Step, text: Step, share: Share, logits: Any) -> Training:
         else:
             when[phase] = index
             phases[phase] = _mixed(phase, [step.bill(moment) for moment in moments.values()], index)
-    peak = _largest([phases[name].value for name in PHASES])[1]
-    return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, share.role, step, share.shape.n_layer, logits)
+    values = [phases[name].value for name in PHASES]
+    peak = _largest(values)[1]
+    if not isinstance(peak, int):  # a phase that does not vary is an array like the others
+        import numpy as np
+
+        phases = {name: phases[name]._replace(value=one) for name, one in zip(PHASES, np.broadcast_arrays(*values), strict=True)}
+    return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, share.role, step, share.shape.n_layer, logits, letters)
 
 
 def _largest(values: list[Any]) -> tuple[Any, Any]:
@@ -158,4 +162,6 @@ def _worst(results: list[Training]) -> Training:
         phases[phase] = _mixed(phase, bills, index)
     peak = _largest([phases[name].value for name in PHASES])[1]
     first = results[0]
-    return Training(phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits)
+    return Training(
+        phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits, first.letters
+    )

@@ -6,8 +6,8 @@ B sequences of C tokens; other letters in `spec.shape`. On one of t tensor-paral
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.formulas.phases import nodes
 from gptcalc.formulas.node import Node
+from gptcalc.formulas.phases import nodes
 from gptcalc.formulas.sharding import on_stage, roles_of, share_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
@@ -71,9 +71,7 @@ def serving_memory(
     Units: bytes.   Raises: GptcalcError for unknown precisions and impossible divisions.   Source: in each part.
     """
     stored = stored_as(precision, group_size)
-    kv = kv_precision or {32: "fp32"}.get(stored.bits, "bf16")
-    if kv not in CACHE_BITS:
-        raise GptcalcError(f"no cache precision '{kv}'", hint=did_you_mean(kv, CACHE_BITS, otherwise=f"one of {', '.join(CACHE_BITS)}"))
+    kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
     pad = not (isinstance(layout.tp, int) and layout.tp == 1)
     tokens = product((batch, seq)) if prefill is None else minimum(prefill, product((batch, seq)))
@@ -81,7 +79,7 @@ def serving_memory(
     for role in roles_of(layout):
         share = share_of(shape, layout, seq, role, pad=pad)
         items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size)
-        letters = symbolic(shape) if layout.tp == 1 and layout.pp == 1 else symbolic(shape._replace(n_kv_head=0, d_ff=0))
+        letters = symbolic(shape) if layout.tp == 1 and layout.pp == 1 else symbolic(shape._replace(n_kv_head=0, d_ff=0, d_head=0))
         B, C = Symbol.letter("B"), Symbol.letter("C")
         text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
         found.append(Serving(nodes("serving", {path: (size, str(text.get(path, ""))) for path, size in items.items()})))
@@ -101,8 +99,21 @@ def stored_as(precision: str, group_size: int | None) -> Stored:
     if group_size is None:
         return stored
     if precision != "int4" or group_size < 1:
-        raise GptcalcError(f"a group size of {group_size} means nothing with precision {precision}", hint="int4 has groups, of 128 as a rule")
+        raise GptcalcError(
+            f"a group size of {group_size} means nothing with precision {precision}", hint="int4 has groups, of 128 as a rule"
+        )
     return stored._replace(group=group_size)
+
+
+def cache_precision(precision: str, kv_precision: str | None) -> str:
+    """The type of the cache: fp32 beside fp32 weights and bf16 beside others, unless it is given.
+
+    Raises GptcalcError for one that there is not.
+    """
+    kv = kv_precision or ("fp32" if stored_as(precision, None).bits == 32 else "bf16")
+    if kv not in CACHE_BITS:
+        raise GptcalcError(f"no cache precision '{kv}'", hint=did_you_mean(kv, CACHE_BITS, otherwise=f"one of {', '.join(CACHE_BITS)}"))
+    return kv
 
 
 def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: Stored, kv_bits: int, block: int) -> dict[str, Any]:
@@ -112,9 +123,11 @@ def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: 
             continue
         for name, shape in row.weights:
             quantized = row.path.startswith("block/") and row.kind == "matmul" and name == "weight"
-            items |= _weight(f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized)
+            items |= _weight(
+                f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized
+            )
     if s.switches.tied and role == "last":
-        items["weights/head/output"] = ceiling(product((max(stored.bits, 16), s.vocab_size, s.d_embedding)), 8)
+        items["weights/head/output"] = in_bytes(max(stored.bits, 16), product((s.vocab_size, s.d_embedding)))
     items["kv cache"] = kv_cache(s, batch, seq, kv_bits=kv_bits, block=block)
     items |= _activations(s, role, batch, tokens, 4 if stored.bits == 32 else 2)
     return items
@@ -122,11 +135,11 @@ def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: 
 
 def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Stored, quantized: bool) -> dict[str, Any]:
     elements = product((runs, *shape))
-    found = {path: items.get(path, 0) + ceiling(stored.bits * elements, 8)}
+    found = {path: items.get(path, 0) + in_bytes(stored.bits, elements)}
     if quantized and stored.group is not None:
         groups = product((runs, shape[1])) if stored.group == 0 else ceiling(elements, stored.group)
         scales = path.replace("weights/", "weights/scales/")
-        found[scales] = items.get(scales, 0) + ceiling(stored.scale_bits * groups, 8)
+        found[scales] = items.get(scales, 0) + in_bytes(stored.scale_bits, groups)
     return found
 
 
@@ -144,7 +157,7 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     seen = minimum(seq, s.sliding_window) if s.switches.windowed else seq
     if block > 1:
         seen = ceiling(seen, block) * block
-    return ceiling(product((2 * kv_bits, s.n_layer, s.d_kv, batch, seen)), 8)
+    return in_bytes(kv_bits, product((2, s.n_layer, s.d_kv, batch, seen)))
 
 
 def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) -> dict[str, Any]:
@@ -161,6 +174,15 @@ def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) 
     return {"activations/block": block, "activations/logits of the last tokens": logits}
 
 
+def in_bytes(bits: int, elements: Any) -> Any:
+    """The bytes of so many elements of so many bits.
+
+    >>> in_bytes(16, 10), in_bytes(4, 5)
+    (20, 3)
+    """
+    return (bits // 8) * elements if bits % 8 == 0 else ceiling(bits * elements, 8)
+
+
 def largest(fits: Any, limit: int = 2**40) -> int:
     """The largest whole number that fits, by doubling and halving; 0 where not even 1 does.
 
@@ -174,5 +196,3 @@ def largest(fits: Any, limit: int = 2**40) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
-
-

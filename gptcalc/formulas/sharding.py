@@ -85,7 +85,9 @@ def roles_of(layout: Layout) -> tuple[str, ...]:
         if layout.stage not in ROLES[:3]:
             raise GptcalcError(f"stage '{layout.stage}' is not one of {', '.join(ROLES[:3])}, worst")
         if isinstance(layout.pp, int) and layout.pp == 1:
-            raise GptcalcError(f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp")
+            raise GptcalcError(
+                f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp"
+            )
         if layout.stage == "middle" and isinstance(layout.pp, int) and layout.pp == 2:
             raise GptcalcError("2 pipeline stages have no middle stage: a first and a last one")
         return (layout.stage,)
@@ -116,6 +118,10 @@ def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
     rest = a % b
     odd = rest if isinstance(rest, int) else rest.any()
     if odd:
-        numbers = f"{name_a} {a} is not a multiple of {name_b} {b}" if isinstance(rest, int) else f"{name_a} is not a multiple of {name_b} in every place"
+        numbers = (
+            f"{name_a} {a} is not a multiple of {name_b} {b}"
+            if isinstance(rest, int)
+            else f"{name_a} is not a multiple of {name_b} in every place"
+        )
         raise GptcalcError(numbers, hint=f"choose a {name_b} that divides it")
     return a // b

@@ -135,9 +135,10 @@ def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
 
 
 def rounding(saved: Saved) -> Any:
-    """What the allocator hands out beyond the tensors themselves; none in letters, whose text it would bury."""
-    if isinstance(saved.bytes, Symbol):
-        return 0
+    """What the allocator hands out beyond the tensors themselves.
+
+    Units: bytes.
+    """
     each = saved.bytes // saved.count
     return saved.count * (taken(each) - each)
 
@@ -163,7 +164,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     copies: dict[str, Any] = {}
     for saved in kept(path, operation, plan.setting):
         where = f"autocast copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
-        extra = rounding(saved)
+        extra = 0 if isinstance(plan.setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
         for target, wanted in (
             (keeps, not saved.tensor.once),
             (again, not saved.tensor.once and not saved.tensor.block_input),

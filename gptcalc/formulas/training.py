@@ -79,9 +79,7 @@ def training_step(i: Inputs) -> Step:
         held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(learning, gradient).items()}
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
-    kept_by_adapters = {
-        path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()
-    }
+    kept_by_adapters = {path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()}
     plan = Plan(
         i.implementation,
         setting,
@@ -232,8 +230,10 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any, setting: Setting) -> An
     tokens = product((i.batch, i.share.seq))
     copies = compute * adapter_elements(k, n, i.recipe.lora_rank) if amp else 0
     # In one type, adapters that read the same tensor keep it once: the first of query, key and value does.
-    shared = not amp and path.rsplit("/", 1)[-1] in ("key", "value", "up") and any(
-        name.rsplit("/", 1)[-1] in ("query", "gate") for name in i.implementation.operations
+    shared = (
+        not amp
+        and path.rsplit("/", 1)[-1] in ("key", "value", "up")
+        and any(name.rsplit("/", 1)[-1] in ("query", "gate") for name in i.implementation.operations)
     )
     return adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared, copies=copies)
 

@@ -22,6 +22,8 @@ NAMES = {
     "B": "sequences",
     "T": "tokens of a sequence",
     "C": "keys",
+    "S": "tokens of a sequence outside tensor parallelism",
+    "A": "layers in flight",
 }
 LETTER = re.compile(r"\b[A-Za-z]\b")
 

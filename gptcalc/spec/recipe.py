@@ -140,6 +140,4 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
         "unaligned": unaligned,
     }
     tags = {name for name, holds in given.items() if holds}
-    return frozenset(
-        {*PRECISIONS[recipe.precision].tag.split(), attention_that_runs(recipe, grouped=grouped), switches.activation, *tags}
-    )
+    return frozenset({*PRECISIONS[recipe.precision].tag.split(), attention_that_runs(recipe, grouped=grouped), switches.activation, *tags})
