@@ -56,7 +56,7 @@ def test_korthikanti_figure_1() -> None:
 
 def test_korthikanti_extras_of_one_stage() -> None:
     """Section 4.3: without a pipeline, embedding dropout sbh/t, and 4sbh/t (1 + v/h) for final norm, head and fp32 logits."""
-    a, h, _, t, _, b, _ = KORTHIKANTI["22B"]
+    _, h, _, t, _, b, _ = KORTHIKANTI["22B"]
     s, v = 2048, 51200
     phase = megatron("22B", "none", True).training.phases["after_forward"]
     assert phase["activations/embedding"].value == s * b * h // t

@@ -54,7 +54,7 @@ def verdict(model: ModelSpec, recipe: Recipe, batch: int, seq: int, answer: Trai
 
 
 def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int) -> Change | None:
-    """The first change that makes it fit, of those in order of what they cost in time, from nothing upwards; None where no single one does."""
+    """The first change that makes it fit, in the order of what they cost, from nothing upwards; None where no single one does."""
     from gptcalc.errors import GptcalcError
 
     for option, price, changed in candidates(recipe, batch):

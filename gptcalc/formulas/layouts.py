@@ -32,7 +32,7 @@ def check_numbers(model: ModelSpec, **sizes: Any) -> None:
 
 
 def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, batch: Any, global_batch: int | None) -> tuple[Layout, int]:
-    """The layout with what follows from the numbers of devices and of sequences in a step, and the micro-batches that one stage accumulates.
+    """The layout with what follows from the numbers of devices and of sequences in a step, and how many micro-batches that is.
 
     Raises GptcalcError for sizes that do not divide, naming both numbers.
     """
@@ -91,7 +91,8 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     last = None
     for number, sizes in enumerate(groups.T):
         here = np.flatnonzero(which.ravel() == number)
-        one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **{k: int(v) for k, v in zip(keys, sizes, strict=True)})
+        fixed: dict[str, Any] = {name: int(size) for name, size in zip(keys, sizes, strict=True)}
+        one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **fixed)
         last = training_memory(model, recipe._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
         logits[here], roles[here] = last.logits, last.role
         for phase in PHASES:

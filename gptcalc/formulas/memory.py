@@ -57,7 +57,7 @@ class ServingMemory(NamedTuple):
     serving: Serving
     apart: Reserve
     limits: dict[str, Any]
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, Any]
 
     @property
     def value(self) -> Any:

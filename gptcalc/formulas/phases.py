@@ -85,7 +85,7 @@ def _training(step: Step, text: Step, share: Share, batch: Any) -> Training:
     for phase in PHASES:
         moments = step.moments[phase]
         values = [step.total(moment, totals) for moment in moments.values()]
-        value, index = _largest(values)
+        _, index = _largest(values)
         names = list(moments)
         if isinstance(index, int):
             when[phase] = names[index]
@@ -98,7 +98,8 @@ def _training(step: Step, text: Step, share: Share, batch: Any) -> Training:
     if not isinstance(peak, int):  # a phase that does not vary is an array like the others
         import numpy as np
 
-        phases = {name: phases[name]._replace(value=one) for name, one in zip(PHASES, np.broadcast_arrays(*values), strict=True)}
+        spread = zip(PHASES, np.broadcast_arrays(*values), strict=True)
+        phases = {name: Node(name, value, "byte", parts=phases[name].parts) for name, value in spread}
     return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, share.role, step, share.shape.n_layer, logits, letters)
 
 
@@ -151,7 +152,7 @@ def nodes(name: str, items: Mapping[str, tuple[Any, str]]) -> Node[Any]:
 
 
 def _worst(results: list[Training]) -> Training:
-    value, index = _largest([result.value for result in results])
+    _, index = _largest([result.value for result in results])
     if isinstance(index, int):
         return results[index]
     import numpy as np

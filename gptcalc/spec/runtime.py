@@ -88,7 +88,7 @@ class Implementation(Record):
     """One model's code in a runtime. `architecture`: the values that each switch may have; those left out may have any."""
 
     families: tuple[str, ...] = Field(default=(), strict=False)
-    architecture: dict[str, list[Any]] = {}
+    architecture: dict[str, list[Any]] = Field(default={})
     checkpoint: Checkpoint
     operations: dict[str, RuntimeOperation]
     residual_gradient: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives all through a block's backward pass
