@@ -11,7 +11,7 @@ from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Saved, Setting, kept, n_bytes
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.spec.runtime import Implementation
-from gptcalc.symbols import Symbol, ceiling
+from gptcalc.symbols import Symbol, ceiling, maximum
 
 ROUNDING = "activations/allocator rounding"
 Group = Mapping[str, Any]  # path in the bill -> bytes
@@ -96,10 +96,10 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
 
     moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
     forward = {"return": [*after, *copies, *gathered, ("returned", 1)]}
-    for path in blocks:
+    for index, path in enumerate(blocks):
         if groups[f"momentary:{path}"]:
-            last_block = [*base, *outside(before_blocks), *in_blocks(), *copies, *gathered]
-            forward[f"last block, {path}"] = [*last_block, (f"momentary:{path}", 1)]
+            others = in_blocks() if plan.checkpoint_every else [*in_blocks(1), *((f"kept:{name}", 1) for name in blocks[: index + 1])]
+            forward[f"last block, {path}"] = [*base, *outside(before_blocks), *others, *copies, *gathered, (f"momentary:{path}", 1)]
     moments["forward"] = forward
 
     backward: dict[str, Moment] = {}
@@ -132,6 +132,10 @@ def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
         rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1)]
         return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
     return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
+
+
+def _all(group: Group) -> Any:
+    return sum(group.values())
 
 
 def rounding(saved: Saved) -> Any:
@@ -181,6 +185,8 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if plan.setting.selective else 0
     transient = n_bytes(operation.backward, plan.setting) + recomputed
     momentary = n_bytes(operation.forward, plan.setting)
+    if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
+        momentary = maximum(momentary, _all(keeps)) - _all(keeps)
     return {
         f"kept:{path}": keeps,
         f"again:{path}": again,
