@@ -28,6 +28,7 @@ def test_import_gptcalc_loads_nothing_heavy() -> None:
         ("'params', 'gpt3-175b'", {"typer", "yaml", "pydantic"}),
         ("'flops', 'gpt3-175b', '-f', 'json'", {"typer", "yaml", "pydantic"}),
         ("'compare', 'gpt1', 'gpt3'", {"typer", "yaml", "pydantic"}),
+        ("'memory', 'gpt2', '--batch', '8'", {"typer", "yaml", "pydantic"}),
     ],
 )
 def test_a_command_loads_only_what_it_needs(arguments: str, allowed: set[str]) -> None:

@@ -74,6 +74,8 @@ class ServingMemory(NamedTuple):
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
             "activations": parts["activations"],
+            "max_batch": None,
+            "max_context": None,
             "cublas_workspaces": self.apart.workspace,
             "device_context": self.apart.context,
             "parts": [part.to_dict() for part in self.peak.parts],
@@ -141,6 +143,7 @@ def training(
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
     from gptcalc.formulas.layouts import check_numbers, in_groups, layout_of
+    from gptcalc.spec.runtime import load_runtime
 
     if stack is not None and stack not in STACKS:
         raise GptcalcError(f"no stack '{stack}'", hint=f"one of {', '.join(STACKS)}")
@@ -164,14 +167,15 @@ def training(
         batch=batch,
         global_batch=global_batch,
     )
+    code = load_runtime(runtime or preset.get("runtime") or default_runtime(model))
     recipe = Recipe(
-        runtime=runtime or preset.get("runtime") or default_runtime(model),
+        runtime=code.name,
         precision=precision,
         optimizer=optimizer,
         recompute=recompute or preset.get("recompute", "none"),
         attention_kernel=attention_kernel,
         compiled=compiled,
-        dropout=dropout,
+        dropout=code.dropout if dropout is None else dropout,
         accumulate=pieces if accumulate is None else accumulate,
         freeze=tuple(freeze),
         lora_rank=lora_rank,
@@ -212,6 +216,9 @@ def inference(
 
     seq = model.n_ctx if seq is None else seq
     check_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1, cp=1, ep=1, virtual_stages=1)
+    for size, value in (("tp", tp), ("pp", pp)):
+        if not isinstance(value, int):
+            raise GptcalcError(f"{size} must be one whole number where a model is served, not an array")
     layout = Layout(tp=tp, pp=pp)
 
     def served(n: Any, tokens: Any) -> Serving:

@@ -31,7 +31,7 @@ class Training(NamedTuple):
     @property
     def value(self) -> Any:
         """The peak."""
-        return _largest([self.phases[name].value for name in PHASES])[0]
+        return fullest([self.phases[name].value for name in PHASES])[0]
 
 
 def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
@@ -85,16 +85,16 @@ def _training(step: Step, text: Step, share: Share, batch: Any) -> Training:
     for phase in PHASES:
         moments = step.moments[phase]
         values = [step.total(moment, totals) for moment in moments.values()]
-        _, index = _largest(values)
+        _, index = fullest(values)
         names = list(moments)
         if isinstance(index, int):
             when[phase] = names[index]
             phases[phase] = _bill(phase, step.bill(moments[names[index]]), text.bill(text.moments[phase][names[index]]))
         else:
             when[phase] = index
-            phases[phase] = _mixed(phase, [step.bill(moment) for moment in moments.values()], index)
+            phases[phase] = mixed(phase, [step.bill(moment) for moment in moments.values()], index)
     values = [phases[name].value for name in PHASES]
-    peak = _largest(values)[1]
+    peak = fullest(values)[1]
     if not isinstance(peak, int):  # a phase that does not vary is an array like the others
         import numpy as np
 
@@ -103,7 +103,7 @@ def _training(step: Step, text: Step, share: Share, batch: Any) -> Training:
     return Training(phases, PHASES[peak] if isinstance(peak, int) else peak, when, share.role, step, share.shape.n_layer, logits, letters)
 
 
-def _largest(values: list[Any]) -> tuple[Any, Any]:
+def fullest(values: list[Any]) -> tuple[Any, Any]:
     """The largest value and its index, element by element where any is an array."""
     if all(isinstance(value, int | float) for value in values):
         index = max(range(len(values)), key=values.__getitem__)
@@ -118,7 +118,7 @@ def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[
     return nodes(name, {path: (size, str(text.get(path, ""))) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
 
 
-def _mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
     import numpy as np
 
     paths = list(dict.fromkeys(path for bill in bills for path in bill))
@@ -132,8 +132,21 @@ def _mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
     return nodes(name, items)
 
 
-def nodes(name: str, items: Mapping[str, tuple[Any, str]]) -> Node[Any]:
-    """A bill as a tree of bytes: each parent the sum of its parts."""
+SOURCES = {
+    "weights": "the operation table; types: the precision",
+    "optimizer state": "Kingma & Ba 2014; Shazeer & Stern 2018; Dettmers et al. 2022; Chen et al. 2023; Jordan et al. 2024",
+    "gradients": "one for each trained weight, in its type unless the runtime says otherwise",
+    "activations": "presets/runtimes: what autograd keeps",
+    "low-precision copies": "of weights: torch.autocast's cache; Transformer Engine's fp8 pair",
+    "logits and loss": "presets/runtimes: what autograd keeps",
+    "transients": "presets/runtimes: what lives while an operation runs",
+    "allocator rounding": "c10/cuda/CUDACachingAllocator.cpp",
+    "kv cache": "Shazeer 2019, arXiv:1911.02150",
+}
+
+
+def nodes(name: str, items: Mapping[str, tuple[Any, str]], source: str = "") -> Node[Any]:
+    """A bill as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from."""
     branches: dict[str, dict[str, tuple[Any, str]]] = {}
     for path, item in items.items():
         head, _, rest = path.partition("/")
@@ -142,17 +155,17 @@ def nodes(name: str, items: Mapping[str, tuple[Any, str]]) -> Node[Any]:
     for head, below in branches.items():
         if list(below) == [""]:
             size, formula = below[""]
-            parts.append(Node(head, size, "byte", formula))
+            parts.append(Node(head, size, "byte", formula, source=source or SOURCES.get(head, "")))
         else:
             own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
-            parts.append(nodes(head, own))
+            parts.append(nodes(head, own, source or SOURCES.get(head, "")))
     total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
     formula = " + ".join(part.formula for part in parts) if all(part.formula for part in parts) and len(parts) == 1 else ""
     return Node(name, total, "byte", formula, tuple(parts))
 
 
 def _worst(results: list[Training]) -> Training:
-    _, index = _largest([result.value for result in results])
+    _, index = fullest([result.value for result in results])
     if isinstance(index, int):
         return results[index]
     import numpy as np
@@ -160,8 +173,8 @@ def _worst(results: list[Training]) -> Training:
     phases = {}
     for phase in PHASES:
         bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
-        phases[phase] = _mixed(phase, bills, index)
-    peak = _largest([phases[name].value for name in PHASES])[1]
+        phases[phase] = mixed(phase, bills, index)
+    peak = fullest([phases[name].value for name in PHASES])[1]
     first = results[0]
     return Training(
         phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits, first.letters

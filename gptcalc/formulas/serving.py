@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.phases import nodes
+from gptcalc.formulas.phases import fullest, mixed, nodes
 from gptcalc.formulas.sharding import on_stage, roles_of, share_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
@@ -44,6 +44,7 @@ class Serving(NamedTuple):
     """`bill` is the peak: weights, KV cache, activations."""
 
     bill: Node[Any]
+    letters: dict[str, Any]  # what the formulas' letters stand for
 
     @property
     def value(self) -> Any:
@@ -80,12 +81,15 @@ def serving_memory(
         share = share_of(shape, layout, seq, role, pad=pad)
         items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size)
         letters = symbolic(shape) if layout.tp == 1 and layout.pp == 1 else symbolic(shape._replace(n_kv_head=0, d_ff=0, d_head=0))
+        numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
         text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
-        found.append(Serving(nodes("serving", {path: (size, str(text.get(path, ""))) for path, size in items.items()})))
-    if len(found) == 1 or not all(isinstance(one.value, int | float) for one in found):
-        return found[0]
-    return max(found, key=lambda one: one.value)
+        found.append(Serving(nodes("serving", {path: (size, str(text.get(path, ""))) for path, size in items.items()}), numbers))
+    _, index = fullest([one.value for one in found])
+    if isinstance(index, int):
+        return found[index]
+    bills = [{path: node.value for path, node in one.bill.leaves()} for one in found]
+    return Serving(mixed("serving", bills, index), found[0].letters) if len(found) > 1 else found[0]
 
 
 def stored_as(precision: str, group_size: int | None) -> Stored:

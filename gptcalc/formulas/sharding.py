@@ -50,9 +50,9 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     heads = shape.n_head // t
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
+    times = "" if layout.virtual_stages == 1 else f" {layout.pp} times virtual stages {layout.virtual_stages}:"
     local = shape._replace(
-        n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages times virtual stages")
-        * layout.virtual_stages,
+        n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages,
         n_head=heads,
         n_kv_head=kv_local,
         d_attention=heads * shape.d_head,
@@ -123,5 +123,5 @@ def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
             if isinstance(rest, int)
             else f"{name_a} is not a multiple of {name_b} in every place"
         )
-        raise GptcalcError(numbers, hint=f"choose a {name_b} that divides it")
+        raise GptcalcError(numbers, hint=f"choose sizes so that {name_a} divides")
     return a // b

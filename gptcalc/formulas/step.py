@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     share: Share
     tied: bool
     checkpoint_every: int
+    copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     divided: Any = 1  # gradients: over how many data-parallel ranks
@@ -159,7 +160,7 @@ def _checkpointed(checkpoint: Any, plan: Plan) -> list[Any]:
 
 
 def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
-    """What one operation keeps (once for the model apart), its autocast copies, and what lives beside it for a moment."""
+    """What one operation keeps (once for the model apart), its low-precision copies, and what lives beside it for a moment."""
     operation = plan.implementation.operations[path]
     place = "logits and loss" if path in ("loss", "head/output") else "activations"
     keeps: dict[str, Any] = {}
@@ -167,7 +168,9 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
     for saved in kept(path, operation, plan.setting):
-        where = f"autocast copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
+        if saved.tensor.copy_of_weight and not plan.copies:
+            continue
+        where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
         extra = 0 if isinstance(plan.setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
         for target, wanted in (
             (keeps, not saved.tensor.once),

@@ -15,7 +15,7 @@ KIND_OF = {
     "transients": "transients",
     "activations": "activations",
     "logits and loss": "activations",
-    "autocast copies": "activations",
+    "low-precision copies": "activations",
 }
 
 

@@ -86,6 +86,7 @@ def training_step(i: Inputs) -> Step:
         i.share,
         tied,
         recipe.checkpoint_every,
+        copies=zero < 3,
         copies_live_on="amp" in i.tags and not recipe.compiled,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
@@ -178,6 +179,8 @@ def _states(i: Inputs, weights: list[Weight], zero: int) -> Group:
         moment = width("fp32" if i.recipe.optimizer == "adafactor" else state.moments, precision)
         for name, elements in state_elements(i.recipe.optimizer, weight).items():
             add(name, moment * elements)
+    if i.recipe.precision == "amp-fp16" and found:
+        add("gradient scaler", 8)  # torch.amp.GradScaler: the scale and its growth tracker
     return {path: ceiling(size, divided) for path, size in found.items()}
 
 

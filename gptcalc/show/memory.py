@@ -6,9 +6,8 @@ from typing import Any
 from gptcalc.formulas.memory import ServingMemory, TrainingMemory
 from gptcalc.formulas.node import Node
 from gptcalc.show.table import Column, Table, formula, integer, percent
-from gptcalc.show.tree import branches, legend
+from gptcalc.show.tree import branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.shape import shape_of
 from gptcalc.units import binary
 
 PHASES = {
@@ -22,7 +21,7 @@ PHASES = {
 
 def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Mapping[str, Any], depth: int, explain: bool) -> list[Table]:
     """The bill of the peak under its headline; with `explain` each leaf with its formula."""
-    letters = _letters(model, answer, inputs)
+    letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
         what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {inputs['precision']}"
         headline = f"{model.name}: {binary(answer.value)} at the peak {what}"
@@ -32,8 +31,7 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
         what = f"one training step of {inputs['batch']} × {inputs['seq']:,} tokens, {inputs['precision']}, {inputs['runtime']}"
         headline = f"{model.name}: {binary(answer.value)} at the peak, {PHASES[answer.training.peak]} (at: {moment}); {what}"
         notes = [legend(letters, answer.peak), *_phases(answer), *_training_verdict(answer)]
-    bill = _bill(headline, answer.peak, 9 if explain else depth, notes, explain)
-    return [bill]
+    return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes)]
 
 
 def points(answer: Any) -> dict[str, Any]:
@@ -43,21 +41,13 @@ def points(answer: Any) -> dict[str, Any]:
     return {"timeline": [{"phase": p.phase, "part": p.part, "total": p.total, **p.bytes} for p in timeline(answer.training)]}
 
 
-def _letters(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The letters' values: those of a rank where the model is divided."""
-    if isinstance(answer, TrainingMemory):
-        return answer.training.letters
-    whole = inputs.get("tp", 1) == inputs.get("pp", 1) == 1
-    return shape_of(model).letters | {"B": inputs["batch"], "C": inputs["seq"]} if whole else {}
-
-
-def _bill(headline: str, root: Node[Any], depth: int, notes: list[str], explain: bool) -> Table:
+def _bill(headline: str, root: Node[Any], depth: int, notes: list[str]) -> Table:
     columns = [
         Column("part"),
         Column("bytes", integer, right=True, drop=3),
         Column("size", binary, right=True),
         Column("share", percent, right=True, drop=1),
-        Column("formula", formula, fold=True, drop=0 if explain else 2),
+        Column("formula", formula, fold=True, drop=2),
     ]
     rows = [[label, node.value, node.value, node.value / root.value, node.formula] for _, label, node in branches(root, depth, {})]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))

@@ -15,10 +15,11 @@ from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import implementation_of, load_runtime
 from gptcalc.spec.shape import shape_of
 
+NO_DROPOUT = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
 CONFIGS = {
-    "gpt2": transformers.GPT2Config(n_layer=3, n_embd=96, n_head=6, vocab_size=301, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0),
+    "gpt2": transformers.GPT2Config(n_layer=3, n_embd=96, n_head=6, vocab_size=301, n_positions=64, **NO_DROPOUT),
     "gpt2-gelu": transformers.GPT2Config(
-        n_layer=2, n_embd=64, n_head=4, vocab_size=301, n_positions=64, activation_function="gelu", resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        n_layer=2, n_embd=64, n_head=4, vocab_size=301, n_positions=64, activation_function="gelu", **NO_DROPOUT
     ),
     "opt": transformers.OPTConfig(
         hidden_size=96, num_hidden_layers=3, num_attention_heads=6, ffn_dim=384, vocab_size=301, max_position_embeddings=64, dropout=0.0,

@@ -1,0 +1,163 @@
+"""`gptcalc memory` as a user sees it: the answer, the formats, the verdict, the picture, and one clear line for what is wrong."""
+
+import csv
+import io
+import json
+
+import pytest
+
+import gptcalc as gc
+
+pytest.importorskip("gptcalc.spec.device")
+
+COMMANDS = [
+    ("gpt2",),
+    ("gpt2-xl", "--batch", "8", "--recompute", "full", "--device", "h100-80gb"),
+    ("gpt2", "--explain"),
+    ("gpt2", "--runtime", "megatron", "--tp", "2", "--pp", "2", "--precision", "bf16", "--depth", "9"),
+    ("llama3-8b", "--lora-rank", "16", "--qlora", "--precision", "bf16", "--seq", "2048"),
+    ("llama3-8b", "--mode", "inference", "--batch", "4", "--device", "h100-80gb"),
+    ("llama3-8b", "--mode", "inference", "--precision", "int4", "--kv-precision", "fp8", "--explain", "--tp", "2"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_format(run, command) -> None:
+    table = run("memory", *command)
+    assert (table.code, table.err) == (0, "")
+    document = json.loads(run("memory", *command, "--format", "json").out)
+    assert (document["schema"], document["command"]) == (1, "memory")
+    assert "| ---" in run("memory", *command, "-f", "markdown").out
+    rows = list(csv.reader(io.StringIO(run("memory", *command, "-f", "csv").out)))
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_the_peak_comes_first_then_its_bill_then_the_verdict(run) -> None:
+    lines = run("memory", "gpt2-xl", "--batch", "8", "--recompute", "full", "--device", "h100-80gb").out.splitlines()
+    assert "in the forward pass" in lines[0]
+    assert lines[2].startswith("part")
+    assert lines[-1].startswith("fits")
+    assert "the largest batch that fits is" in lines[-1]
+
+
+def result(run, *command, code: int = 0):
+    ran = run("memory", *command, "--format", "json")
+    assert ran.code == code
+    return json.loads(ran.out)["result"]
+
+
+def test_training_keys(run) -> None:
+    found = result(run, "gpt2", "--batch", "8", "--device", "h100")
+    assert {"peak_allocated", "phases", "reserved_estimate", "reserved_interval", "parts", "fits", "largest_batch"} <= found.keys()
+    assert list(found["phases"]) == ["before_forward", "after_forward", "forward", "backward", "optimizer"]
+    assert found["peak_allocated"] == sum(part["value"] for part in found["parts"])
+
+
+def test_the_largest_batch_is_the_largest(run) -> None:
+    most = result(run, "gpt2", "--device", "h100")["largest_batch"]
+    assert result(run, "gpt2", "--batch", most, "--device", "h100")["fits"]
+    assert not result(run, "gpt2", "--batch", most + 1, "--device", "h100", code=1)["fits"]
+
+
+def test_what_does_not_fit_gets_the_cheapest_change_and_exit_1(run) -> None:
+    found = result(run, "gpt2-xl", "--batch", "16", "--device", "h100", code=1)
+    assert (found["fits"], found["left"] < 0) == (False, True)
+    assert found["change"]["option"].startswith("--batch ")
+    assert found["change"]["peak"] <= found["room"]
+
+
+def test_weights_that_do_not_fit_are_a_clear_no(run) -> None:
+    for mode in ("training", "inference"):
+        ran = run("memory", "gpt3-175b", "--mode", mode, "--device", "h100")
+        assert (ran.code, ran.err) == (1, "")
+        assert "the weights alone do not fit" in ran.out
+
+
+def test_the_options_that_the_answer_was_computed_for(run) -> None:
+    inputs = json.loads(run("memory", "gpt2", "--stack", "megatron-2022", "--tp", "2", "-f", "json").out)["inputs"]
+    chosen = {name: inputs[name] for name in ("runtime", "recompute", "sequence_parallel", "tp", "optimizer", "dropout")}
+    assert chosen == {
+        "runtime": "megatron",
+        "recompute": "selective",
+        "sequence_parallel": True,
+        "tp": 2,
+        "optimizer": "adamw",
+        "dropout": True,
+    }
+
+
+def test_timeline(run) -> None:
+    points = result(run, "gpt2", "--batch", "8", "--timeline")["timeline"]
+    assert max(point["total"] for point in points) == result(run, "gpt2", "--batch", "8")["peak_allocated"]
+    assert points[0]["total"] == points[-1]["total"]
+    for point in points:
+        assert point["total"] == sum(point[kind] for kind in ("states", "gradients", "activations", "transients"))
+    picture = run("memory", "gpt2", "--batch", "8", "--timeline").out
+    assert "peak: backward, loss" in picture
+    assert "\x1b" not in picture
+
+
+def test_inference(run) -> None:
+    found = result(run, "llama2-70b", "--mode", "inference", "--seq", "4096")
+    assert found["kv_cache"] == 1.25 * 2**30  # traps: the kv heads, not the heads
+    found = result(run, "llama3-8b", "--mode", "inference", "--device", "h100", "--batch", "2", "--seq", "4096")
+    assert result(run, "llama3-8b", "--mode", "inference", "--device", "h100", "--batch", found["max_batch"], "--seq", "4096")["fits"]
+    over = ("--batch", found["max_batch"] + 1, "--seq", "4096")
+    assert not result(run, "llama3-8b", "--mode", "inference", "--device", "h100", *over, code=1)["fits"]
+
+
+def test_a_window_caps_the_cache(run) -> None:
+    short, long = (result(run, "mistral-7b", "--mode", "inference", "--seq", seq)["kv_cache"] for seq in (4096, 32768))
+    assert short == long
+
+
+def test_pages_round_the_cache_up(run) -> None:
+    plain, paged = (result(run, "gpt2", "--mode", "inference", "--seq", "1001", *more)["kv_cache"] for more in ((), ("--block-size", "16")))
+    assert paged * 1001 == plain * 1008
+
+
+def test_quantized_weights_count_their_scales(run) -> None:
+    sixteen, four = (result(run, "llama2-7b", "--mode", "inference", "--precision", p)["weights"] for p in ("bf16", "int4"))
+    matrices = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    assert sixteen - four == 2 * matrices - (matrices // 2 + matrices // 128 * 20 // 8)
+
+
+BAD = {
+    "gpt3-175b --tp 7": "n_head 96 is not a multiple of tensor parallel size 7",
+    "gpt2 --pp 5": "n_layer 12 is not a multiple of pipeline stages 5",
+    "gpt2 --count 10 --tp 4": "device count 10 is not a multiple of tp times pp times cp 4",
+    "gpt2 --cp 3": "sequence length 1024 is not a multiple of context parallel size 3",
+    "gpt2 --batch 3 --global-batch 8": "batch of a replica 8 is not a multiple of micro-batch 3",
+    "gpt2 --dp 3 --global-batch 8": "global batch 8 is not a multiple of data parallel size 3",
+    "gpt2 --ep 2": "expert parallel size 2 on gpt2, which has no experts",
+    "gpt2 --seq 2048": "gpt2 has learned positions for 1,024 tokens (n_ctx): there is none for token 2,048",
+    "gpt2 --precision int8": "precision int8 and optimizer adamw contradict: integers have no gradients",
+    "gpt2 --precision fp16": "precision fp16 and optimizer adamw contradict: Adam's epsilon of 1e-8 is zero in fp16",
+    "gpt2 --precision fp8": "runtime 'transformers' does not train in fp8",
+    "gpt2 --runtime nanogp": "no runtime named 'nanogp'",
+    "llama3-8b --runtime nanogpt": "runtime 'nanogpt' does not implement llama3-8b",
+    "gpt2 --kv-precision fp8": "training memory has no option 'kv_precision'",
+    "gpt2 --mode inference --optimizer sgd": "inference memory has no option 'optimizer'",
+    "gpt2 --mode inference --timeline": "--timeline draws a training step",
+    "gpt2 --virtual-stages 2": "2 virtual stages need a pipeline",
+    "gpt2 --stage middle": "stage 'middle' of 1 pipeline stage",
+    "gpt2 --sequence-parallel --tp 4": "runtime 'transformers' has no sequence parallelism",
+    "gpt2 --recompute half": "recompute 'half' is not one of none, selective, full, every-K",
+    "gpt2 --qlora": "LoRA targets and QLoRA need a rank",
+    "gpt2 --lora-rank 4 --lora-target foo": "no matmul named 'foo' to adapt",
+    "gpt2 --stack ddp": "no stack 'ddp'",
+    "gpt2 --device h1000x": "no device named 'h1000x'",
+    "gpt2 --mode inference --precision bf16 --group-size 64": "a group size of 64 means nothing with precision bf16",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_line(run, command) -> None:
+    ran = run("memory", *command.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {BAD[command]}")
+    assert ran.err.count("\n") <= 2
+
+
+def test_the_library_gives_what_the_command_line_gives(run) -> None:
+    assert gc.memory("gpt2", batch=8).to_dict() == result(run, "gpt2", "--batch", "8")
