@@ -75,8 +75,9 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
     groups["optimizer transients"] = optimizer_transients
 
-    base: Moment = [(name, 1) for name in held if name != "gathered"]
+    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced")]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
+    reduced: Moment = [("reduced", 1)] if "reduced" in held else []
     L, flying = share.shape.n_layer, share.layers_in_flight
     checkpointed = ceiling(flying, plan.checkpoint_every) if plan.checkpoint_every else 0
     whole = flying - checkpointed
@@ -111,7 +112,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         still = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks[: index + 1])]
         backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     for which, others, upper in (("first block", in_blocks(1), 0), ("last block", _last_left(plan, blocks, flying - L), L - 1)):
-        base_block = [*base, *outside(before_blocks), *others, *done, ("residual", 1), *gathered]
+        base_block = [*base, *outside(before_blocks), *others, *done, ("residual", 1), *gathered, *reduced]
         base_block += [(f"gradients:{path}", upper) for path in blocks] if _some(upper) else []
         for index in range(len(blocks) - 1, -1, -1):
             path = blocks[index]

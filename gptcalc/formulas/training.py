@@ -77,6 +77,9 @@ def training_step(i: Inputs) -> Step:
     if resident:
         learning = [weight for weight in weights if weight.trained]
         held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(learning, gradient).items()}
+    elif zero >= 2:
+        block = [precision.compute * weight.size for weight in weights if weight.trained and weight.path.startswith("block/")]
+        held["reduced"] = {"transients/gradients of a block, before they are scattered": sum(block[1:], block[0]) if block else 0}
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
     kept_by_adapters = {path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()}
