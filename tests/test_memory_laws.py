@@ -216,3 +216,16 @@ def test_muon_holds_one_state_for_matrices_and_adams_two_for_the_rest() -> None:
 def test_offloading_leaves_the_device_without_optimizer_state() -> None:
     with pytest.raises(gc.GptcalcError):
         training(gpt2, offload_optimizer=True).training.phases["before_forward"]["optimizer state"]
+
+
+def test_a_frozen_embedding_has_neither_gradient_nor_state() -> None:
+    end = training(gpt2, freeze=("embedding",), batch=64).training.phases["optimizer"]
+    trained = gc.params(gpt2)["block"].value + gc.params(gpt2)["final_norm"].value
+    assert end["gradients"].value == 4 * trained
+    assert end["optimizer state/first moment"].value == 4 * trained
+
+
+def test_lora_trains_what_peft_trains() -> None:
+    """peft 0.17 on gpt2-xl, rank 16, c_attn: 4,915,200 parameters."""
+    end = training(gc.model("gpt2-xl"), lora_rank=16, batch=4).training.phases["optimizer"]
+    assert end["optimizer state/first moment"].value == 4 * 4915200

@@ -5,6 +5,7 @@ P parameters, N = B·T tokens; other letters in `spec.shape`.
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_of
 from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Setting, width
@@ -53,6 +54,13 @@ def training_step(i: Inputs) -> Step:
         trained = recipe.lora_rank is None and not "embedding/token".startswith(recipe.freeze or ("\0",))
         weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), trained, name="weight"))
     frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
+    for start in recipe.freeze:
+        if not any(path.startswith(start) for path in rows):
+            raise GptcalcError(
+                f"nothing to freeze is named '{start}'", hint=did_you_mean(start, rows, otherwise="as embedding, or block/mlp")
+            )
+    if tied and recipe.freeze and "embedding/token".startswith(recipe.freeze):
+        frozen = (*frozen, "head/output")
     letters = s.letters | {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
     setting = Setting(letters, precision, i.tags, frozen, recipe.recompute == "selective")
 
@@ -82,6 +90,8 @@ def training_step(i: Inputs) -> Step:
         held["reduced"] = {"transients/gradients of a block, before they are scattered": sum(block[1:], block[0]) if block else 0}
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
+    elif recipe.qlora:
+        held["gathered"] = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, precision.compute)}
     kept_by_adapters = {path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()}
     plan = Plan(
         i.implementation,
@@ -219,6 +229,14 @@ def _optimizer_transients(recipe: Recipe, weights: list[Weight], stored: int) ->
     # lion: the update; adafactor: the squared gradient and the update in fp32; muon: the update, and X, A, B of Newton-Schulz in bf16
     each = {"lion": stored, "adafactor": 8, "muon": stored + 6}[recipe.optimizer]
     return {"transients/update of the largest tensor": each * largest}
+
+
+def _largest_quantized(weights: list[Weight], compute: int) -> Any:
+    sizes = [weight.size for weight in weights if weight.quantized]
+    largest = sizes[0]
+    for size in sizes[1:]:
+        largest = maximum(largest, size)
+    return compute * largest
 
 
 def _gathered(weights: list[Weight], compute: int) -> Any:
