@@ -68,6 +68,7 @@ def memory(
             given[name] = tuple(given[name])
     from gptcalc.errors import GptcalcError
     from gptcalc.formulas import memory as formulas
+    from gptcalc.formulas.memory_answer import settings
     from gptcalc.show import memory as show
     from gptcalc.show.output import emit
 
@@ -75,7 +76,7 @@ def memory(
     if timeline and mode != "training":
         raise GptcalcError("--timeline draws a training step: serving holds the same from its first token to its last")
     answer = formulas.memory(spec, **given)
-    used = settings_of(spec) | {"seq": spec.n_ctx, **given, **formulas.settings(answer)}
+    used = settings_of(spec) | {"seq": spec.n_ctx, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form)
     if timeline and form == "table":

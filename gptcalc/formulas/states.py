@@ -3,12 +3,15 @@
 Bytes for each parameter follow from the precision and the optimizer; ZeRO divides them by the data-parallel group, not by the world.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.saved import width
 from gptcalc.formulas.table import Operation
 from gptcalc.spec.recipe import Precision, Recipe
-from gptcalc.symbols import product
+from gptcalc.symbols import Symbol, ceiling, maximum, product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import State
 
 ADAM_8BIT_BLOCK = 256
 """Elements that share one fp32 scale (bitsandbytes 0.43 and later, blocksize=256; Dettmers et al. 2022, arXiv:2110.02861)."""
@@ -90,3 +93,64 @@ def state_elements(optimizer: str, weight: Weight) -> dict[str, Any]:
     if optimizer == "muon":
         return {"momentum": n} if weight.matrix else {"first moment": n, "second moment": n}
     raise AssertionError(optimizer)
+
+
+def states_of(weights: list[Weight], recipe: Recipe, precision: Precision, state: "State", divided: Any) -> dict[str, Any]:
+    """Bytes of each optimizer state, each divided over that many data-parallel ranks.
+
+    Units: bytes.   Source: see `state_elements`.
+    """
+    found: dict[str, Any] = {}
+
+    def add(name: str, size: Any) -> None:
+        found[f"optimizer state/{name}"] = found.get(f"optimizer state/{name}", 0) + size
+
+    for weight in weights:
+        if not weight.trained:
+            continue
+        if state.master is not None and width(state.weights, precision) < 4:
+            add("master weights", width(state.master, precision) * weight.total)
+        if recipe.optimizer == "adamw-8bit":
+            for name, size in _eight_bit(weight).items():
+                add(name, size)
+            continue
+        moment = width("fp32" if recipe.optimizer == "adafactor" else state.moments, precision)
+        for name, elements in state_elements(recipe.optimizer, weight).items():
+            add(name, moment * elements)
+    if recipe.precision == "amp-fp16" and found:
+        add("gradient scaler", 8)  # torch.amp.GradScaler: the scale and its growth tracker
+    return {path: ceiling(size, divided) for path, size in found.items()}
+
+
+def _eight_bit(weight: Weight) -> dict[str, Any]:
+    """Two bytes an element and a fp32 scale for each block of each; tensors too small for that keep two fp32 states."""
+    size = weight.size
+    if isinstance(size, Symbol):
+        return {"moments, 8 bit": 2 * weight.total, "scales": Symbol.letter(f"8*({weight.total})/{ADAM_8BIT_BLOCK}")}
+    small = size < ADAM_8BIT_SMALLEST
+    if isinstance(size, int):
+        blocks = -(-size // ADAM_8BIT_BLOCK)
+        return {"moments, fp32": 8 * weight.total} if small else {"moments, 8 bit": 2 * weight.total, "scales": 8 * weight.runs * blocks}
+    import numpy as np
+
+    return {
+        "moments, fp32": np.where(small, 8 * weight.total, 0.0),
+        "moments, 8 bit": np.where(small, 0.0, 2 * weight.total),
+        "scales": np.where(small, 0.0, 8 * weight.runs * np.ceil(size / ADAM_8BIT_BLOCK)),
+    }
+
+
+def update_transients(recipe: Recipe, weights: list[Weight], stored: int) -> dict[str, Any]:
+    """What an update needs beside its states: a copy of everything (foreach), or of the largest tensor (one tensor after another)."""
+    trained = [weight for weight in weights if weight.trained]
+    if not trained or recipe.optimizer in ("adamw", "sgd", "sgd-momentum", "adamw-8bit"):
+        return {}
+    if recipe.optimizer == "adamw-foreach":
+        return {"transients/foreach temporaries": sum((stored * weight.total for weight in trained[1:]), stored * trained[0].total)}
+    chosen = [weight for weight in trained if weight.matrix] or trained if recipe.optimizer == "muon" else trained
+    largest = chosen[0].size
+    for weight in chosen[1:]:
+        largest = maximum(largest, weight.size)
+    # lion: the update; adafactor: the squared gradient and the update in fp32; muon: the update, and X, A, B of Newton-Schulz in bf16
+    each = {"lion": stored, "adafactor": 8, "muon": stored + 6}[recipe.optimizer]
+    return {"transients/update of the largest tensor": each * largest}

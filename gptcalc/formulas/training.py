@@ -10,14 +10,7 @@ from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_o
 from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Setting, width
 from gptcalc.formulas.sharding import Share, on_stage
-from gptcalc.formulas.states import (
-    ADAM_8BIT_BLOCK,
-    ADAM_8BIT_SMALLEST,
-    Weight,
-    bytes_per_weight,
-    state_elements,
-    weights_of,
-)
+from gptcalc.formulas.states import Weight, bytes_per_weight, states_of, update_transients, weights_of
 from gptcalc.formulas.step import Group, Plan, Step, step_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.recipe import PRECISIONS, Recipe
@@ -79,7 +72,7 @@ def training_step(i: Inputs) -> Step:
             path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
             one = gradient * (weight.size if path.startswith("block/") else weight.total)
             gradients[path] = gradients[path] + one if path in gradients else one
-    held["optimizer"] = {} if recipe.offload_optimizer else _states(i, weights, zero)
+    held["optimizer"] = {} if recipe.offload_optimizer else states_of(weights, recipe, precision, state, i.dp if zero >= 1 else 1)
     resident = state.resident_gradients or recipe.accumulate > 1
     divided = i.dp if zero >= 2 else 1
     if resident:
@@ -107,7 +100,7 @@ def training_step(i: Inputs) -> Step:
     )
     if state.resident_gradients:
         gradients = {}
-    step = step_of(plan, held, gradients, _optimizer_transients(recipe, weights, width(state.weights, precision)))
+    step = step_of(plan, held, gradients, update_transients(recipe, weights, width(state.weights, precision)))
     if zero == 0 and not resident and not isinstance(i.batch, Symbol):
         _round_states(step)
     return step
@@ -170,65 +163,6 @@ def _rounding(i: Inputs, weights: list[Weight], stored: int) -> Any:
             return Symbol.letter("rounding")
         extra = extra + tensors[0].runs * (taken(size) - size)
     return extra
-
-
-def _states(i: Inputs, weights: list[Weight], zero: int) -> Group:
-    precision, state = PRECISIONS[i.recipe.precision], i.runtime.state
-    divided = i.dp if zero >= 1 else 1
-    found: dict[str, Any] = {}
-
-    def add(name: str, size: Any) -> None:
-        found[f"optimizer state/{name}"] = found.get(f"optimizer state/{name}", 0) + size
-
-    for weight in weights:
-        if not weight.trained:
-            continue
-        if state.master is not None and width(state.weights, precision) < 4:
-            add("master weights", width(state.master, precision) * weight.total)
-        if i.recipe.optimizer == "adamw-8bit":
-            for name, size in _eight_bit(weight).items():
-                add(name, size)
-            continue
-        moment = width("fp32" if i.recipe.optimizer == "adafactor" else state.moments, precision)
-        for name, elements in state_elements(i.recipe.optimizer, weight).items():
-            add(name, moment * elements)
-    if i.recipe.precision == "amp-fp16" and found:
-        add("gradient scaler", 8)  # torch.amp.GradScaler: the scale and its growth tracker
-    return {path: ceiling(size, divided) for path, size in found.items()}
-
-
-def _eight_bit(weight: Weight) -> dict[str, Any]:
-    """Two bytes an element and a fp32 scale for each block of each; tensors too small for that keep two fp32 states."""
-    size = weight.size
-    if isinstance(size, Symbol):
-        return {"moments, 8 bit": 2 * weight.total, "scales": Symbol.letter(f"8*({weight.total})/{ADAM_8BIT_BLOCK}")}
-    small = size < ADAM_8BIT_SMALLEST
-    if isinstance(size, int):
-        blocks = -(-size // ADAM_8BIT_BLOCK)
-        return {"moments, fp32": 8 * weight.total} if small else {"moments, 8 bit": 2 * weight.total, "scales": 8 * weight.runs * blocks}
-    import numpy as np
-
-    return {
-        "moments, fp32": np.where(small, 8 * weight.total, 0.0),
-        "moments, 8 bit": np.where(small, 0.0, 2 * weight.total),
-        "scales": np.where(small, 0.0, 8 * weight.runs * np.ceil(size / ADAM_8BIT_BLOCK)),
-    }
-
-
-def _optimizer_transients(recipe: Recipe, weights: list[Weight], stored: int) -> Group:
-    """What an update needs beside its states: a copy of everything (foreach), or of the largest tensor (one tensor after another)."""
-    trained = [weight for weight in weights if weight.trained]
-    if not trained or recipe.optimizer in ("adamw", "sgd", "sgd-momentum", "adamw-8bit"):
-        return {}
-    if recipe.optimizer == "adamw-foreach":
-        return {"transients/foreach temporaries": sum((stored * weight.total for weight in trained[1:]), stored * trained[0].total)}
-    chosen = [weight for weight in trained if weight.matrix] or trained if recipe.optimizer == "muon" else trained
-    largest = chosen[0].size
-    for weight in chosen[1:]:
-        largest = maximum(largest, weight.size)
-    # lion: the update; adafactor: the squared gradient and the update in fp32; muon: the update, and X, A, B of Newton-Schulz in bf16
-    each = {"lion": stored, "adafactor": 8, "muon": stored + 6}[recipe.optimizer]
-    return {"transients/update of the largest tensor": each * largest}
 
 
 def _largest_quantized(weights: list[Weight], compute: int) -> Any:

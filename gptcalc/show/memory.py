@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gptcalc.formulas.memory import ServingMemory, TrainingMemory
+from gptcalc.formulas.memory_answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.node import Node
 from gptcalc.show.table import Column, Table, formula, integer, percent
 from gptcalc.show.tree import branches, derivation, legend

@@ -1,0 +1,84 @@
+"""What `memory` answers: the phases or the bill, what is held apart, the verdict; and how it serialises."""
+
+from typing import Any, NamedTuple
+
+from gptcalc.formulas.fit import Verdict
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.phases import PHASES, Training
+from gptcalc.formulas.reserve import Reserve
+from gptcalc.formulas.serving import Serving
+from gptcalc.spec.recipe import Recipe
+
+
+class TrainingMemory(NamedTuple):
+    """`peak` is the bill of the fullest phase."""
+
+    training: Training
+    apart: Reserve
+    recipe: Recipe
+    verdict: Verdict | None = None
+
+    @property
+    def value(self) -> Any:
+        return self.training.value
+
+    @property
+    def peak(self) -> Node[Any]:
+        return self.training.phases[self.training.peak]
+
+    def to_dict(self) -> dict[str, Any]:
+        phases = self.training.phases
+        result: dict[str, Any] = {"peak_allocated": _plain(self.value)}
+        if isinstance(self.training.peak, str):
+            result |= {"peak_phase": self.training.peak, "peak_moment": self.training.when[self.training.peak]}
+            result["parts"] = [part.to_dict() for part in self.peak.parts]
+        result["phases"] = {name: _plain(phases[name].value) for name in PHASES}
+        result |= {"reserved_estimate": _plain(self.apart.likely), "reserved_interval": [_plain(self.apart.low), _plain(self.apart.high)]}
+        result |= {"cublas_workspaces": self.apart.workspace, "device_context": self.apart.context, "stage": _plain(self.training.role)}
+        if self.verdict:
+            result |= self.verdict.to_dict()
+        return result
+
+
+class ServingMemory(NamedTuple):
+    """`largest` holds max_batch and max_context where there is a device."""
+
+    serving: Serving
+    apart: Reserve
+    limits: dict[str, Any]
+    inputs: dict[str, Any]
+
+    @property
+    def value(self) -> Any:
+        return self.serving.value
+
+    @property
+    def peak(self) -> Node[Any]:
+        return self.serving.bill
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = {part.name: _plain(part.value) for part in self.peak.parts}
+        return {
+            "peak_allocated": _plain(self.value),
+            "weights": parts["weights"],
+            "kv_cache": parts["kv cache"],
+            "activations": parts["activations"],
+            "max_batch": None,
+            "max_context": None,
+            "cublas_workspaces": self.apart.workspace,
+            "device_context": self.apart.context,
+            "parts": [part.to_dict() for part in self.peak.parts],
+            **self.limits,
+        }
+
+
+def settings(answer: TrainingMemory | ServingMemory) -> dict[str, Any]:
+    """What an answer was computed for, defaults included."""
+    if isinstance(answer, ServingMemory):
+        return answer.inputs
+    layout = answer.recipe.layout._asdict()
+    return {name: _plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
