@@ -6,29 +6,57 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import divide
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 
 
-def check_numbers(model: ModelSpec, **sizes: Any) -> None:
-    """Raises GptcalcError for sizes that are not whole numbers above zero, and sequences that learned positions do not reach."""
-    for name, value in sizes.items():
-        if isinstance(value, int) and not isinstance(value, bool):
-            good = 1 <= value <= 10**12
-        elif hasattr(value, "dtype"):
-            if value.dtype.kind in "iu":
-                raise GptcalcError(f"{name}: int64 arrays overflow in silence", hint=f"give float64: {name}.astype(float)")
-            good = value.dtype.kind == "f" and bool(((value >= 1) & (value == value // 1) & (value < 2**53)).all())
-        else:
-            good = False
-        if not good:
-            raise GptcalcError(f"{name} must be a whole number above zero, not {value!r}")
-    seq = sizes["seq"]
-    longest = seq if isinstance(seq, int) else seq.max()
+def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
+    """The sizes as ints and float64 arrays, whatever kind of whole number they came as.
+
+    Raises GptcalcError for what is not a whole number above zero, and for sequences that learned positions do not reach.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> read_numbers(load_model("gpt2"), seq=1024, batch=[1, 2])["batch"].tolist()
+    [1.0, 2.0]
+    """
+    read = {name: _read(name, value) for name, value in sizes.items()}
+    shapes = {name: value.shape for name, value in read.items() if not isinstance(value, int)}
+    if len(set(shapes.values())) > 1:
+        import numpy as np
+
+        try:
+            np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise GptcalcError(f"arrays of different lengths: {listed}") from None
+    seq = read["seq"]
+    longest = seq if isinstance(seq, int) else int(seq.max())
     if model.position == "learned" and longest > model.n_ctx:
         raise GptcalcError(
-            f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {longest:,.0f}",
-            hint=f"use --seq {model.n_ctx} or less, or --set n_ctx={longest:.0f} for a model with a longer table",
+            f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {longest:,}",
+            hint=f"use --seq {model.n_ctx} or less, or --set n_ctx={longest} for a model with a longer table",
         )
+    return read
+
+
+def _read(name: str, value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 1 <= value <= LARGEST:
+            return value
+    elif isinstance(value, list | tuple) or hasattr(value, "dtype"):
+        import numpy as np
+
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise GptcalcError(f"{name} is not an array of numbers") from None
+        if array.size and bool(((array >= 1) & (array == np.floor(array)) & (array <= LARGEST)).all()):
+            return array if array.ndim else int(array)
+    raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
+
+
+LARGEST = 10**12
+"""A larger batch, sequence or number of devices is a slip of the keyboard."""
 
 
 def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, batch: Any, global_batch: int | None) -> tuple[Layout, int]:
@@ -73,17 +101,16 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     """
     layout = recipe.layout
     numbers = {"batch": batch, "seq": seq, **{name: getattr(layout, name) for name in ("dp", "cp", *GROUPED)}}
-    if all(value is None or isinstance(value, int) for name, value in numbers.items() if name in GROUPED):
+    numbers["accumulate"] = recipe.accumulate
+    if all(value is None or isinstance(value, int) for name, value in numbers.items() if name in GROUPED or name == "accumulate"):
         return training_memory(model, recipe, batch, seq)
     import numpy as np
 
     given = {name: np.asarray(value, dtype=np.float64) for name, value in numbers.items() if value is not None}
-    try:
-        arrays = dict(zip(given, (a.ravel() for a in np.broadcast_arrays(*given.values())), strict=True))
-        shape = np.broadcast_shapes(*(a.shape for a in given.values()))
-    except ValueError:
-        raise GptcalcError("arrays of different lengths: " + ", ".join(f"{name} {a.shape}" for name, a in given.items())) from None
-    keys = [name for name in GROUPED if name in arrays]
+    given["accumulate"] = np.minimum(given["accumulate"], 2)  # one micro-batch or more is all that matters
+    arrays = dict(zip(given, (a.ravel() for a in np.broadcast_arrays(*given.values())), strict=True))
+    shape = np.broadcast_shapes(*(a.shape for a in given.values()))
+    keys = [*(name for name in GROUPED if name in arrays), "accumulate"]
     groups, which = np.unique(np.stack([arrays[name] for name in keys]), axis=1, return_inverse=True)
     found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
     logits = np.zeros(which.size)
@@ -92,8 +119,9 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     for number, sizes in enumerate(groups.T):
         here = np.flatnonzero(which.ravel() == number)
         fixed: dict[str, Any] = {name: int(size) for name, size in zip(keys, sizes, strict=True)}
+        changed = recipe._replace(accumulate=fixed.pop("accumulate"))
         one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **fixed)
-        last = training_memory(model, recipe._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
+        last = training_memory(model, changed._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
         logits[here], roles[here] = last.logits, last.role
         for phase in PHASES:
             for path, node in last.phases[phase].leaves():

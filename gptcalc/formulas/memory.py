@@ -79,27 +79,28 @@ def training(
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
-    from gptcalc.formulas.layouts import check_numbers, in_groups, layout_of
+    from gptcalc.formulas.layouts import in_groups, layout_of, read_numbers
     from gptcalc.spec.runtime import load_runtime
 
     if stack is not None and stack not in STACKS:
         raise GptcalcError(f"no stack '{stack}'", hint=f"one of {', '.join(STACKS)}")
     preset = STACKS[stack] if stack else {}
     seq = model.n_ctx if seq is None else seq
-    check_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1 if dp is None else dp, cp=cp, ep=ep, virtual_stages=virtual_stages)
+    read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1 if dp is None else dp, cp=cp, ep=ep, virtual_stages=virtual_stages)
+    batch, seq = read["batch"], read["seq"]
     layout, pieces = layout_of(
         Layout(
-            tp=tp,
-            pp=pp,
-            cp=cp,
-            ep=ep,
-            virtual_stages=virtual_stages,
+            tp=read["tp"],
+            pp=read["pp"],
+            cp=read["cp"],
+            ep=read["ep"],
+            virtual_stages=read["virtual_stages"],
             sequence_parallel=preset.get("sequence_parallel", False) if sequence_parallel is None else sequence_parallel,
             zero=preset.get("zero", 0) if zero is None else zero,
             stage=stage,
         ),
         model=model,
-        dp=dp,
+        dp=None if dp is None else read["dp"],
         count=count,
         batch=batch,
         global_batch=global_batch,
@@ -149,14 +150,15 @@ def inference(
 
     Units: bytes.   Raises: GptcalcError.   Source: see `serving`.
     """
-    from gptcalc.formulas.layouts import check_numbers
+    from gptcalc.formulas.layouts import read_numbers
 
     seq = model.n_ctx if seq is None else seq
-    check_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1, cp=1, ep=1, virtual_stages=1)
-    for size, value in (("tp", tp), ("pp", pp)):
-        if not isinstance(value, int):
+    read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp)
+    batch, seq = read["batch"], read["seq"]
+    for size in ("tp", "pp"):
+        if not isinstance(read[size], int):
             raise GptcalcError(f"{size} must be one whole number where a model is served, not an array")
-    layout = Layout(tp=tp, pp=pp)
+    layout = Layout(tp=read["tp"], pp=read["pp"])
 
     def served(n: Any, tokens: Any) -> Serving:
         return serving_memory(
@@ -174,6 +176,8 @@ def inference(
     }
     if device is None:
         return ServingMemory(answer, apart, {}, inputs)
+    if not isinstance(answer.value, int):
+        raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
     name, total = _device(device)
     room = total - apart.apart
     longest = largest(lambda n: served(batch, n).value <= room, limit=2**30)

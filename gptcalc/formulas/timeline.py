@@ -44,7 +44,7 @@ def timeline(answer: Training) -> list[Point]:
     L = int(answer.layers)
     points = [Point("before_forward", "start", start)]
     points += [Point("forward", f"block {i}", _between(start, in_blocks, i, L)) for i in range(1, L + 1)]
-    points.append(Point("forward", "loss", _kinds(answer, _fullest(answer, moments["forward"]))))
+    points.append(Point("forward", "fullest", _kinds(answer, _fullest(answer, moments["forward"]))))
     points.append(Point("after_forward", "end", after))
     points += [Point("backward", name, kinds) for name, kinds in before_loss.items()]
     first, last = (_fullest_of([k for n, k in backward.items() if n.startswith(f"{which} block, ")]) for which in ("first", "last"))
