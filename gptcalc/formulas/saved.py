@@ -84,20 +84,21 @@ def inventory(implementation: "Implementation", setting: Setting, *, recompute: 
     Units: bytes.   Source: the runtime's.
     """
     found: list[tuple[Saved, bool]] = []
-    checkpointed = False
+    seen = False
     for path, operation in implementation.operations.items():
         block = path.startswith("block/")
         if block and recompute:
-            if not checkpointed:
-                checkpoint = implementation.checkpoint
-                found += [(saved, not saved.tensor.once) for saved in kept("block/checkpoint", _as_operation(checkpoint), setting)]
-                checkpointed = True
+            found += [] if seen else [(saved, not saved.tensor.once) for saved in checkpointed(implementation, setting)]
+            seen = True
             continue
         found += [(saved, block and not saved.tensor.once) for saved in kept(path, operation, setting)]
     return found
 
 
-def _as_operation(checkpoint: Any) -> "RuntimeOperation":
+def checkpointed(implementation: "Implementation", setting: Setting) -> list[Saved]:
+    """What one block keeps where it is recomputed; `once`: what all blocks keep together."""
     from gptcalc.spec.runtime import RuntimeOperation
 
-    return RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)
+    checkpoint = implementation.checkpoint
+    operation = RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)
+    return list(kept("block/checkpoint", operation, setting))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.allocator import taken
-from gptcalc.formulas.saved import Saved, Setting, kept, n_bytes
+from gptcalc.formulas.saved import Saved, Setting, checkpointed, kept, n_bytes
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.spec.runtime import Implementation
 from gptcalc.symbols import Symbol, ceiling, maximum
@@ -66,11 +66,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         own = ceiling(gradients.get(path, 0), plan.divided)
         groups[f"gradients:{path}"] = {} if plan.fresh_gradients else {f"gradients/{path}": own}
         groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
-    groups["checkpoint"] = {
-        "activations/block/checkpoint": sum(
-            (saved.bytes for tensor in [implementation.checkpoint] for saved in _checkpointed(tensor, plan)), 0
-        )
-    }
+    groups |= _checkpoint_groups(plan)
     groups["returned"] = {"logits and loss/returned": n_bytes(implementation.returned, plan.setting)} if "loss" in paths else {}
     groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
     groups["optimizer transients"] = optimizer_transients
@@ -79,8 +75,8 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
     L, flying = share.shape.n_layer, share.layers_in_flight
-    checkpointed = ceiling(flying, plan.checkpoint_every) if plan.checkpoint_every else 0
-    whole = flying - checkpointed
+    again = ceiling(flying, plan.checkpoint_every) if plan.checkpoint_every else 0
+    whole = flying - again
 
     def outside(names: list[str]) -> Moment:
         return [(f"kept:{name}", share.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
@@ -89,12 +85,12 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         """What all the blocks keep, or all but one that keeps everything."""
         found: Moment = [(f"kept:{name}", whole - less if not plan.checkpoint_every else whole) for name in blocks] if _some(whole) else []
         found += [(f"once:{name}", 1) for name in blocks if not plan.checkpoint_every]
-        return found + ([("checkpoint", checkpointed)] if plan.checkpoint_every else [])
+        return found + ([("checkpoint", again), ("once:checkpoint", 1)] if plan.checkpoint_every else [])
 
     before_blocks = [path for path in paths if path.startswith("embedding/")]
     after_blocks = [path for path in paths if not path.startswith(("embedding/", "block/"))]
     after: Moment = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks)]
-    copies: Moment = [(f"copies:{name}", checkpointed) for name in blocks] if plan.copies_live_on and plan.checkpoint_every else []
+    copies: Moment = [(f"copies:{name}", again) for name in blocks] if plan.copies_live_on and plan.checkpoint_every else []
 
     moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
     forward = {"return": [*after, *copies, *gathered, ("returned", 1)]}
@@ -131,7 +127,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
 def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
     """What the blocks keep when the backward pass of one micro-batch reaches its last block."""
     if plan.checkpoint_every:
-        rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1)]
+        rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1), ("once:checkpoint", 1)]
         return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
     return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
 
@@ -153,11 +149,15 @@ def _some(number: Any) -> bool:
     return not (isinstance(number, int) and number == 0)
 
 
-def _checkpointed(checkpoint: Any, plan: Plan) -> list[Any]:
-    from gptcalc.spec.runtime import RuntimeOperation
-
-    operation = RuntimeOperation(covers=(), module=checkpoint.module, keeps=checkpoint.keeps)
-    return list(kept("block/checkpoint", operation, plan.setting))
+def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
+    """What a recomputed block keeps of itself, and what all of them keep together."""
+    saved = checkpointed(plan.implementation, plan.setting)
+    shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
+    where = "activations/block/checkpoint"
+    return {
+        "checkpoint": {where: sum((one.bytes for one in saved if not one.tensor.once), 0)},
+        "once:checkpoint": {f"{where} arguments": shared} if _some(shared) else {},
+    }
 
 
 def _groups_of(path: str, plan: Plan) -> dict[str, Group]:

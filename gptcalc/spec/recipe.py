@@ -133,6 +133,7 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
     """
     given = {
         "compiled": recipe.compiled,
+        "recompute": recipe.checkpoint_every > 0,
         "dropout": bool(recipe.dropout),
         "tied": switches.tied,
         "gated": switches.gated,
