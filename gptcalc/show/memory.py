@@ -31,7 +31,7 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
         what = f"one training step of {inputs['batch']} × {inputs['seq']:,} tokens, {inputs['precision']}, {inputs['runtime']}"
         headline = f"{model.name}: {binary(answer.value)} at the peak, {PHASES[answer.training.peak]} (at: {moment}); {what}"
         notes = [legend(letters, answer.peak), *_phases(answer), *_training_verdict(answer)]
-    return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes)]
+    return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
 
 
 def points(answer: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def points(answer: Any) -> dict[str, Any]:
     return {"timeline": [{"phase": p.phase, "part": p.part, "total": p.total, **p.bytes} for p in timeline(answer.training)]}
 
 
-def _bill(headline: str, root: Node[Any], depth: int, notes: list[str]) -> Table:
+def _bill(headline: str, root: Node[Any], depth: int, notes: list[str], layers: int) -> Table:
     columns = [
         Column("part"),
         Column("bytes", integer, right=True, drop=3),
@@ -49,7 +49,8 @@ def _bill(headline: str, root: Node[Any], depth: int, notes: list[str]) -> Table
         Column("share", percent, right=True, drop=1),
         Column("formula", formula, fold=True, drop=2),
     ]
-    rows = [[label, node.value, node.value, node.value / root.value, node.formula] for _, label, node in branches(root, depth, {})]
+    labels = {path: f"block × {layers}" for path, node in root.walk() if node.name == "block" and not path.startswith("transients")}
+    rows = [[label, node.value, node.value, node.value / root.value, node.formula] for _, label, node in branches(root, depth, labels)]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))
 
 
