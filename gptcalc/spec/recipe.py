@@ -136,6 +136,7 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
         "recompute": recipe.checkpoint_every > 0,
         "dropout": bool(recipe.dropout),
         "tied": switches.tied,
+        "parallel": switches.parallel_residual,
         "gated": switches.gated,
         "grouped": grouped,
         "unaligned": unaligned,

@@ -20,7 +20,7 @@ Type = Literal["stored", "compute", "matmul", "fp32", "int64", "byte"]
 TAGS = {
     *("amp", "low", "wide", "fp8"),  # precision: autocast; 16-bit weights; 32-bit weights without autocast; fp8 matmuls
     *("flash", "efficient", "math", "eager"),  # the attention kernel that runs
-    *("compiled", "recompute", "dropout", "tied", "gated", "grouped", "unaligned"),
+    *("compiled", "recompute", "dropout", "tied", "parallel", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
 }
 

@@ -19,6 +19,9 @@ CONFIGS = {
     "gpt2": transformers.GPT2Config(n_layer=4, n_embd=256, n_head=4, vocab_size=304, n_positions=512, **NO_DROPOUT),
     "gpt2-vocabulary": transformers.GPT2Config(n_layer=3, n_embd=256, n_head=4, vocab_size=8000, n_positions=512, **NO_DROPOUT),
     "gpt2-squares": transformers.GPT2Config(n_layer=3, n_embd=128, n_head=16, vocab_size=304, n_positions=512, **NO_DROPOUT),
+    "neox": transformers.GPTNeoXConfig(
+        hidden_size=256, num_attention_heads=4, intermediate_size=1024, hidden_dropout=0, attention_dropout=0, **LLAMA
+    ),
     "opt": transformers.OPTConfig(hidden_size=256, num_attention_heads=4, ffn_dim=1024, **OPT),
     "llama": transformers.LlamaConfig(hidden_size=256, num_attention_heads=4, num_key_value_heads=2, intermediate_size=1024, **LLAMA),
     "llama-squares": transformers.LlamaConfig(
@@ -93,4 +96,4 @@ def test_peaks(name, precision, recompute) -> None:
     assert ours["optimizer"] == pytest.approx(real["optimizer"], rel=0.01)
     decided_by_the_loss = name == "gpt2-vocabulary"
     assert ours["forward"] == pytest.approx(real["forward"], rel=0.001 if decided_by_the_loss else 0.04)
-    assert ours["backward"] == pytest.approx(real["backward"], rel=0.001 if decided_by_the_loss else 0.07)
+    assert ours["backward"] == pytest.approx(real["backward"], rel=0.001 if decided_by_the_loss else 0.03)

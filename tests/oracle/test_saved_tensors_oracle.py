@@ -21,6 +21,14 @@ CONFIGS = {
     "gpt2-gelu": transformers.GPT2Config(
         n_layer=2, n_embd=64, n_head=4, vocab_size=301, n_positions=64, activation_function="gelu", **NO_DROPOUT
     ),
+    "neox": transformers.GPTNeoXConfig(
+        hidden_size=96, num_hidden_layers=3, num_attention_heads=6, intermediate_size=384, vocab_size=301, max_position_embeddings=64,
+        hidden_dropout=0, attention_dropout=0,
+    ),
+    "neox-sequential": transformers.GPTNeoXConfig(
+        hidden_size=96, num_hidden_layers=3, num_attention_heads=6, intermediate_size=384, vocab_size=301, max_position_embeddings=64,
+        hidden_dropout=0, attention_dropout=0, use_parallel_residual=False, tie_word_embeddings=True,
+    ),
     "opt": transformers.OPTConfig(
         hidden_size=96, num_hidden_layers=3, num_attention_heads=6, ffn_dim=384, vocab_size=301, max_position_embeddings=64, dropout=0.0,
         word_embed_proj_dim=96,
