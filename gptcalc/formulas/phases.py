@@ -115,7 +115,7 @@ def fullest(values: list[Any]) -> tuple[Any, Any]:
 
 
 def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
-    return nodes(name, {path: (size, str(text.get(path, ""))) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
+    return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
 
 
 def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
@@ -128,7 +128,7 @@ def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
         for number, bill in enumerate(bills):
             if path in bill:
                 size = size + np.where(index == number, bill[path], 0.0)
-        items[path] = (size, "")
+        items[path] = (size, None)
     return nodes(name, items)
 
 
@@ -145,9 +145,12 @@ SOURCES = {
 }
 
 
-def nodes(name: str, items: Mapping[str, tuple[Any, str]], source: str = "") -> Node[Any]:
-    """A bill as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from."""
-    branches: dict[str, dict[str, tuple[Any, str]]] = {}
+def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> Node[Any]:
+    """A bill as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from.
+
+    An item is its bytes and its formula, as a symbol; where one has none, neither have its parents.
+    """
+    branches: dict[str, dict[str, tuple[Any, Any]]] = {}
     for path, item in items.items():
         head, _, rest = path.partition("/")
         branches.setdefault(head, {})[rest] = item
@@ -155,12 +158,14 @@ def nodes(name: str, items: Mapping[str, tuple[Any, str]], source: str = "") -> 
     for head, below in branches.items():
         if list(below) == [""]:
             size, formula = below[""]
-            parts.append(Node(head, size, "byte", formula, source=source or SOURCES.get(head, "")))
+            written = "" if formula is None else str(formula)
+            parts.append(Node(head, size, "byte", written, source=source or SOURCES.get(head, "")))
         else:
             own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
             parts.append(nodes(head, own, source or SOURCES.get(head, "")))
     total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
-    formula = " + ".join(part.formula for part in parts) if all(part.formula for part in parts) and len(parts) == 1 else ""
+    texts = [text for _, text in items.values()]
+    formula = "" if not texts or any(text is None for text in texts) else str(sum(texts[1:], texts[0]))
     return Node(name, total, "byte", formula, tuple(parts))
 
 

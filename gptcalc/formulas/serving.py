@@ -84,7 +84,7 @@ def serving_memory(
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
         text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
-        found.append(Serving(nodes("serving", {path: (size, str(text.get(path, ""))) for path, size in items.items()}), numbers))
+        found.append(Serving(nodes("serving", {path: (size, text.get(path)) for path, size in items.items()}), numbers))
     _, index = fullest([one.value for one in found])
     if isinstance(index, int):
         return found[index]

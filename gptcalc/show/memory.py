@@ -49,7 +49,8 @@ def _bill(headline: str, root: Node[Any], depth: int, notes: list[str], layers: 
         Column("share", percent, right=True, drop=1),
         Column("formula", formula, fold=True, drop=2),
     ]
-    labels = {path: f"block × {layers}" for path, node in root.walk() if node.name == "block" and not path.startswith("transients")}
+    once = ("transients", "activations") if root.name == "serving" else ("transients",)  # of one block at a time
+    labels = {path: f"block × {layers}" for path, node in root.walk() if node.name == "block" and path.partition("/")[0] not in once}
     rows = [[label, node.value, node.value, node.value / root.value, node.formula] for _, label, node in branches(root, depth, labels)]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))
 
