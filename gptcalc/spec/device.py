@@ -1,0 +1,128 @@
+"""`DeviceSpec`: one accelerator as its data sheet gives it, and the constants that were measured on it.
+
+Base units: FLOP/s, byte, byte/s, Hz, W, USD per hour. The catalogue is presets/devices; its README.md says what each field means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.model import Record
+from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.units import parse_count, parse_number
+
+Positive = Annotated[float, BeforeValidator(lambda value: float(parse_number(value))), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_count)]
+Arithmetic = Literal["fp4", "fp8", "int8", "fp16", "bf16", "tf32", "fp32"]
+
+DEFAULT_CONSTANTS = "h100-80gb"
+"""The chip whose measured constants every other chip has until it is measured itself."""
+
+
+class Price(Record):
+    usd: Positive
+    date: str
+    source: str
+    verified: str = ""
+
+
+class Link(Record):
+    name: str
+    bandwidth: Positive
+
+
+class Constant(Record):
+    """A measured number: what it means, and on what it was fitted."""
+
+    value: float = Field(strict=False)
+    meaning: str
+    source: str
+
+
+class DeviceSpec(Record):
+    name: str
+    title: str
+    family: str = ""
+    kind: Literal["gpu", "tpu", "cpu"]
+    year: int
+    peak: dict[Arithmetic, Positive]
+    sparse: dict[Arithmetic, Positive] = {}
+    memory: Size
+    bandwidth: Positive
+    on_chip: Size
+    multiprocessors: Size
+    clock: Positive
+    link: Link | None = None
+    host_link: Positive | None = None
+    tdp: Positive | None = None
+    prices: tuple[Price, ...] = Field(default=(), strict=False)
+    sources: dict[str, str] = {}
+    notes: tuple[str, ...] = Field(default=(), strict=False)
+    constants: dict[str, Constant] = {}
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the constants were measured on this very device."""
+        return bool(self.constants)
+
+
+def load_device(name: str) -> DeviceSpec:
+    """The device of a name or an alias.
+
+    Raises GptcalcError for a name that no preset has, with the nearest ones, and for a malformed preset.
+
+    >>> load_device("H100").multiprocessors, load_device("a100").name
+    (132, 'a100-80gb')
+    """
+    wanted = folded(name) if isinstance(name, str) else ""
+    for path in _files():
+        text = read_text(path)
+        if wanted and wanted in folded(text):
+            for device in _devices(path, text):
+                if wanted in {folded(device["name"]), *map(folded, device["aliases"])}:
+                    return _parse(device, path)
+    words = [word for path in _files() for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])]
+    raise GptcalcError(f"no device named '{shown(str(name))}'", hint=did_you_mean(wanted, words, otherwise="'gptcalc devices' lists them"))
+
+
+def all_devices() -> list[DeviceSpec]:
+    """Every device of the catalogue, in the order of their files."""
+    return [_parse(device, path) for path in _files() for device in _devices(path, read_text(path))]
+
+
+def constants_of(device: DeviceSpec) -> dict[str, float]:
+    """The constants of a device by name; what it does not have itself is that of the measured chip.
+
+    >>> 0.5 < constants_of(load_device("a100"))["streaming"] <= 1
+    True
+    """
+    measured = device if device.name == DEFAULT_CONSTANTS else load_device(DEFAULT_CONSTANTS)
+    return {name: constant.value for name, constant in (measured.constants | device.constants).items()}
+
+
+def _files() -> Iterator[Path]:
+    for folder in (bundled_folder() / "devices",):
+        yield from sorted(folder.glob("*.yaml"))
+
+
+def _devices(path: Path, text: str) -> list[dict[str, Any]]:
+    data = read_yaml(text, shown(path))
+    devices = data.get("devices")
+    if not isinstance(devices, dict) or not all(isinstance(fields, dict) for fields in devices.values()):
+        raise GptcalcError(f"{shown(path)}: 'devices' must be a mapping of names to fields")
+    return [{"family": data.get("family", ""), "aliases": (), **fields, "name": name} for name, fields in devices.items()]
+
+
+def _parse(fields: dict[str, Any], path: Path) -> DeviceSpec:
+    try:
+        return DeviceSpec.model_validate({key: value for key, value in fields.items() if key != "aliases"})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (fields["name"], *first["loc"]))
+        raise GptcalcError(f"{shown(path)}: {where}: {first['msg']}") from None
