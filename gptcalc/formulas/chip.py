@@ -1,0 +1,66 @@
+"""A device in the plain numbers that timing formulas read: its data sheet's peaks, and the constants measured on it or on its kin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gptcalc.errors import GptcalcError
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """What each constant means and where it comes from stands beside its value, in presets/devices."""
+
+    name: str
+    peaks: dict[str, float]
+    bandwidth: float
+    multiprocessors: int
+    clock: float
+    on_chip: int
+    constants: dict[str, float]
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self.constants[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def has(self, arithmetic: str) -> bool:
+        return arithmetic in self.peaks
+
+    def peak(self, arithmetic: str) -> float:
+        """FLOP/s of dense arithmetic.
+
+        Raises GptcalcError for a type that the device has no arithmetic for.
+        """
+        if arithmetic not in self.peaks:
+            raise GptcalcError(f"{self.name} has no {arithmetic} arithmetic", hint=f"it has {', '.join(self.peaks)}")
+        return self.peaks[arithmetic]
+
+    def matmul_rate(self, arithmetic: str, operand: str) -> float:
+        """FLOP/s that a matmul of whole waves of large tiles reaches."""
+        share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}"}.get(arithmetic, "matmul")
+        return self.peak(arithmetic) * self.constants[share]
+
+    def rate(self, kind: str) -> float | None:
+        """Elements per multiprocessor and clock of a kind of pass that is not bound by memory alone."""
+        return self.constants.get(f"rate_{kind}")
+
+
+def chip_of(device: DeviceSpec) -> Chip:
+    """The plain form of a device."""
+    from gptcalc.spec.device import constants_of
+
+    return Chip(
+        device.name,
+        {str(name): value for name, value in device.peak.items()},
+        device.bandwidth,
+        device.multiprocessors,
+        device.clock,
+        device.on_chip,
+        constants_of(device),
+    )

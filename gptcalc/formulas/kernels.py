@@ -1,0 +1,174 @@
+"""How long one kernel takes on one chip: matrix multiplications, attention, and passes over memory.
+
+A kernel's time has three parts: what the arithmetic units need, which slows down as the chip lowers their clock under load; what memory
+needs; and what starting it costs. Plain arithmetic only, so that arrays of sizes give arrays of times. Seconds, bytes, FLOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from gptcalc.formulas.chip import Chip
+
+Operand = Literal["forward", "input_gradient", "weight_gradient"]
+
+TILES = tuple((m, n) for m in (64, 128, 192, 256, 320) for n in (64, 128, 192, 256) if m * n <= 40960)
+"""Output tiles of one multiprocessor: rows and columns of the accumulators that its registers hold (names of cuBLAS kernels, sm_90)."""
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+SHORTEST_SPLIT = 512
+"""A sum over k is divided among multiprocessors only into parts of at least this length."""
+
+EXPONENTIALS = 16
+"""Special-function results per multiprocessor and clock on every NVIDIA generation since Volta (CUDA C++ programming guide, table of throughputs)."""
+
+
+class Kernel(NamedTuple):
+    """`arithmetic` seconds at the full clock, `memory` seconds, and `fixed` ones that nothing hides; `runs` times in a step."""
+
+    path: str
+    phase: str
+    kind: str
+    arithmetic: Any = 0.0
+    memory: Any = 0.0
+    fixed: Any = 0.0
+    runs: Any = 1
+
+    def seconds(self, chip: Chip, clock: Any = 1.0) -> Any:
+        """All runs, with the tensor cores at `clock` of their full rate."""
+        if self.kind != "matmul":
+            return self.runs * (self.arithmetic / clock + self.memory + self.fixed)
+        p = chip.overlap
+        busy = self.arithmetic / clock
+        return self.runs * ((busy**p + self.memory**p) ** (1 / p) + self.fixed)
+
+
+def matmul(chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: bool = True, batch: Any = 1) -> Kernel:
+    """`batch` products of an [m, k] with a [k, n] matrix: tiles in waves over the multiprocessors, or memory, whichever is longer.
+
+    `aligned`: whether the innermost dimensions are multiples of 16 bytes; where not, copies cannot be vectorised and the kernels that
+    remain are those of an older generation, in tiles of 128 rows.
+
+    Source: fitted on an NVIDIA H100 (tests/data/h100-micro.jsonl); the tiles are those of its cuBLAS kernels' names.
+    """
+    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+    per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
+    if not aligned and arithmetic != "fp32":
+        share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
+        if arithmetic == "tf32":
+            share = chip.unaligned_tf32
+        slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
+        return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap)  # too slow to draw much power: the clock stays up
+    busy = least(_tiled(chip, m, n, k, batch, tile, split, per_unit, arithmetic) for tile in TILES for split in SPLITS)
+    speed = chip.streaming * chip.bandwidth
+    weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
+    return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap)
+
+
+FEW_ROWS = 1024
+"""Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
+
+
+def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int], split: int, per_unit: Any, arithmetic: str) -> Any:
+    rows, columns = tile
+    area = rows * columns
+    loss = 1.0 if area >= 24576 else chip.small_tile if area >= 8192 else chip.tiny_tile
+    if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
+        loss = 1.0
+    waves = ceil(ceil(m, rows) * ceil(n, columns) * split * batch, chip.multiprocessors)
+    seconds = waves * 2 * area * (k / split) / (per_unit * loss)
+    if split == 1:
+        return seconds
+    partial_sums = 4 * m * n * split * batch / (chip.streaming * chip.bandwidth)
+    return pick(k >= split * SHORTEST_SPLIT, seconds + partial_sums, float("inf"))
+
+
+def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True) -> Kernel:
+    """Attention whose scores never leave the chip: two matmuls forward, five backward, and an exponential for every score.
+
+    Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100-micro.jsonl).
+    """
+    width = pick(d_head <= 64, 64, pick(d_head <= 128, 128, 256))
+    scores = batch * heads * seq * ((seq + chip.diagonal) / 2 if causal else seq)
+    units = chip.multiprocessors * chip.clock
+    peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
+    if phase == "forward":
+        return Kernel("", phase, "attention", scores * (4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * units)), 0.0, chip.flash_fixed)
+    return Kernel("", phase, "attention", scores * (10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * units)), 0.0, 2 * chip.flash_fixed)
+
+
+def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
+    """The memory-efficient attention kernel of fp32 operands: on the ordinary units, TF32 or not.
+
+    Source: Rabe & Staats 2021, arXiv:2112.05682; rates fitted on an NVIDIA H100.
+    """
+    share, width = (chip.efficient_forward, 4) if phase == "forward" else (chip.efficient_backward, 10)
+    scores = batch * heads * seq * (seq + chip.diagonal) / 2
+    return Kernel("", phase, "attention", 0.0, scores * d_head * width / (share * chip.peak("fp32")), chip.flash_fixed)
+
+
+def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: Any = 1) -> Kernel:
+    """`count` passes of `n_bytes` each, at memory's rate or, where PyTorch's kernel cannot vectorise, at the multiprocessors' own.
+
+    Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
+    """
+    share = chip.fused if kind == "fused" else chip.streaming
+    seconds = n_bytes / (share * chip.bandwidth)
+    rate = chip.rate(kind)
+    if rate is not None and elements is not None:
+        units = elements / (rate * chip.multiprocessors * chip.clock)
+        seconds = seconds + units if kind == "update" else most((seconds, units))  # an optimizer's divisions and roots hide under nothing
+    fixed = chip.gap + (chip.columns_fixed if kind == "columns" else 0.0)
+    return Kernel("", "", kind, 0.0, seconds, fixed, count)
+
+
+def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
+    """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds and others `other`.
+
+    The chip may draw its TDP on average: P_t·f² while tensor cores run at clock f, P_m the rest of the time. That is a cubic in f,
+    solved by Newton's method. Source: fitted on an NVIDIA H100; the square stands for voltage falling with the clock.
+
+    >>> from gptcalc.formulas.chip import chip_of
+    >>> from gptcalc.spec.device import load_device
+    >>> round(sustained_clock(chip_of(load_device("h100")), 1.0, 0.0), 2)
+    0.9
+    """
+    f: Any = 1.0
+    for _ in range(20):
+        value = chip.tensor_power * arithmetic * f**3 + (chip.memory_power - 1) * other * f - arithmetic
+        slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
+        f = f - value / most((slope, 1e-30))
+    return least((f, 1.0))
+
+
+def ceil(a: Any, b: Any) -> Any:
+    return -(-a // b)
+
+
+def pick(condition: Any, yes: Any, no: Any) -> Any:
+    """`yes` where the condition holds, else `no`; element by element for arrays."""
+    if isinstance(condition, bool):
+        return yes if condition else no
+    import numpy as np
+
+    return np.where(condition, yes, no)
+
+
+def least(values: Iterable[Any]) -> Any:
+    """The smallest, element by element for arrays."""
+    return _extreme(values, "minimum", min)
+
+
+def most(values: Iterable[Any]) -> Any:
+    """The largest, element by element for arrays."""
+    return _extreme(values, "maximum", max)
+
+
+def _extreme(values: Iterable[Any], ufunc: str, scalar: Any) -> Any:
+    values = list(values)
+    if all(isinstance(value, int | float) for value in values):
+        return scalar(values)
+    import numpy as np
+
+    return getattr(np, ufunc).reduce(np.broadcast_arrays(*values))
