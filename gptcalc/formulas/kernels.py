@@ -34,6 +34,7 @@ class Kernel(NamedTuple):
     memory: Any = 0.0
     fixed: Any = 0.0
     runs: Any = 1
+    piece: str = ""
 
     def seconds(self, chip: Chip, clock: Any = 1.0) -> Any:
         """All runs, with the tensor cores at `clock` of their full rate."""

@@ -20,7 +20,7 @@ Type = Literal["stored", "compute", "matmul", "fp32", "int64", "byte"]
 TAGS = {
     *("amp", "low", "wide", "fp8"),  # precision: autocast; 16-bit weights; 32-bit weights without autocast; fp8 matmuls
     *("flash", "efficient", "math", "eager"),  # the attention kernel that runs
-    *("compiled", "recompute", "dropout", "tied", "parallel", "gated", "grouped", "unaligned"),
+    *("compiled", "recompute", "dropout", "bias", "tied", "parallel", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
 }
 
@@ -57,24 +57,13 @@ class Tensor(Record):
     when: When = ""
 
 
-class Pass(Record):
-    """One pass over memory: a kernel that is no matmul. `bytes` are read and written in all, for one run of the operation."""
-
-    phase: Literal["forward", "backward"]
-    kind: str = "stream"
-    bytes: Size
-    elements: Size | None = None
-    count: Size = "1"
-    when: When = ""
-
-
 class RuntimeOperation(Record):
     covers: tuple[str, ...] | None = Field(default=None, strict=False)  # rows of the operation table; its own path where left out
     module: str = ""  # its name in the code, for comparison with what was measured
     keeps: tuple[Tensor, ...] = Field(default=(), strict=False)
     forward: tuple[Tensor, ...] = Field(default=(), strict=False)
     backward: tuple[Tensor, ...] = Field(default=(), strict=False)
-    passes: tuple[Pass, ...] = Field(default=(), strict=False)
+    pieces: tuple[str, ...] = Field(default=(), strict=False)  # of presets/kernels: the passes over memory that it makes
 
 
 class Checkpoint(Record):
@@ -113,6 +102,16 @@ class State(Record):
     resident_gradients: bool = False  # one buffer for all gradients, there from the start
 
 
+class Host(Record):
+    """Seconds that the processor needs to start work: the floor of eager code at small batches."""
+
+    operation: float  # of the forward pass: its Python code
+    launch: float  # of the backward pass: autograd's, for one kernel
+    optimizer: float
+    tensor: float  # of the optimizer, for each parameter tensor
+    source: str
+
+
 class RuntimeSpec(Record):
     name: str
     title: str
@@ -123,6 +122,8 @@ class RuntimeSpec(Record):
     sequence_parallel: bool = False
     dropout: bool = False  # on where the recipe says nothing
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
+    kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
+    host: Host | None = None  # None: a processor that is never late
     implementations: dict[str, Implementation]
 
 

@@ -1,0 +1,140 @@
+"""Every kernel that one training step on one device runs: the operation table's matmuls, as the runtime fuses them, attention, and the
+passes over memory that the runtime's code makes.
+
+B sequences of T tokens, N = B·T; other letters in `spec.shape` and presets/kernels/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.formulas.chip import Chip
+from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, matmul, streaming
+from gptcalc.formulas.table import Operation, operations
+from gptcalc.spec.expression import evaluate
+from gptcalc.spec.recipe import PRECISIONS, Recipe
+from gptcalc.spec.runtime import applies
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.pieces import Pass, Pieces
+    from gptcalc.spec.runtime import Implementation, RuntimeOperation
+
+ARITHMETIC = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
+"""What matmuls compute in, where it is not the precision's own name."""
+
+EXPLICIT = ("eager", "math")
+
+
+class Work(NamedTuple):
+    """What is launched: a model's shape, the runtime's code for it, the recipe's conditions, and the device."""
+
+    chip: Chip
+    shape: Shape[Any]
+    implementation: Implementation
+    pieces: Pieces
+    recipe: Recipe
+    tags: frozenset[str]
+    batch: Any
+    seq: Any
+
+    @property
+    def arithmetic(self) -> str:
+        return ARITHMETIC.get(self.recipe.precision, self.recipe.precision)
+
+    @property
+    def letters(self) -> dict[str, Any]:
+        s, precision = self.shape, PRECISIONS[self.recipe.precision]
+        tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, self.seq, s.n_head))
+        sizes = {"w": precision.stored, "c": precision.compute}
+        return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+
+
+def launches(work: Work) -> list[Kernel]:
+    """The kernels of one micro-batch and of the optimizer, with how often each runs.
+
+    Raises GptcalcError where the device has no arithmetic of the recipe's type.   Source: presets/runtimes and presets/kernels.
+    """
+    rows = {row.path: row for row in operations(work.shape, work.batch, work.seq, work.seq)}
+    found: list[Kernel] = []
+    for path, operation in work.implementation.operations.items():
+        covered = [rows[name] for name in (operation.covers if operation.covers is not None else (path,)) if name in rows]
+        runs = work.shape.n_layer if path.startswith("block/") else 1
+        found += [kernel._replace(path=path, runs=kernel.runs * runs) for kernel in _operation(work, operation, covered)]
+    found += _again(work, found)
+    letters = work.letters | {"P": parameters(rows)}
+    return found + [_pass(work.chip, one, letters, "optimizer") for one in work.pieces.optimizers.get(work.recipe.optimizer, [])]
+
+
+def parameters(rows: dict[str, Operation[Any]]) -> Any:
+    return sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
+
+
+def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[Any]]) -> Iterator[Kernel]:
+    letters, tags, pieces = work.letters, work.tags, list(operation.pieces)
+    products = [row for row in covered if row.kind == "matmul"]
+    if products:
+        _, m, k, _ = products[0].matmul
+        n = sum(row.matmul[3] for row in products)
+        letters |= {"k": k, "n": n}
+        if any(name == "bias" for row in products for name, _ in row.weights):
+            tags = tags | {"bias"}
+        yield from _matmuls(work, m, k, n)
+    if any(row.kind == "scores" for row in covered):
+        yield from _attention(work, compiled_mask=work.recipe.compiled and "masked_attention" in pieces)
+        if not tags.isdisjoint(EXPLICIT):
+            pieces.append("explicit_scores")
+    for piece in pieces:
+        for one in work.pieces.of(piece):
+            if applies(one.when, tags):
+                yield _pass(work.chip, one, letters, piece)
+
+
+def _matmuls(work: Work, m: Any, k: Any, n: Any) -> Iterator[Kernel]:
+    size = PRECISIONS[work.recipe.precision].matmul
+    aligned = work.recipe.compiled or ((n * size) % 16 == 0 and (k * size) % 16 == 0)  # a compiler pads
+    a = work.arithmetic
+    yield matmul(work.chip, m, n, k, a, "forward", aligned=aligned)._replace(phase="forward")
+    yield matmul(work.chip, m, k, n, a, "input_gradient", aligned=aligned)._replace(phase="backward")
+    yield matmul(work.chip, n, k, m, a, "weight_gradient", aligned=aligned)._replace(phase="backward")
+
+
+def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
+    chip, s, B, T = work.chip, work.shape, work.batch, work.seq
+    H, Q = s.n_head, s.d_head
+    if "flash" in work.tags:
+        for phase in ("forward", "backward"):
+            kernel = flash(chip, B, H, T, Q, phase)
+            yield kernel._replace(arithmetic=kernel.arithmetic * chip.masked_attention) if compiled_mask else kernel
+    elif "efficient" in work.tags:
+        for phase in ("forward", "backward"):
+            yield efficient(chip, B, H, T, Q, phase)
+    else:
+        shapes = {"forward": ((T, T, Q), (T, Q, T)), "backward": ((T, T, Q), (T, Q, T), (T, Q, T), (T, Q, T))}
+        for phase, products in shapes.items():
+            for m, n, k in products:
+                yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
+
+
+def _pass(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:
+    elements = None if one.elements is None else evaluate(one.elements, letters)
+    kernel = streaming(chip, one.kind, evaluate(one.bytes, letters), elements, one.count)
+    return kernel._replace(path=piece, phase=one.phase, piece=piece)
+
+
+def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
+    """What recomputation runs again: of each checkpointed block everything forward but what comes after its last saved tensor.
+
+    Selective recomputation runs the attention core again (Korthikanti et al. 2022, section 4.2).
+    """
+    if work.recipe.recompute == "none":
+        return []
+    forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block/")]
+    if work.recipe.recompute == "selective":
+        return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
+    every = work.recipe.checkpoint_every
+    last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
+    kept = [kernel for i, kernel in enumerate(forward) if i < last or kernel.path == forward[last].path and i != last]
+    return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]

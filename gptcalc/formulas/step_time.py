@@ -1,0 +1,140 @@
+"""How long one training step takes on one device: its kernels, at the clock that their power allows, beside the processor that starts them.
+
+The device's work and the processor's run side by side; in each segment of a step (embedding, blocks, head; forward and backward;
+optimizer) the later of the two decides. Seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gptcalc.formulas.kernels import Kernel, most, sustained_clock
+from gptcalc.formulas.launches import Work, launches, parameters
+from gptcalc.formulas.node import Node
+from gptcalc.formulas.table import operations
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import Host
+
+SEGMENTS = tuple((phase, part) for phase, parts in (("forward", "ebh"), ("backward", "hbe")) for part in parts)
+"""Forward and backward through (e)mbedding, (b)locks and (h)ead with the loss."""
+
+FULL_CLOCK = ("fp32", "tf32")
+"""Arithmetic whose kernels draw too little power to lower the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """`node` is the bill of a whole step, `micro` the seconds of one micro-batch in it, `clock` the tensor cores' share of full speed."""
+
+    node: Node[Any]
+    micro: Any
+    clock: Any
+    kernels: list[Kernel]
+    seconds_of: dict[str, Any]
+
+    @property
+    def value(self) -> Any:
+        return self.node.value
+
+
+def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepTime:
+    """One step of `micro_batches` forward and backward passes and an optimizer update.
+
+    Units: seconds.   Raises: GptcalcError where the device lacks the arithmetic.   Source: of kernels, presets/kernels; of the clock,
+    `sustained_clock`; of the processor's part, the runtime's preset.
+    """
+    kernels = launches(work)
+    busy = sum(kernel.runs * kernel.arithmetic for kernel in kernels)
+    whole = sum(kernel.seconds(work.chip) for kernel in kernels)
+    clock = 1.0 if work.arithmetic in FULL_CLOCK else sustained_clock(work.chip, busy, whole - busy)
+    timed = [(kernel, kernel.seconds(work.chip, clock)) for kernel in kernels]
+    adding = _accumulation(work)
+    device = finished = 0.0
+    processor: Any = 0.0
+    for phase, part in SEGMENTS:
+        device = sum((seconds for kernel, seconds in timed if _in(kernel, phase, part)), 0.0)
+        processor = processor + _host_seconds(work, host, kernels, phase, part)
+        finished = most((finished + device, processor))
+    micro_device = sum((seconds for kernel, seconds in timed if kernel.phase != "optimizer"), 0.0)
+    later = most((micro_device + adding, processor))
+    finished = finished + (micro_batches - 1) * later
+    update = sum((seconds for kernel, seconds in timed if kernel.phase == "optimizer"), 0.0)
+    total = most((finished + update, micro_batches * processor + _optimizer_host(work, host)))
+    items = _bill(timed, micro_batches)
+    if not (isinstance(micro_batches, int) and micro_batches == 1):
+        items["accumulation"] = (micro_batches - 1) * adding
+    waiting = total - sum(items.values())
+    items["waiting for the processor"] = most((waiting, 0.0))
+    return StepTime(_tree("step", items), later, clock, kernels, _by_kind(timed, micro_batches))
+
+
+def _in(kernel: Kernel, phase: str, part: str) -> bool:
+    where = "e" if kernel.path.startswith("embedding") else "b" if kernel.path.startswith("block/") else "h"
+    return where == part and (kernel.phase == phase or (phase == "backward" and kernel.phase == "recompute"))
+
+
+def _host_seconds(work: Work, host: Host | None, kernels: Iterable[Kernel], phase: str, part: str) -> Any:
+    """The processor's time: per operation forward (its Python code) and again under recomputation, per kernel backward."""
+    if host is None or work.recipe.compiled:
+        return 0.0
+    paths = [path for path in work.implementation.operations if _in(Kernel(path, phase, ""), phase, part)]
+    calls = sum(work.shape.n_layer if path.startswith("block/") else 1 for path in paths)
+    if phase == "forward":
+        return calls * host.operation
+    started = sum(kernel.runs for kernel in kernels if kernel.phase == "backward" and _in(kernel, phase, part))
+    again = host.operation * calls / work.recipe.checkpoint_every if work.recipe.checkpoint_every and part == "b" else 0.0
+    return started * host.launch + again
+
+
+def _optimizer_host(work: Work, host: Host | None) -> Any:
+    if host is None:
+        return 0.0
+    tensors = sum(row.runs * len(row.weights) for row in operations(work.shape, 1, 1, 1))
+    return host.optimizer + host.tensor * tensors
+
+
+def _accumulation(work: Work) -> Any:
+    """Adding one micro-batch's gradients to those of the earlier ones."""
+    from gptcalc.formulas.launches import _pass
+
+    rows = {row.path: row for row in operations(work.shape, 1, 1, 1)}
+    letters = work.letters | {"P": parameters(rows)}
+    return sum(_pass(work.chip, one, letters, "accumulation").seconds(work.chip) for one in work.pieces.accumulate)
+
+
+def _kind(kernel: Kernel) -> str:
+    return {"matmul": "matmul", "unaligned matmul": "unaligned matmul", "attention": "attention"}.get(kernel.kind, kernel.piece)
+
+
+def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for kernel, seconds in timed:
+        times = 1 if kernel.phase == "optimizer" else micro_batches
+        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{_kind(kernel).replace('_', ' ')}"
+        items[path] = items.get(path, 0.0) + times * seconds
+    return items
+
+
+def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, Any]:
+    """Which kernels take the time, over all operations."""
+    found: dict[str, Any] = {}
+    for kernel, seconds in timed:
+        name = _kind(kernel).replace("_", " ")
+        found[name] = found.get(name, 0.0) + (1 if kernel.phase == "optimizer" else micro_batches) * seconds
+    return found
+
+
+def _tree(name: str, items: dict[str, Any]) -> Node[Any]:
+    """A bill as a tree of seconds: each parent the sum of its parts."""
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in items.items():
+        head, _, rest = path.partition("/")
+        below.setdefault(head, {})[rest] = value
+    parts = [Node(head, inner[""], "s") if list(inner) == [""] else _tree(head, inner) for head, inner in below.items()]
+    total = parts[0].value
+    for part in parts[1:]:
+        total = total + part.value
+    return Node(name, total, "s", parts=tuple(parts))
