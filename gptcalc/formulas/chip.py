@@ -46,6 +46,10 @@ class Chip:
         share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}"}.get(arithmetic, "matmul")
         return self.peak(arithmetic) * self.constants[share]
 
+    def share(self, kind: str) -> float:
+        """Share of memory bandwidth that a kind of pass reaches."""
+        return self.constants.get(f"share_{kind}", self.constants["streaming"])
+
     def rate(self, kind: str) -> float | None:
         """Elements per multiprocessor and clock of a kind of pass that is not bound by memory alone."""
         return self.constants.get(f"rate_{kind}")

@@ -114,7 +114,7 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
 
     Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
     """
-    share = chip.fused if kind == "fused" else chip.streaming
+    share = chip.share(kind)
     seconds = n_bytes / (share * chip.bandwidth)
     rate = chip.rate(kind)
     if rate is not None and elements is not None:
