@@ -19,6 +19,8 @@ from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
 
 if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.pieces import Pass, Pieces
     from gptcalc.spec.runtime import Implementation, RuntimeOperation
 
@@ -39,6 +41,7 @@ class Work(NamedTuple):
     tags: frozenset[str]
     batch: Any
     seq: Any
+    aligned: bool = False  # whether the runtime pads what is not aligned
 
     @property
     def arithmetic(self) -> str:
@@ -50,6 +53,30 @@ class Work(NamedTuple):
         tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, self.seq, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
         return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+
+
+def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> Work:
+    """What a recipe launches on a device.
+
+    Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
+    """
+    from gptcalc.formulas.chip import chip_of
+    from gptcalc.spec.pieces import load_pieces
+    from gptcalc.spec.recipe import check_recipe, tags_of
+    from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
+    from gptcalc.spec.shape import shape_of
+
+    runtime, shape = load_runtime(recipe.runtime), shape_of(model)
+    check_recipe(recipe, runtime)
+    if recipe.dropout is None:
+        recipe = recipe._replace(dropout=runtime.dropout)
+    code = implementation_of(runtime, model.family, model.switches, model.name)
+    own = operations_of(code, [row.path for row in operations(shape, 1, 1, 1)])
+    implementation = code.model_copy(update={"operations": own})
+    unaligned = shape.vocab_size % 8 != 0 and not runtime.pads_vocabulary
+    tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=unaligned)
+    pieces = load_pieces(runtime.kernels)
+    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned or runtime.pads_vocabulary)
 
 
 def launches(work: Work) -> list[Kernel]:
@@ -94,7 +121,7 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
 
 def _matmuls(work: Work, m: Any, k: Any, n: Any) -> Iterator[Kernel]:
     size = PRECISIONS[work.recipe.precision].matmul
-    aligned = work.recipe.compiled or ((n * size) % 16 == 0 and (k * size) % 16 == 0)  # a compiler pads
+    aligned = work.aligned or work.recipe.compiled or ((n * size) % 16 == 0 and (k * size) % 16 == 0)  # a compiler pads
     a = work.arithmetic
     yield matmul(work.chip, m, n, k, a, "forward", aligned=aligned)._replace(phase="forward")
     yield matmul(work.chip, m, k, n, a, "input_gradient", aligned=aligned)._replace(phase="backward")

@@ -7,8 +7,7 @@ optimizer) the later of the two decides. Seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.kernels import Kernel, most, sustained_clock
 from gptcalc.formulas.launches import Work, launches, parameters
@@ -25,8 +24,7 @@ FULL_CLOCK = ("fp32", "tf32")
 """Arithmetic whose kernels draw too little power to lower the clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(NamedTuple):
     """`node` is the bill of a whole step, `micro` the seconds of one micro-batch in it, `clock` the tensor cores' share of full speed."""
 
     node: Node[Any]

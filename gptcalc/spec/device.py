@@ -52,7 +52,7 @@ class DeviceSpec(Record):
     kind: Literal["gpu", "tpu", "cpu"]
     year: int
     peak: dict[Arithmetic, Positive]
-    sparse: dict[Arithmetic, Positive] = {}
+    sparse: dict[Arithmetic, Positive] = Field(default={})
     memory: Size
     bandwidth: Positive
     on_chip: Size
@@ -62,14 +62,14 @@ class DeviceSpec(Record):
     host_link: Positive | None = None
     tdp: Positive | None = None
     prices: tuple[Price, ...] = Field(default=(), strict=False)
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default={})
     notes: tuple[str, ...] = Field(default=(), strict=False)
-    constants: dict[str, Constant] = {}
+    constants: dict[str, Constant] = Field(default={})
 
     @property
     def calibrated(self) -> bool:
-        """Whether the constants were measured on this very device."""
-        return bool(self.constants)
+        """Whether whole steps were measured on this very device, and not only its best matmul."""
+        return "step_spread" in self.constants
 
 
 def load_device(name: str) -> DeviceSpec:

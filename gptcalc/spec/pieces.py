@@ -28,6 +28,7 @@ class Pass(Record):
 class Pieces(Record):
     title: str
     source: str
+    aligned: bool = False  # its matmuls are padded to sizes that tensor cores like
     pieces: dict[str, list[Pass]]
     optimizers: dict[str, list[Pass]]
     accumulate: list[Pass] = Field(default=[])
