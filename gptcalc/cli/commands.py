@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, memory, models, proof
+from gptcalc.cli import arithmetic, comparison, devices, memory, models, proof, train
 
 app = typer.Typer(
     name="gptcalc",
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (models.models, arithmetic.params, arithmetic.flops, memory.memory, comparison.compare, proof.verify):
+for command in (models.models, devices.devices, arithmetic.params, arithmetic.flops, memory.memory, train.train, comparison.compare, proof.verify):
     app.command()(command)
 
 

@@ -20,9 +20,6 @@ SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
 SHORTEST_SPLIT = 512
 """A sum over k is divided among multiprocessors only into parts of at least this length."""
 
-EXPONENTIALS = 16
-"""Special-function results per multiprocessor and clock on every NVIDIA generation since Volta (CUDA C++ programming guide, table of throughputs)."""
-
 
 class Kernel(NamedTuple):
     """`arithmetic` seconds at the full clock, `memory` seconds, and `fixed` ones that nothing hides; `runs` times in a step."""
@@ -45,7 +42,9 @@ class Kernel(NamedTuple):
         return self.runs * ((busy**p + self.memory**p) ** (1 / p) + self.fixed)
 
 
-def matmul(chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: bool = True, batch: Any = 1) -> Kernel:
+def matmul(
+    chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: bool = True, batch: Any = 1
+) -> Kernel:
     """`batch` products of an [m, k] with a [k, n] matrix: tiles in waves over the multiprocessors, or memory, whichever is longer.
 
     `aligned`: whether the innermost dimensions are multiples of 16 bytes; where not, copies cannot be vectorised and the kernels that
@@ -95,8 +94,10 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     units = chip.multiprocessors * chip.clock
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
     if phase == "forward":
-        return Kernel("", phase, "attention", scores * (4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * units)), 0.0, chip.flash_fixed)
-    return Kernel("", phase, "attention", scores * (10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * units)), 0.0, 2 * chip.flash_fixed)
+        one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * units)
+        return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed)
+    one = 10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * units)
+    return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed)
 
 
 def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:

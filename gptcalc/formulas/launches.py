@@ -163,5 +163,5 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
         return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
     every = work.recipe.checkpoint_every
     last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
-    kept = [kernel for i, kernel in enumerate(forward) if i < last or kernel.path == forward[last].path and i != last]
+    kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
     return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]

@@ -1,7 +1,7 @@
 """The bill of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
 
-N parameters, D tokens. MFU: the model's FLOPs (full attention, no recomputation) over time and dense peak (Chowdhery et al. 2022, PaLM,
-arXiv:2204.02311, appendix B). HFU: the FLOPs that the device executes, recomputation included, over the same.
+MFU: the model's FLOPs (every query meets every key, no recomputation) over time and dense peak (Chowdhery et al. 2022, PaLM,
+arXiv:2204.02311, appendix B). HFU: the FLOPs that devices execute, recomputation included, over the same.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.kernels import ceil
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads
@@ -19,15 +20,9 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
 
-PUE, CARBON, TDP_SHARE = 1.1, 0.385, 1.0
-"""Facility over device power; kg CO2 per kWh (US average); device power over TDP. Source: Touvron et al. 2023 (LLaMA), arXiv:2302.13971,
-section 6, whose table 15 multiplies GPU-hours by TDP and PUE."""
-
 UNCALIBRATED = 0.2
-"""How far the time on a chip without measurements may be off: what H100 constants miss on A100 by (nanoGPT's and FlashAttention's runs)."""
-
-CONTEXT = 805_306_368
-"""Bytes that the driver's context takes beside the allocator: 0.75 GiB, measured on an H100 with torch 2.11."""
+"""How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
+1 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
 
 
 class Run(NamedTuple):
@@ -48,35 +43,65 @@ class Run(NamedTuple):
     energy_kwh: Any
     co2_kg: Any
     flops: Any
-    parts: Node[Any]
     kernels: list[dict[str, Any]]
     ranges: dict[str, Any]
     drivers: list[dict[str, Any]]
     memory: dict[str, Any] | None
+    notes: list[str]
+    parts: Node[Any]
     inputs: dict[str, Any]
-    notes: tuple[str, ...]
 
     @property
     def value(self) -> Any:
+        """Seconds."""
         return self.time
 
     @property
     def fits(self) -> bool:
-        """Whether the recipe fits in the device's memory; true where that was not asked (a stated MFU)."""
+        """Whether the recipe fits in the device's memory; true where no recipe was asked about (a stated MFU)."""
         return self.memory is None or bool(self.memory["fits"])
 
     def to_dict(self) -> dict[str, Any]:
-        fields = {name: value for name, value in self._asdict().items() if name not in ("parts", "inputs")}
-        return {name: _plain(value) for name, value in fields.items()} | {"parts": self.parts.to_dict()}
+        fields = {name: _plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
+        return fields | {"parts": self.parts.to_dict()}
 
 
-def train(
+def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
+    """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
+
+    Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
+    step), `precision`, `price`, `tdp_share`, `pue`, `carbon`, and those of `spec.recipe.Recipe`: runtime, optimizer, recompute ...
+    `tokens`, `count`, `batch`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
+
+    Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
+    Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
+
+    >>> run = train("gpt3-175b", tokens="300B", device="a100", count=1024, mfu=0.45)
+    >>> round(run.device_hours), round(run.time / 86400)
+    (638877, 26)
+    """
+    from gptcalc.spec.device import load_device
+    from gptcalc.spec.files import as_model
+
+    spec = as_model(model)
+    try:
+        if isinstance(device, list | tuple):
+            return [_train(spec, load_device(name), **options) for name in device]
+        return _train(spec, load_device(device) if isinstance(device, str) else device, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            name = str(error).rpartition(" ")[2].strip("'")
+            raise GptcalcError(f"train has no option '{name}'") from None
+        raise
+
+
+def _train(
     model: ModelSpec,
+    device: DeviceSpec,
     *,
     tokens: Any = None,
-    device: Any = "h100-80gb",
     count: Any = 1,
-    batch: Any = None,
+    batch: Any = 1,
     seq: Any = None,
     global_batch: Any = None,
     mfu: Any = None,
@@ -86,124 +111,77 @@ def train(
     pue: Any = PUE,
     carbon: Any = CARBON,
     **recipe: Any,
-) -> Any:
-    """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
-
-    `batch` is the micro-batch of a device, `global_batch` that of a step. `mfu` replaces the model of the step. `tokens`, `batch`,
-    `count`, `mfu`, `price` and the energy inputs may be arrays; `mfu`, `price` and the energy inputs may be ranges ("0.35..0.45").
-    `recipe`: optimizer, recompute, attention_kernel, runtime, compiled ... as fields of `spec.recipe.Recipe`.
-
-    Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
-    Source: of time, `step_time`; of MFU, energy and CO2, this module.
-
-    >>> from gptcalc.spec.files import load_model
-    >>> run = train(load_model("gpt3-175b"), tokens="300B", device="a100", count=1024, mfu=0.45)
-    >>> round(run.device_hours), round(run.time / 86400, 1)
-    (637914, 26.0)
-    """
-    if isinstance(device, list | tuple):
-        options = {"tokens": tokens, "count": count, "batch": batch, "seq": seq, "global_batch": global_batch, "mfu": mfu}
-        options |= {"precision": precision, "price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
-        return [train(model, device=one, **options, **recipe) for one in device]
-    from gptcalc.formulas.flops import flops
-    from gptcalc.spec.device import load_device
-
-    spec: DeviceSpec = load_device(device) if isinstance(device, str) else device
-    D, chosen = _tokens(model, tokens), _recipe(spec, precision, recipe)
-    T = model.n_ctx if seq is None else seq
-    count, batch = _whole(count, "count"), _whole(1 if batch is None else batch, "batch")
+) -> Run:
+    D, T = _tokens(model, tokens), model.n_ctx if seq is None else seq
+    count, batch = _whole(count, "count"), _whole(batch, "batch")
     sequences = batch * count if global_batch is None else _whole(global_batch, "global batch")
-    micro_batches = _micro_batches(sequences, batch, count)
-    again = "none" if chosen.recompute.startswith("every") else chosen.recompute
-    model_flops = flops(model, seq=T, phase="training").value
-    executed = flops(model, seq=T, phase="training", recompute=again).value
-    if chosen.checkpoint_every > 1:
-        full = flops(model, seq=T, phase="training", recompute="full").value
-        executed = model_flops + (full - model_flops) / chosen.checkpoint_every
-    arithmetic = chosen.precision.removeprefix("amp-")
-    peak = _peak(spec, arithmetic)
+    chosen = _recipe(model, device, precision, recipe)
+    useful, executed = _flops(model, T, chosen)
+    peak = count * _peak(device, chosen)
     notes: list[str] = []
     if mfu is not None:
         use = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
-        step = sequences * model_flops / (use.likely * peak * count)
-        parts, kernels, memory = Node("step", step, "s", "step*FLOP/(mfu*count*peak)"), [], None
+        step = sequences * useful / (use.likely * peak)
+        parts, kernels, memory = Node("step", step, "s", "FLOP / (MFU * devices * peak)"), [], None
     else:
-        timed = _step(model, spec, chosen, batch, T, micro_batches)
-        step, parts = timed.value, timed.node
-        kernels = [{"kind": name, "time": s, "share": s / step} for name, s in sorted(timed.seconds_of.items(), key=_largest_first)]
-        memory = _memory(model, spec, chosen, batch, T)
-        spread = spec.constants["step_spread"].value if spec.calibrated else UNCALIBRATED
-        likely = sequences * model_flops / (step * count * peak)
+        timed = _step(model, device, chosen, batch, T, _micro_batches(sequences, batch, count))
+        step, parts, kernels = timed.value, timed.node, timed.by_kind
+        memory = _memory(model, device, chosen, batch, T)
+        spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
+        likely = sequences * useful / (step * peak)
         use = Range(likely / (1 + spread), likely, likely / (1 - spread))
-        if not spec.calibrated:
-            notes.append(f"uncalibrated: constants measured on h100-80gb, peaks of {spec.name}; the time may be {spread:.0%} off")
+        if not device.calibrated:
+            notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
         if not (isinstance(count, int) and count == 1):
-            notes.append("data parallel over all devices; communication is not counted")
+            notes.append("data parallel over all devices, their communication not counted: a lower bound")
     steps = ceil(D, sequences * T)
     seconds = steps * step
-    hours = Range(*(seconds * count / 3600 * (use.likely / m) for m in (use.high, use.likely, use.low)))
-    cost_per_hour = _price(spec, price)
-    power = _power(spec, tdp_share)
-    facility, grid = check_range(read_range(pue, "pue"), "pue"), check_range(read_range(carbon, "carbon"), "carbon")
-    cost, energy = _times(hours, cost_per_hour), _times(hours, power, facility)
-    co2 = _times(energy, grid)
-    if cost is None:
-        notes.append(f"no price is known for {spec.name}: give one")
-    if energy is None:
-        notes.append(f"no TDP is known for {spec.name}: no energy")
-    outputs = {"time": _scaled(hours, 3600 / count), "device_hours": hours, "cost_usd": cost, "energy_kwh": energy, "co2_kg": co2}
-    inputs = {"mfu": use, "tdp_share": read_range(tdp_share, "tdp share"), "pue": facility, "carbon": grid}
+    hours = seconds * count / 3600
+    hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
+    bill = bill_of(hours_range, device, price=price, tdp_share=tdp_share, pue=pue, carbon=carbon)
+    outputs = {"device_hours": hours_range, "cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
     return Run(
-        device=spec.name,
+        device=device.name,
         count=count,
         precision=chosen.precision,
-        calibrated=spec.calibrated,
+        calibrated=device.calibrated,
         step_time=step,
         tokens_per_second=sequences * T / step,
         steps=steps,
         mfu=use.likely,
-        hfu=use.likely * executed / model_flops,
+        hfu=use.likely * executed / useful,
         time=seconds,
-        device_hours=hours.likely,
-        cost_usd=cost and cost.likely,
-        energy_kwh=energy and energy.likely,
-        co2_kg=co2 and co2.likely,
-        flops=steps * sequences * model_flops,
-        parts=parts,
+        flops=steps * sequences * useful,
         kernels=kernels,
         ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
-        drivers=spreads(inputs | ({"price": cost_per_hour} if cost_per_hour else {})),
+        drivers=spreads({"mfu": use} | bill.inputs),
         memory=memory,
-        inputs={
-            "tokens": D, "device": spec.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences,
-            **{name: value for name, value in chosen._asdict().items() if name != "layout"},
-            "usd_per_device_hour": cost_per_hour and cost_per_hour.likely,
-            "peak_flops": peak, "tdp_share": inputs["tdp_share"].likely, "pue": facility.likely, "carbon_kg_per_kwh": grid.likely,
-        },
-        notes=tuple(notes),
+        notes=notes + bill.notes,
+        parts=parts,
+        inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
+        | {name: value for name, value in chosen._asdict().items() if name != "layout"}
+        | {"peak": _peak(device, chosen)}
+        | {name: r.likely for name, r in bill.inputs.items()},
+        **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
-
-
-def _largest_first(item: tuple[str, Any]) -> Any:
-    return -item[1] if isinstance(item[1], int | float) else -float(item[1].max())
 
 
 def _tokens(model: ModelSpec, tokens: Any) -> Any:
     if tokens is None:
         tokens = model.training_tokens
         if tokens is None:
-            raise GptcalcError(f"how many tokens {model.name} was trained on is not published", hint="give --tokens 300B")
+            raise GptcalcError(f"how many tokens {model.name} was trained on is not in its preset", hint="give --tokens, such as 300B")
     return _whole(tokens, "tokens")
 
 
 def _whole(value: Any, name: str) -> Any:
-    """A positive whole number, or an array of them."""
+    """A whole number above zero, or an array of them."""
     if isinstance(value, list) or hasattr(value, "dtype"):
         import numpy as np
 
         array = np.asarray(value, dtype=np.float64)
-        if not (array >= 1).all():
-            raise GptcalcError(f"{name} must be above zero in every place of the array")
+        if not ((array >= 1) & (array == np.floor(array)) & (array < 2**53)).all():
+            raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
         return array
     number = parse_number(value)
     if not isinstance(number, int) or number < 1:
@@ -221,69 +199,62 @@ def _micro_batches(sequences: Any, batch: Any, count: Any) -> Any:
     return sequences // (batch * count)
 
 
-def _recipe(spec: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
+def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
+    """The recipe with its defaults: autocast to the 16-bit type that the device has, transformers' code where it has the model."""
+    from gptcalc.formulas.memory import default_runtime
     from gptcalc.spec.recipe import Recipe
 
-    if precision is None:  # the 16-bit type that the device has
-        precision = "amp-bf16" if "bf16" in spec.peak else "amp-fp16" if "fp16" in spec.peak else "fp32"
-    unknown = set(options) - set(Recipe._fields)
-    if unknown:
-        from gptcalc.errors import did_you_mean
-
-        name = sorted(unknown)[0]
-        raise GptcalcError(f"unknown option '{name}'", hint=did_you_mean(name, Recipe._fields))
-    return Recipe(precision=precision, **options)
+    if precision is None:
+        precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
+    given = {name: value for name, value in options.items() if value is not None}
+    if "runtime" not in given:
+        given["runtime"] = default_runtime(model)
+    return Recipe(precision=precision, **given)
 
 
-def _peak(spec: DeviceSpec, arithmetic: str) -> float:
+def _peak(device: DeviceSpec, recipe: Recipe) -> float:
     from gptcalc.formulas.chip import chip_of
+    from gptcalc.formulas.launches import ARITHMETIC
 
-    return chip_of(spec).peak(arithmetic)
+    return chip_of(device).peak(ARITHMETIC.get(recipe.precision, recipe.precision))
 
 
-def _step(model: ModelSpec, spec: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:
+def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
+    """Of one sequence: the model's own, and what is executed."""
+    from gptcalc.formulas.flops import flops
+
+    own = flops(model, batch=1, seq=seq, phase="training").value
+    if recipe.checkpoint_every > 1:
+        full = flops(model, batch=1, seq=seq, phase="training", recompute="full").value
+        return own, own + (full - own) / recipe.checkpoint_every
+    if recipe.recompute == "none":
+        return own, own
+    again: Any = recipe.recompute
+    return own, flops(model, batch=1, seq=seq, phase="training", recompute="full" if recipe.checkpoint_every else again).value
+
+
+def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:
     from gptcalc.formulas.launches import work_of
     from gptcalc.formulas.step_time import step_time
     from gptcalc.spec.runtime import load_runtime
 
-    return step_time(work_of(model, spec, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)
+    return step_time(work_of(model, device, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)
 
 
-def _memory(model: ModelSpec, spec: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> dict[str, Any]:
+def _memory(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> dict[str, Any]:
+    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
+    from gptcalc.formulas.fit import cheapest
     from gptcalc.formulas.phases import training_memory
+    from gptcalc.formulas.reserve import reserve
 
-    needed = training_memory(model, recipe, batch, seq).value + CONTEXT
-    short = needed - spec.memory
-    fits = short <= 0
-    return {"needed": needed, "device": spec.memory, "fits": fits.all() if hasattr(fits, "all") else fits, "short_by": short}
-
-
-def _price(spec: DeviceSpec, price: Any) -> Range | None:
-    if price is not None:
-        return check_range(read_range(price, "price"), "price")
-    if not spec.prices:
-        return None
-    offers = [offer.usd for offer in spec.prices]
-    return exactly(offers[0]) if len(offers) == 1 else Range(min(offers), offers[0], max(offers))
-
-
-def _power(spec: DeviceSpec, share: Any) -> Range | None:
-    """kW of one device."""
-    r = check_range(read_range(share, "tdp share"), "tdp share")
-    return None if spec.tdp is None else _scaled(r, spec.tdp / 1000)
-
-
-def _scaled(r: Range, factor: Any) -> Range:
-    return exactly(r.likely * factor) if r.known else Range(*(value * factor for value in r))
-
-
-def _times(*ranges: Range | None) -> Range | None:
-    result: Range | None = None
-    for r in ranges:
-        if r is None:
-            return None
-        result = r if result is None else Range(result.low * r.low, result.likely * r.likely, result.high * r.high)
-    return result
+    answer = training_memory(model, recipe, batch, seq)
+    room = device.memory - reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value).apart
+    left = room - answer.value
+    fits = left >= 0
+    if hasattr(fits, "all"):
+        return {"peak_allocated": answer.value, "room": room, "fits": bool(fits.all()), "left": left, "change": None}
+    change = None if fits else cheapest(model, recipe, batch, seq, room)
+    return {"peak_allocated": answer.value, "room": room, "fits": fits, "left": left, "change": change and change._asdict()}
 
 
 def _plain(value: Any) -> Any:

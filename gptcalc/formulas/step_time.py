@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SEGMENTS = tuple((phase, part) for phase, parts in (("forward", "ebh"), ("backward", "hbe")) for part in parts)
 """Forward and backward through (e)mbedding, (b)locks and (h)ead with the loss."""
 
+WAITING = "waiting for the processor"
+
 FULL_CLOCK = ("fp32", "tf32")
 """Arithmetic whose kernels draw too little power to lower the clock."""
 
@@ -36,6 +38,12 @@ class StepTime(NamedTuple):
     @property
     def value(self) -> Any:
         return self.node.value
+
+    @property
+    def by_kind(self) -> list[dict[str, Any]]:
+        """Which kernels take the time, the longest first; `time` in seconds."""
+        found = [{"kind": name, "time": time, "share": time / self.value} for name, time in self.seconds_of.items()]
+        return sorted(found, key=lambda one: -float(one["time"].sum() if hasattr(one["time"], "sum") else one["time"]))
 
 
 def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepTime:
@@ -64,9 +72,9 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
     items = _bill(timed, micro_batches)
     if not (isinstance(micro_batches, int) and micro_batches == 1):
         items["accumulation"] = (micro_batches - 1) * adding
-    waiting = total - sum(items.values())
-    items["waiting for the processor"] = most((waiting, 0.0))
-    return StepTime(_tree("step", items), later, clock, kernels, _by_kind(timed, micro_batches))
+    kinds = _by_kind(timed, micro_batches)
+    items[WAITING] = kinds[WAITING] = most((total - sum(items.values()), 0.0))
+    return StepTime(_tree("step", items), later, clock, kernels, kinds)
 
 
 def _in(kernel: Kernel, phase: str, part: str) -> bool:

@@ -1,0 +1,80 @@
+"""`devices` as tables: the catalogue at a glance, and one device with the source of every value."""
+
+from typing import Any
+
+from gptcalc.show.table import Column, Table
+from gptcalc.spec.device import DeviceSpec
+from gptcalc.units import binary, short
+
+
+def row(device: DeviceSpec) -> dict[str, Any]:
+    """A device as JSON has it, base units."""
+    return device.model_dump(mode="json") | {"calibrated": device.calibrated}
+
+
+def table(devices: list[DeviceSpec]) -> Table:
+    columns = [
+        Column("name"),
+        Column("year", right=True, drop=2),
+        Column("16-bit", right=True),
+        Column("fp8 / int8", right=True, drop=3),
+        Column("fp32", right=True, drop=4),
+        Column("memory", right=True),
+        Column("bandwidth", right=True),
+        Column("TDP", right=True, drop=1),
+        Column("USD/h", right=True),
+    ]
+    body = [
+        [
+            device.name,
+            device.year,
+            _flops(device, "bf16", "fp16"),
+            _flops(device, "fp8", "int8"),
+            _flops(device, "fp32"),
+            binary(device.memory),
+            short(device.bandwidth, "B/s"),
+            None if device.tdp is None else f"{device.tdp:.0f} W",
+            f"{device.prices[0].usd:.2f}" if device.prices else None,
+        ]
+        for device in devices
+    ]
+    notes = [
+        "peaks are dense; memory is what the driver offers; prices are on demand, with their dates in: gptcalc devices NAME",
+        "measured: " + ", ".join(device.name for device in devices if device.calibrated) + "; times on all others are uncalibrated",
+    ]
+    return Table(f"{len(devices)} devices", columns, body, notes)
+
+
+def _flops(device: DeviceSpec, *types: str) -> str | None:
+    peaks = {str(name): value for name, value in device.peak.items()}
+    return next((short(peaks[name], "FLOP/s") for name in types if name in peaks), None)
+
+
+def detail(device: DeviceSpec) -> Table:
+    """Every value of one device with its source."""
+    sources = device.sources
+    unconfirmed = {name.strip() for name in sources.get("unconfirmed", "").split(",")}
+
+    def source(field: str) -> str:
+        return sources.get(field, "remembered from the data sheet, read in no source" if field in unconfirmed else "")
+
+    rows: list[list[Any]] = [[f"peak {name}", short(value, "FLOP/s"), source("peak")] for name, value in device.peak.items()]
+    rows += [[f"sparse {name}", short(value, "FLOP/s"), source("sparse")] for name, value in device.sparse.items()]
+    rows += [
+        ["memory", binary(device.memory), source("memory")],
+        ["bandwidth", short(device.bandwidth, "B/s"), source("bandwidth")],
+        ["on-chip memory", binary(device.on_chip), source("on_chip")],
+        ["multiprocessors", device.multiprocessors, source("multiprocessors")],
+        ["clock", short(device.clock, "Hz"), source("clock")],
+    ]
+    if device.link:
+        rows.append([f"link {device.link.name}", short(device.link.bandwidth, "B/s"), source("link")])
+    if device.host_link:
+        rows.append(["link to the host", short(device.host_link, "B/s"), source("host_link")])
+    if device.tdp:
+        rows.append(["TDP", f"{device.tdp:.0f} W", source("tdp")])
+    rows += [["price", f"{offer.usd:.2f} USD/h", f"{offer.source}; {offer.date}; {offer.verified}"] for offer in device.prices]
+    rows += [[f"constant {name}", f"{one.value:g}", f"{one.meaning}; {one.source}"] for name, one in device.constants.items()]
+    columns = [Column("value of"), Column("", str, right=True), Column("source", fold=True)]
+    state = "measured" if device.calibrated else "uncalibrated: times use the H100's constants"
+    return Table(f"{device.name}: {device.title}, {device.year} ({state})", columns, rows, [f"note: {note}" for note in device.notes])

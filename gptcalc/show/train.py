@@ -1,0 +1,143 @@
+"""`train` as tables: the run, where a step's time goes, which kernels take it; or several devices side by side."""
+
+from typing import Any
+
+from gptcalc.formulas.run import Run
+from gptcalc.show.table import Column, Table, percent
+from gptcalc.show.tree import branches
+from gptcalc.spec.model import ModelSpec
+from gptcalc.units import binary, short
+
+SPANS = ((86400 * 365.25, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"), (1e-3, "ms"), (0, "us"))
+
+
+LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients put together"}
+"""Of passes over memory that are named after the code that makes them."""
+
+
+def span(seconds: float) -> str:
+    """A time in the largest unit that leaves a number above one.
+
+    >>> span(0.0268), span(7200), span(26 * 86400)
+    ('26.80 ms', '2.00 hours', '26.00 days')
+    """
+    size, unit = next((size, unit) for size, unit in SPANS if seconds >= size)
+    amount = seconds / (size or 1e-6)
+    return f"{amount:,.1f} {unit}" if amount >= 100 else f"{amount:.2f} {unit}"
+
+
+def money(usd: float) -> str:
+    return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
+
+
+def energy(kwh: float) -> str:
+    return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.2f} kWh" if kwh < 100 else f"{kwh:,.0f} kWh"
+
+
+def mass(kg: float) -> str:
+    return f"{kg / 1000:,.1f} t" if kg >= 10_000 else f"{kg:,.1f} kg"
+
+
+def hours(value: float) -> str:
+    return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list[Table]:
+    if len(runs) > 1:
+        return [side_by_side(model, runs)]
+    run = runs[0]
+    found = [bill(model, run)]
+    if run.kernels:
+        found.append(kernels(run))
+        found.append(step(run, 9 if explain else depth))
+    return found
+
+
+def _headline(model: ModelSpec, run: Run) -> str:
+    return f"{model.name}, {short(run.inputs['tokens'])} tokens on {run.count:,} × {run.device}: {span(run.time)}"
+
+
+def bill(model: ModelSpec, run: Run) -> Table:
+    """The run's bill; a low and a high value where an input is a range."""
+    rows: list[list[Any]] = [
+        ["a step", span(run.step_time), None, None],
+        ["tokens per second", f"{run.tokens_per_second:,.0f}", None, None],
+        ["steps", f"{run.steps:,}", None, None],
+        ["MFU", percent(run.mfu), None, None],
+        ["HFU", percent(run.hfu), None, None],
+    ]
+    spread = {
+        "device-hours": ("device_hours", hours),
+        "cost": ("cost_usd", money),
+        "energy": ("energy_kwh", energy),
+        "CO2": ("co2_kg", mass),
+    }
+    for label, (name, write) in spread.items():
+        value = getattr(run, name)
+        ends = run.ranges.get(name)
+        text = ["unknown" if value is None else write(value)]
+        rows.append([label, *text, *([write(ends["low"]), write(ends["high"])] if ends else [None, None])])
+    columns = [Column(""), Column("likely", right=True), Column("low", right=True), Column("high", right=True)]
+    return Table(_headline(model, run), columns, rows, _notes(run))
+
+
+def _notes(run: Run) -> list[str]:
+    i = run.inputs
+    notes = []
+    if run.drivers:
+        spread = ", ".join(f"{one['input']} {one['low']:.3g} to {one['high']:.3g}" for one in run.drivers)
+        notes.append(f"what spreads it, the widest first: {spread}")
+    what = (
+        "your MFU"
+        if not run.kernels
+        else f"{i['runtime']}{', compiled' if i['compiled'] else ''}, {i['optimizer']}, recompute {i['recompute']}"
+    )
+    notes.append(f"{run.precision}, peak {short(i['peak'], 'FLOP/s')} dense; {i['global_batch']:,} × {i['seq']:,} tokens a step; {what}")
+    notes.append("MFU: the model's FLOPs (full attention) over time and peak; HFU: with what is recomputed")
+    notes.append(f"energy: {i['tdp_share']:g} × TDP × PUE {i['pue']:g}; {i['carbon']:g} kg CO2 per kWh")
+    if run.memory:
+        verdict = "fits" if run.memory["fits"] else "does not fit"
+        notes.append(f"memory: {binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}: {verdict}")
+    return notes + [f"note: {note}" for note in run.notes]
+
+
+def kernels(run: Run) -> Table:
+    """Which kernels take the time."""
+    columns = [Column("kernels"), Column("time", span, right=True), Column("share", percent, right=True)]
+    return Table("which kernels take the time of a step", columns, [[LABELS.get(one["kind"], one["kind"]), one["time"], one["share"]] for one in run.kernels])
+
+
+def step(run: Run, depth: int) -> Table:
+    """Where a step's time goes."""
+    columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
+    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, {})]
+    return Table(f"where the {span(run.step_time)} go", columns, rows, [], bold=frozenset({len(rows) - 1}))
+
+
+def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
+    """Several devices in one table, a row each."""
+    columns = [
+        Column("device"),
+        Column("precision", drop=3),
+        Column("a step", span, right=True, drop=2),
+        Column("MFU", percent, right=True, drop=1),
+        Column("time", span, right=True),
+        Column("device-hours", hours, right=True),
+        Column("cost", money, right=True),
+        Column("energy", energy, right=True),
+        Column("CO2", mass, right=True),
+    ]
+    rows = [[r.device, r.precision, r.step_time, r.mfu, r.time, r.device_hours, r.cost_usd, r.energy_kwh, r.co2_kg] for r in runs]
+    notes = list(dict.fromkeys(f"note: {note}" for run in runs for note in run.notes))
+    spread = {run.device: run.ranges.get("cost_usd") for run in runs}
+    notes += [f"cost on {name}: {money(ends['low'])} to {money(ends['high'])} by offer" for name, ends in spread.items() if ends]
+    count = runs[0].count
+    return Table(f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {count:,} devices of {len(runs)} kinds", columns, rows, notes)
+
+
+def too_large(run: Run) -> list[str]:
+    """What stderr says of a recipe that does not fit."""
+    assert run.memory is not None
+    line = f"{run.device}: does not fit: {binary(run.memory['peak_allocated'])} needed, {binary(run.memory['room'])} there, {binary(-run.memory['left'])} short"
+    change = run.memory["change"]
+    return [line] + ([f"hint: {change['option']} would fit ({change['price']})"] if change else [])
