@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gptcalc.formulas.memory import memory
     from gptcalc.formulas.node import Node
     from gptcalc.formulas.params import params
+    from gptcalc.formulas.replicate import replicate
+    from gptcalc.formulas.run import train
     from gptcalc.reference.verify import verify
     from gptcalc.spec.files import load_model as model
     from gptcalc.spec.model import ModelSpec
@@ -31,10 +33,26 @@ _HOMES = {
     "memory": "gptcalc.formulas.memory",
     "model": "gptcalc.spec.files:load_model",
     "params": "gptcalc.formulas.params",
+    "replicate": "gptcalc.formulas.replicate",
+    "train": "gptcalc.formulas.run",
     "verify": "gptcalc.reference.verify",
 }
 
-__all__ = ["GptcalcError", "ModelSpec", "Node", "__version__", "compare", "conventions", "flops", "memory", "model", "params", "verify"]
+__all__ = [
+    "GptcalcError",
+    "ModelSpec",
+    "Node",
+    "__version__",
+    "compare",
+    "conventions",
+    "flops",
+    "memory",
+    "model",
+    "params",
+    "replicate",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> object:

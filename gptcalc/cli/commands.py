@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, memory, models, proof, train
+from gptcalc.cli import arithmetic, comparison, devices, memory, models, proof, replicate, train
 
 app = typer.Typer(
     name="gptcalc",
@@ -16,7 +16,17 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (models.models, devices.devices, arithmetic.params, arithmetic.flops, memory.memory, train.train, comparison.compare, proof.verify):
+for command in (
+    models.models,
+    devices.devices,
+    arithmetic.params,
+    arithmetic.flops,
+    memory.memory,
+    train.train,
+    comparison.compare,
+    proof.verify,
+    replicate.replicate,
+):
     app.command()(command)
 
 

@@ -1,0 +1,22 @@
+"""`replicate`: published runs, predicted beside reported."""
+
+from typing import Annotated
+
+import typer
+
+from gptcalc.cli.options import Form
+
+
+def replicate(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, or the start of its name.", show_default=False)] = None,
+    form: Form = "table",
+) -> None:
+    """Published training runs: predicted from parameters, tokens and the stated rate, beside what was reported."""
+    from gptcalc.formulas.replicate import replicate as formulas
+    from gptcalc.show import replicate as show
+    from gptcalc.show.output import emit
+
+    rows = formulas(run)
+    emit("replicate", {"run": run}, [row._asdict() | {"holds": row.holds} for row in rows], lambda: [show.table(rows)], form)
+    if not all(row.holds for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,93 @@
+"""`PublishedRun`: a training run as a paper reports it. presets/runs, whose README.md explains the fields."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.catalogue import bundled_folder
+from gptcalc.spec.model import Record
+from gptcalc.spec.reading import read_text, read_yaml, shown
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+RATES = ("mfu", "flops_per_device", "tokens_per_second_per_device", "device_hours")
+
+
+class Reported(Record):
+    quantity: str
+    value: float
+    tolerance: float | None = Field(default=None, strict=False)
+    source: str = ""
+    note: str = ""
+
+
+class PublishedRun(Record):
+    name: str
+    title: str
+    source: str
+    model: str | None = None
+    spec: dict[str, Any] | None = None
+    parameters: int | None = None
+    tokens: int
+    device: str | None = None
+    count: int | None = None
+    global_batch: int | None = None
+    mfu: float | None = Field(default=None, gt=0, le=1)
+    flops_per_device: float | None = Field(default=None, strict=False)
+    tokens_per_second_per_device: float | None = Field(default=None, strict=False)
+    device_hours: float | None = Field(default=None, strict=False)
+    recomputed: bool = False
+    watts: float | None = Field(default=None, strict=False)
+    pue: float = 1.1
+    reported: tuple[Reported, ...] = Field(strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_rates(cls, fields: Any) -> Any:
+        from gptcalc.units import parse_number
+
+        return {name: float(parse_number(value)) if name in (*RATES, "watts") else value for name, value in fields.items()}
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "PublishedRun":
+        if sum(value is not None for value in (self.model, self.spec, self.parameters)) != 1:
+            raise GptcalcError("give one of model, spec and parameters")
+        if (self.device is not None) != (sum(getattr(self, name) is not None for name in RATES) == 1):
+            raise GptcalcError(f"a device needs one of {', '.join(RATES)}")
+        return self
+
+    @property
+    def seq(self) -> int | None:
+        model = self.architecture()
+        return None if model is None else model.n_ctx
+
+    def architecture(self) -> "ModelSpec | None":
+        """The model, where it is known."""
+        from gptcalc.spec.files import load_model
+
+        if self.model is None and self.spec is None:
+            return None
+        return load_model(self.model if self.spec is None else self.spec)
+
+
+def all_runs() -> list[PublishedRun]:
+    """Every published run of the catalogue, in the order of their files.
+
+    Raises GptcalcError for a malformed file.
+    """
+    return [run for path in sorted((bundled_folder() / "runs").glob("*.yaml")) for run in _runs(path)]
+
+
+def _runs(path: Path) -> list[PublishedRun]:
+    data = read_yaml(read_text(path), shown(path))
+    found = []
+    for name, fields in data["runs"].items():
+        try:
+            found.append(PublishedRun.model_validate({"name": name, "source": data["source"], **fields}))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise GptcalcError(f"{shown(path)}: {name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return found
