@@ -61,7 +61,7 @@ def matmul(
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap)  # too slow to draw much power: the clock stays up
     busy = least(_tiled(chip, m, n, k, batch, tile, split, per_unit, arithmetic) for tile in TILES for split in SPLITS)
-    speed = chip.streaming * chip.bandwidth
+    speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap)
 
@@ -115,8 +115,10 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
 
     Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
     """
-    share = chip.share(kind)
-    seconds = n_bytes / (share * chip.bandwidth)
+    hits = most((0.0, least((1.0, 2 - 2 * n_bytes / chip.on_chip))))  # all up to half of it, none from the whole on
+    slow = chip.share(kind) * chip.bandwidth
+    quick = chip.on_chip_rate * chip.multiprocessors * chip.clock
+    seconds = n_bytes * ((1 - hits) / slow + hits / most((quick, slow)))
     rate = chip.rate(kind)
     if rate is not None and elements is not None:
         units = elements / (rate * chip.multiprocessors * chip.clock)

@@ -20,6 +20,10 @@ RECOMPUTED = 4 / 3
 """FLOPs with the forward pass run twice over those without (Narayanan et al. 2021, arXiv:2104.04473, section 3.1)."""
 
 
+STEPS = "steps"
+"""The name that stands for all measured training steps."""
+
+
 class Replica(NamedTuple):
     """One reported number. `error` is predicted over reported, less one; `tolerance` None: shown, not judged."""
 
@@ -39,7 +43,7 @@ class Replica(NamedTuple):
 
 
 def replicate(run: str | None = None) -> list[Replica]:
-    """Every published run, or those whose name starts with `run`: predicted beside reported.
+    """Every published run, or those whose name starts with `run`: predicted beside reported. "steps" are the measured training steps.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -48,11 +52,27 @@ def replicate(run: str | None = None) -> list[Replica]:
     """
     from gptcalc.spec.published import all_runs
 
+    if run == STEPS:
+        return _measured_steps()
     known = all_runs()
     chosen = [one for one in known if run is None or one.name == run] or [one for one in known if run and one.name.startswith(run)]
     if not chosen:
-        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), [one.name for one in known]))
+        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), [STEPS, *(one.name for one in known)]))
     return [row for one in chosen for row in _rows(one)]
+
+
+def _measured_steps() -> list[Replica]:
+    """Training steps of presets/steps, predicted by `train`."""
+    from gptcalc.formulas.run import train
+    from gptcalc.spec.measured import all_steps
+
+    rows = []
+    for one in all_steps():
+        predicted = 1000 * train(one.spec or one.model, device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
+        note = "" if one.fitted else "no constant was fitted on this row"
+        error = predicted / one.milliseconds - 1
+        rows.append(Replica(one.title, one.title, "step_ms", predicted, one.milliseconds, error, one.tolerance, one.source, note))
+    return rows
 
 
 def _rows(run: PublishedRun) -> list[Replica]:

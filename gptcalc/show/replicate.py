@@ -34,6 +34,10 @@ def table(rows: list[Replica]) -> Table:
         body.append([row.run, row.quantity.replace("_", " "), row.predicted, row.reported, row.error, tolerance, verdict])
     judged = [row for row in rows if row.tolerance is not None]
     headline = f"{sum(row.holds for row in judged)} of {len(judged)} reported numbers of {len({row.run for row in rows})} runs hold"
+    errors = sorted(abs(row.error) for row in judged if row.error is not None)
+    if errors:
+        middle, ninth = errors[len(errors) // 2], errors[int(0.9 * (len(errors) - 1))]
+        headline += f": median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
     notes = list(dict.fromkeys(f"{row.run}, {row.quantity.replace('_', ' ')}: {row.note}" for row in rows if row.note and row.reported))
     sources = list(dict.fromkeys(row.source for row in rows)) if len({row.run for row in rows}) < 4 else []
     return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)])
