@@ -154,7 +154,7 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("flops", "gpt2", "--sqe", "4"): ("no such option: --sqe", ""),
     ("verify", "gpt3-175b", "--full"): ("too many to execute", "leave out --full"),
     ("compare", "gpt2", "gpt-4"): ("undisclosed", ""),
-    ("frobnicate",): ("no such command 'frobnicate'", "--help"),
+    ("xyzzy",): ("no such command 'xyzzy'", "--help"),
 }
 
 

@@ -128,10 +128,10 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
 
 
 def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
-    """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds and others `other`.
+    """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
 
-    The chip may draw its TDP on average: P_t·f² while tensor cores run at clock f, P_m the rest of the time. That is a cubic in f,
-    solved by Newton's method. Source: fitted on an NVIDIA H100; the square stands for voltage falling with the clock.
+    The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
+    method from f = 1. Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
 
     >>> from gptcalc.formulas.chip import chip_of
     >>> from gptcalc.spec.device import load_device
@@ -139,11 +139,11 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     0.9
     """
     f: Any = 1.0
-    for _ in range(20):
+    for _ in range(12):
         value = chip.tensor_power * arithmetic * f**3 + (chip.memory_power - 1) * other * f - arithmetic
         slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
-        f = f - value / most((slope, 1e-30))
-    return least((f, 1.0))
+        f = f - pick(value > 0, value / pick(value > 0, slope, 1.0), 0.0)  # from above: convex, and nothing to do where it is met
+    return f
 
 
 def ceil(a: Any, b: Any) -> Any:

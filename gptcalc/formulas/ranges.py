@@ -1,4 +1,4 @@
-"""Inputs that are known only between two values: a low, a likely and a high one, and which of them spreads an answer most."""
+"""Reading numbers, also those that are known only between two values: a low, a likely and a high one; and which spreads an answer most."""
 
 from __future__ import annotations
 
@@ -59,6 +59,27 @@ def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = f
             bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else f"above {above:g}"
             raise GptcalcError(f"{name} must be {bounds}, not {value}")
     return range_
+
+
+def whole(value: Any, name: str) -> Any:
+    """A whole number above zero, or an array of them.
+
+    Raises GptcalcError for anything else.
+
+    >>> whole("300B", "tokens")
+    300000000000
+    """
+    if isinstance(value, list) or hasattr(value, "dtype"):
+        import numpy as np
+
+        array = np.asarray(value, dtype=np.float64)
+        if not ((array >= 1) & (array == np.floor(array)) & (array < 2**53)).all():
+            raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
+        return array
+    number = parse_number(value)
+    if not isinstance(number, int) or number < 1:
+        raise GptcalcError(f"{name} must be a whole number above zero, not {value}")
+    return number
 
 
 def spreads(ranges: dict[str, Range]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ N parameters, D tokens. FLOPs are 6·N·D as the papers count them; where a rate
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON

@@ -12,8 +12,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.kernels import ceil
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads
-from gptcalc.units import parse_number
+from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads, whole
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -113,8 +112,8 @@ def _train(
     **recipe: Any,
 ) -> Run:
     D, T = _tokens(model, tokens), model.n_ctx if seq is None else seq
-    count, batch = _whole(count, "count"), _whole(batch, "batch")
-    sequences = batch * count if global_batch is None else _whole(global_batch, "global batch")
+    count, batch = whole(count, "count"), whole(batch, "batch")
+    sequences = batch * count if global_batch is None else whole(global_batch, "global batch")
     chosen = _recipe(model, device, precision, recipe)
     useful, executed = _flops(model, T, chosen)
     peak = count * _peak(device, chosen)
@@ -149,7 +148,7 @@ def _train(
         tokens_per_second=sequences * T / step,
         steps=steps,
         mfu=use.likely,
-        hfu=use.likely * executed / useful,
+        hfu=use.likely * (executed / useful),
         time=seconds,
         flops=steps * sequences * useful,
         kernels=kernels,
@@ -171,22 +170,7 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
         tokens = model.training_tokens
         if tokens is None:
             raise GptcalcError(f"how many tokens {model.name} was trained on is not in its preset", hint="give --tokens, such as 300B")
-    return _whole(tokens, "tokens")
-
-
-def _whole(value: Any, name: str) -> Any:
-    """A whole number above zero, or an array of them."""
-    if isinstance(value, list) or hasattr(value, "dtype"):
-        import numpy as np
-
-        array = np.asarray(value, dtype=np.float64)
-        if not ((array >= 1) & (array == np.floor(array)) & (array < 2**53)).all():
-            raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
-        return array
-    number = parse_number(value)
-    if not isinstance(number, int) or number < 1:
-        raise GptcalcError(f"{name} must be a whole number above zero, not {value}")
-    return number
+    return whole(tokens, "tokens")
 
 
 def _micro_batches(sequences: Any, batch: Any, count: Any) -> Any:

@@ -104,7 +104,11 @@ def _notes(run: Run) -> list[str]:
 def kernels(run: Run) -> Table:
     """Which kernels take the time."""
     columns = [Column("kernels"), Column("time", span, right=True), Column("share", percent, right=True)]
-    return Table("which kernels take the time of a step", columns, [[LABELS.get(one["kind"], one["kind"]), one["time"], one["share"]] for one in run.kernels])
+    return Table(
+        "which kernels take the time of a step",
+        columns,
+        [[LABELS.get(one["kind"], one["kind"]), one["time"], one["share"]] for one in run.kernels],
+    )
 
 
 def step(run: Run, depth: int) -> Table:
@@ -138,6 +142,7 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
 def too_large(run: Run) -> list[str]:
     """What stderr says of a recipe that does not fit."""
     assert run.memory is not None
-    line = f"{run.device}: does not fit: {binary(run.memory['peak_allocated'])} needed, {binary(run.memory['room'])} there, {binary(-run.memory['left'])} short"
+    needed, there, short_by = (binary(run.memory["peak_allocated"]), binary(run.memory["room"]), binary(-run.memory["left"]))
+    line = f"{run.device}: does not fit: {needed} needed, {there} there, {short_by} short"
     change = run.memory["change"]
     return [line] + ([f"hint: {change['option']} would fit ({change['price']})"] if change else [])

@@ -68,9 +68,8 @@ class PublishedRun(Record):
         """The model, where it is known."""
         from gptcalc.spec.files import load_model
 
-        if self.model is None and self.spec is None:
-            return None
-        return load_model(self.model if self.spec is None else self.spec)
+        source = self.model or self.spec
+        return None if source is None else load_model(source)
 
 
 def all_runs() -> list[PublishedRun]:

@@ -1,0 +1,110 @@
+"""The catalogue of devices: complete, strict, with a source for every value."""
+
+from typing import Any
+
+import pytest
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.chip import chip_of
+from gptcalc.spec.device import DEFAULT_CONSTANTS, DeviceSpec, all_devices, constants_of, load_device
+
+NAMES = {
+    "gaudi3",
+    "mi325x",
+    "h100-nvl",
+    "gaudi2",
+    "l4",
+    "tpu-v5p",
+    "tpu-v6e",
+    "v100-16gb",
+    "mi355x",
+    "tpu-v3",
+    "h100-80gb",
+    "rtx-3090",
+    "tpu-v2",
+    "tpu-v4",
+    "mi300x",
+    "v100-32gb",
+    "mi250x",
+    "h200",
+    "rtx-4090",
+    "rtx-5090",
+    "tpu-v7",
+    "h100-pcie",
+    "a100-80gb",
+    "l40s",
+    "a100-40gb",
+    "t4",
+    "tpu-v5e",
+    "b200",
+    "a10g",
+    "gb200",
+}
+
+
+def test_every_device_of_the_design_is_there() -> None:
+    assert {device.name for device in all_devices()} >= NAMES
+
+
+@pytest.mark.parametrize("device", all_devices(), ids=lambda device: device.name)
+def test_every_value_says_where_it_is_from(device: DeviceSpec) -> None:
+    unconfirmed = {name.strip() for name in device.sources.get("unconfirmed", "").split(",")}
+    for name in ("peak", "sparse", "memory", "bandwidth", "on_chip", "multiprocessors", "clock", "link", "host_link", "tdp", "year"):
+        if getattr(device, name):
+            assert name in device.sources or name in unconfirmed, name
+
+
+@pytest.mark.parametrize("device", all_devices(), ids=lambda device: device.name)
+def test_peaks_are_dense(device: DeviceSpec) -> None:
+    for name, value in device.sparse.items():
+        assert value == pytest.approx(2 * device.peak[name])
+
+
+def test_names_are_unambiguous() -> None:
+    for alias, name in (("h100", "h100-80gb"), ("A100", "a100-80gb"), ("v100", "v100-32gb"), ("TPU_v4", "tpu-v4"), ("4090", "rtx-4090")):
+        assert load_device(alias).name == name
+
+
+def test_unknown_devices_name_the_nearest() -> None:
+    with pytest.raises(GptcalcError) as error:
+        load_device("h1000")
+    assert "h100" in str(error.value.hint)
+
+
+def test_sparse_and_dense_are_not_confused() -> None:
+    h100 = load_device("h100")
+    assert h100.peak["bf16"] == 989.4e12
+    assert h100.sparse["bf16"] == 1978.8e12
+
+
+def test_a_die_of_the_mi250x_is_half_a_package() -> None:
+    die = load_device("mi250x")
+    assert (die.peak["bf16"], die.memory) == (191.5e12, 64 * 2**30)
+
+
+def test_constants_have_a_meaning_and_a_source() -> None:
+    for device in all_devices():
+        for constant in device.constants.values():
+            assert len(constant.meaning) > 5
+            assert len(constant.source) > 5
+    assert load_device(DEFAULT_CONSTANTS).calibrated
+
+
+def test_a_chip_without_measurements_has_the_shares_of_the_measured_one() -> None:
+    assert constants_of(load_device("h200")) == constants_of(load_device("h100"))
+    assert not load_device("h200").calibrated
+    assert not load_device("a100").calibrated  # its best matmul is known, its steps are not
+    assert constants_of(load_device("a100"))["matmul"] > constants_of(load_device("h100"))["matmul"]
+
+
+def test_arithmetic_that_a_device_lacks_is_refused() -> None:
+    with pytest.raises(GptcalcError, match="t4 has no bf16 arithmetic"):
+        chip_of(load_device("t4")).peak("bf16")
+
+
+def test_devices_command(run: Any) -> None:
+    assert "h200" in run("devices").out
+    one = run("devices", "h200")
+    assert one.code == 0
+    assert "4.800 TB/s" in one.out
+    assert run("devices", "h1000").code == 2
