@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.errors import GptcalcError
+from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.kernels import ceil
 from gptcalc.formulas.node import Node
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 UNCALIBRATED = 0.2
 """How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
 1 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
+
+TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
+"""What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
 
 
 class Run(NamedTuple):
@@ -69,7 +72,8 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
-    step), `precision`, `price`, `tdp_share`, `pue`, `carbon`, and those of `spec.recipe.Recipe`: runtime, optimizer, recompute ...
+    step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
+    `compiled`, `dropout`.
     `tokens`, `count`, `batch`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
@@ -83,15 +87,9 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     from gptcalc.spec.files import as_model
 
     spec = as_model(model)
-    try:
-        if isinstance(device, list | tuple):
-            return [_train(spec, load_device(name), **options) for name in device]
-        return _train(spec, load_device(device) if isinstance(device, str) else device, **options)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error):
-            name = str(error).rpartition(" ")[2].strip("'")
-            raise GptcalcError(f"train has no option '{name}'") from None
-        raise
+    if isinstance(device, list | tuple):
+        return [_train(spec, load_device(name), **options) for name in device]
+    return _train(spec, load_device(device) if isinstance(device, str) else device, **options)
 
 
 def _train(
@@ -186,14 +184,21 @@ def _micro_batches(sequences: Any, batch: Any, count: Any) -> Any:
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
     """The recipe with its defaults: autocast to the 16-bit type that the device has, transformers' code where it has the model."""
     from gptcalc.formulas.memory import default_runtime
-    from gptcalc.spec.recipe import Recipe
+    from gptcalc.spec.recipe import Recipe, check_recipe
+    from gptcalc.spec.runtime import load_runtime
 
     if precision is None:
         precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
+    for name in options:
+        if name not in TIMED:
+            raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     given = {name: value for name, value in options.items() if value is not None}
     if "runtime" not in given:
         given["runtime"] = default_runtime(model)
-    return Recipe(precision=precision, **given)
+    chosen = Recipe(precision=precision, **given)
+    if options:
+        check_recipe(chosen, load_runtime(chosen.runtime))
+    return chosen
 
 
 def _peak(device: DeviceSpec, recipe: Recipe) -> float:

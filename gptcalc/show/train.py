@@ -145,4 +145,8 @@ def too_large(run: Run) -> list[str]:
     needed, there, short_by = (binary(run.memory["peak_allocated"]), binary(run.memory["room"]), binary(-run.memory["left"]))
     line = f"{run.device}: does not fit: {needed} needed, {there} there, {short_by} short"
     change = run.memory["change"]
-    return [line] + ([f"hint: {change['option']} would fit ({change['price']})"] if change else [])
+    if change is None:
+        return [line]
+    batch, accumulates, _ = change["option"].removeprefix("--batch ").partition(" --accumulate ")
+    option = f"--batch {batch} --global-batch {run.inputs['global_batch']}" if accumulates else change["option"]
+    return [line, f"hint: {option} would fit ({change['price']})"]
