@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What each constant means and where it comes from stands beside its value, in presets/devices."""
+    """What each constant means and where it comes from stands beside its value, in presets/devices.
+
+    `lanes` are multiprocessors times clock, which rates of passes and scores are multiples of. Where a device's units are no
+    multiprocessors of a GPU (TPU, Gaudi, processor) they are the measured chip's, scaled by bandwidth: passes are bound as they are there.
+    """
 
     name: str
     peaks: dict[str, float]
     bandwidth: float
     multiprocessors: int
-    clock: float
+    lanes: float
     on_chip: int
     constants: dict[str, float]
 
@@ -57,14 +61,18 @@ class Chip:
 
 def chip_of(device: DeviceSpec) -> Chip:
     """The plain form of a device."""
-    from gptcalc.spec.device import constants_of
+    from gptcalc.spec.device import DEFAULT_CONSTANTS, constants_of, load_device
 
+    lanes = device.multiprocessors * device.clock
+    if device.kind != "gpu":
+        measured = load_device(DEFAULT_CONSTANTS)
+        lanes = measured.multiprocessors * measured.clock * device.bandwidth / measured.bandwidth
     return Chip(
         device.name,
         {str(name): value for name, value in device.peak.items()},
         device.bandwidth,
         device.multiprocessors,
-        device.clock,
+        lanes,
         device.on_chip,
         constants_of(device),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from gptcalc.formulas.chip import Chip
+from gptcalc.units import short
 
 Operand = Literal["forward", "input_gradient", "weight_gradient"]
 
@@ -32,6 +33,7 @@ class Kernel(NamedTuple):
     fixed: Any = 0.0
     runs: Any = 1
     piece: str = ""
+    text: str = ""  # what it does, in numbers
 
     def seconds(self, chip: Chip, clock: Any = 1.0) -> Any:
         """All runs, with the tensor cores at `clock` of their full rate."""
@@ -59,11 +61,13 @@ def matmul(
         if arithmetic == "tf32":
             share = chip.unaligned_tf32
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
-        return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap)  # too slow to draw much power: the clock stays up
+        text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}, unaligned"
+        return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
     busy = least(_tiled(chip, m, n, k, batch, tile, split, per_unit, arithmetic) for tile in TILES for split in SPLITS)
     speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
-    return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap)
+    text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}"
+    return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
 
 
 FEW_ROWS = 1024
@@ -91,13 +95,13 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     """
     width = pick(d_head <= 64, 64, pick(d_head <= 128, 128, 256))
     scores = batch * heads * seq * ((seq + chip.diagonal) / 2 if causal else seq)
-    units = chip.multiprocessors * chip.clock
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
+    text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens"
     if phase == "forward":
-        one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * units)
-        return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed)
-    one = 10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * units)
-    return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed)
+        one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * chip.lanes)
+        return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed, text=text)
+    one = 10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * chip.lanes)
+    return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed, text=text)
 
 
 def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
@@ -117,14 +121,14 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
     """
     hits = most((0.0, least((1.0, 2 - 2 * n_bytes / chip.on_chip))))  # all up to half of it, none from the whole on
     slow = chip.share(kind) * chip.bandwidth
-    quick = chip.on_chip_rate * chip.multiprocessors * chip.clock
+    quick = chip.on_chip_rate * chip.lanes
     seconds = n_bytes * ((1 - hits) / slow + hits / most((quick, slow)))
     rate = chip.rate(kind)
     if rate is not None and elements is not None:
-        units = elements / (rate * chip.multiprocessors * chip.clock)
+        units = elements / (rate * chip.lanes)
         seconds = seconds + units if kind == "update" else most((seconds, units))  # an optimizer's divisions and roots hide under nothing
     fixed = chip.gap + (chip.columns_fixed if kind == "columns" else 0.0)
-    return Kernel("", "", kind, 0.0, seconds, fixed, count)
+    return Kernel("", "", kind, 0.0, seconds, fixed, count, text=f"{_times(count)}{_size(n_bytes)}, {kind.replace('_', ' ')}")
 
 
 def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
@@ -144,6 +148,14 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
         slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
         f = f - pick(value > 0, value / pick(value > 0, slope, 1.0), 0.0)  # from above: convex, and nothing to do where it is met
     return f
+
+
+def _size(n_bytes: Any) -> str:
+    return short(n_bytes, "B") if isinstance(n_bytes, int | float) else "bytes by the array"
+
+
+def _times(count: Any) -> str:
+    return "" if isinstance(count, int) and count == 1 else f"{count} x "
 
 
 def ceil(a: Any, b: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.chip import Chip
 from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, matmul, streaming
+from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
 from gptcalc.formulas.table import Operation, operations
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.recipe import PRECISIONS, Recipe
@@ -68,15 +69,16 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
 
     runtime, shape = load_runtime(recipe.runtime), shape_of(model)
     check_recipe(recipe, runtime)
+    if runtime.pads_vocabulary:
+        shape = shape._replace(vocab_size=ceil(shape.vocab_size, VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
     code = implementation_of(runtime, model.family, model.switches, model.name)
     own = operations_of(code, [row.path for row in operations(shape, 1, 1, 1)])
     implementation = code.model_copy(update={"operations": own})
-    unaligned = shape.vocab_size % 8 != 0 and not runtime.pads_vocabulary
-    tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=unaligned)
+    tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned or runtime.pads_vocabulary)
+    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned)
 
 
 def launches(work: Work) -> list[Kernel]:

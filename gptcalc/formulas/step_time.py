@@ -69,12 +69,12 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
     finished = finished + (micro_batches - 1) * later
     update = sum((seconds for kernel, seconds in timed if kernel.phase == "optimizer"), 0.0)
     total = most((finished + update, micro_batches * processor + _optimizer_host(work, host)))
-    items = _bill(timed, micro_batches)
+    items, texts = _bill(timed, micro_batches)
     if not (isinstance(micro_batches, int) and micro_batches == 1):
         items["accumulation"] = (micro_batches - 1) * adding
     kinds = _by_kind(timed, micro_batches)
     items[WAITING] = kinds[WAITING] = most((total - sum(items.values()), 0.0))
-    return StepTime(_tree("step", items), later, clock, kernels, kinds)
+    return StepTime(_tree("step", items, texts), later, clock, kernels, kinds)
 
 
 def _in(kernel: Kernel, phase: str, part: str) -> bool:
@@ -115,13 +115,16 @@ def _kind(kernel: Kernel) -> str:
     return {"matmul": "matmul", "unaligned matmul": "unaligned matmul", "attention": "attention"}.get(kernel.kind, kernel.piece)
 
 
-def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, Any]:
+def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Seconds of each part, and the kernels that they are the sum of, in words."""
     items: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
     for kernel, seconds in timed:
         times = 1 if kernel.phase == "optimizer" else micro_batches
         path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{_kind(kernel).replace('_', ' ')}"
         items[path] = items.get(path, 0.0) + times * seconds
-    return items
+        texts.setdefault(path, []).append(kernel.text)
+    return items, {path: "; ".join(words) for path, words in texts.items()}
 
 
 def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, Any]:
@@ -133,13 +136,17 @@ def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, A
     return found
 
 
-def _tree(name: str, items: dict[str, Any]) -> Node[Any]:
-    """A bill as a tree of seconds: each parent the sum of its parts."""
+def _tree(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
+    """A bill as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
     below: dict[str, dict[str, Any]] = {}
     for path, value in items.items():
         head, _, rest = path.partition("/")
         below.setdefault(head, {})[rest] = value
-    parts = [Node(head, inner[""], "s") if list(inner) == [""] else _tree(head, inner) for head, inner in below.items()]
+    parts = []
+    for head, inner in below.items():
+        path = above + head
+        leaf = list(inner) == [""]
+        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else _tree(head, inner, texts, f"{path}/"))
     total = parts[0].value
     for part in parts[1:]:
         total = total + part.value

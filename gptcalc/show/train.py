@@ -49,7 +49,7 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
     found = [bill(model, run)]
     if run.kernels:
         found.append(kernels(run))
-        found.append(step(run, 9 if explain else depth))
+        found.append(derivation(run) if explain else step(run, depth))
     return found
 
 
@@ -116,6 +116,14 @@ def step(run: Run, depth: int) -> Table:
     columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
     rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, {})]
     return Table(f"where the {span(run.step_time)} go", columns, rows, [], bold=frozenset({len(rows) - 1}))
+
+
+def derivation(run: Run) -> Table:
+    """Every leaf of a step with the kernels of one run of it."""
+    columns = [Column("part"), Column("time", span, right=True), Column("kernels of one run", fold=True)]
+    rows: list[list[Any]] = [[path, node.value, node.formula] for path, node in run.parts.leaves()]
+    notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/kernels"]
+    return Table(f"what the {span(run.step_time)} are made of", columns, [*rows, ["total", run.step_time, ""]], notes)
 
 
 def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:

@@ -49,7 +49,7 @@ class DeviceSpec(Record):
     name: str
     title: str
     family: str = ""
-    kind: Literal["gpu", "tpu", "cpu"]
+    kind: Literal["gpu", "tpu", "hpu", "cpu"]
     year: int
     peak: dict[Arithmetic, Positive]
     sparse: dict[Arithmetic, Positive] = Field(default={})
