@@ -1,9 +1,11 @@
 """The catalogue of devices: complete, strict, with a source for every value."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import gptcalc as gc
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.chip import chip_of
 from gptcalc.spec.device import DEFAULT_CONSTANTS, DeviceSpec, all_devices, constants_of, load_device
@@ -100,6 +102,18 @@ def test_a_chip_without_measurements_has_the_shares_of_the_measured_one() -> Non
 def test_arithmetic_that_a_device_lacks_is_refused() -> None:
     with pytest.raises(GptcalcError, match="t4 has no bf16 arithmetic"):
         chip_of(load_device("t4")).peak("bf16")
+
+
+def test_a_device_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "devices").mkdir()
+    chip = "title: A chip, kind: gpu, year: 2030, peak: {bf16: 3P}, memory: 400GiB, bandwidth: 10TB, on_chip: 1GiB, multiprocessors: 200, clock: 2G"
+    (tmp_path / "devices" / "mine.yaml").write_text(f"devices:\n  my-chip: {{{chip}}}\n")
+    monkeypatch.setenv("GPTCALC_PRESETS", str(tmp_path))
+    assert load_device("my-chip").peak == {"bf16": 3e15}
+    assert gc.train("gpt2", tokens="1B", device="my-chip", batch=8).step_time > 0
+    (tmp_path / "devices" / "mine.yaml").write_text("devices:\n  my-chip: {title: 3}\n")
+    with pytest.raises(GptcalcError, match=r"mine.yaml: my-chip"):
+        load_device("my-chip")
 
 
 def test_devices_command(run: Any) -> None:

@@ -113,8 +113,8 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
         yield from _matmuls(work, m, k, n)
     if any(row.kind == "scores" for row in covered):
         yield from _attention(work, compiled_mask=work.recipe.compiled and "masked_attention" in pieces)
-        if not tags.isdisjoint(EXPLICIT):
-            pieces.append("explicit_scores")
+    if tags.isdisjoint(EXPLICIT):
+        pieces = [piece for piece in pieces if not piece.startswith("explicit")]
     for piece in pieces:
         for one in work.pieces.of(piece):
             if applies(one.when, tags):

@@ -5,14 +5,13 @@ Base units: FLOP/s, byte, byte/s, Hz, W, USD per hour. The catalogue is presets/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.catalogue import files_of, folded
 from gptcalc.spec.model import Record
 from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.units import parse_count, parse_number
@@ -81,19 +80,21 @@ def load_device(name: str) -> DeviceSpec:
     (132, 'a100-80gb')
     """
     wanted = folded(name) if isinstance(name, str) else ""
-    for path in _files():
+    for path in files_of("devices"):
         text = read_text(path)
         if wanted and wanted in folded(text):
             for device in _devices(path, text):
                 if wanted in {folded(device["name"]), *map(folded, device["aliases"])}:
                     return _parse(device, path)
-    words = [word for path in _files() for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])]
+    words = [
+        word for path in files_of("devices") for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])
+    ]
     raise GptcalcError(f"no device named '{shown(str(name))}'", hint=did_you_mean(wanted, words, otherwise="'gptcalc devices' lists them"))
 
 
 def all_devices() -> list[DeviceSpec]:
     """Every device of the catalogue, in the order of their files."""
-    return [_parse(device, path) for path in _files() for device in _devices(path, read_text(path))]
+    return [_parse(device, path) for path in files_of("devices") for device in _devices(path, read_text(path))]
 
 
 def constants_of(device: DeviceSpec) -> dict[str, float]:
@@ -104,11 +105,6 @@ def constants_of(device: DeviceSpec) -> dict[str, float]:
     """
     measured = device if device.name == DEFAULT_CONSTANTS else load_device(DEFAULT_CONSTANTS)
     return {name: constant.value for name, constant in (measured.constants | device.constants).items()}
-
-
-def _files() -> Iterator[Path]:
-    for folder in (bundled_folder() / "devices",):
-        yield from sorted(folder.glob("*.yaml"))
 
 
 def _devices(path: Path, text: str) -> list[dict[str, Any]]:
