@@ -106,7 +106,8 @@ def test_arithmetic_that_a_device_lacks_is_refused() -> None:
 
 def test_a_device_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "devices").mkdir()
-    chip = "title: A chip, kind: gpu, year: 2030, peak: {bf16: 3P}, memory: 400GiB, bandwidth: 10TB, on_chip: 1GiB, multiprocessors: 200, clock: 2G"
+    sizes = "memory: 400GiB, bandwidth: 10TB, on_chip: 1GiB, multiprocessors: 200, clock: 2G"
+    chip = f"title: A chip, kind: gpu, year: 2030, peak: {{bf16: 3P}}, {sizes}"
     (tmp_path / "devices" / "mine.yaml").write_text(f"devices:\n  my-chip: {{{chip}}}\n")
     monkeypatch.setenv("GPTCALC_PRESETS", str(tmp_path))
     assert load_device("my-chip").peak == {"bf16": 3e15}

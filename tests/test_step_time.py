@@ -60,6 +60,15 @@ def test_arrays_equal_scalars() -> None:
         assert together.tolist() == pytest.approx([step(batch=n, **options) for n in batches], rel=1e-9)
 
 
+def test_arrays_of_sequence_lengths() -> None:
+    lengths = [128, 512, 1000, 1024]
+    run = gc.train("gpt2", tokens="1B", batch=8, seq=np.array(lengths, dtype=float), recompute="selective")
+    alone = [gc.train("gpt2", tokens="1B", batch=8, seq=n, recompute="selective") for n in lengths]
+    assert run.step_time.tolist() == pytest.approx([one.step_time for one in alone])
+    assert run.hfu.tolist() == pytest.approx([one.hfu for one in alone])
+    assert run.mfu.tolist() == pytest.approx([one.mfu for one in alone])
+
+
 def test_more_work_takes_longer() -> None:
     times = [step(batch=n) for n in (1, 4, 8, 16, 64)]
     assert times == sorted(times)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.kernels import ceil
+from gptcalc.formulas.layouts import check_numbers
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads, whole
+from gptcalc.formulas.table import operations
+from gptcalc.spec.shape import shape_of
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -74,7 +77,7 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
     `compiled`, `dropout`.
-    `tokens`, `count`, `batch`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
+    `tokens`, `count`, `batch`, `seq`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
@@ -109,8 +112,9 @@ def _train(
     carbon: Any = CARBON,
     **recipe: Any,
 ) -> Run:
-    D, T = _tokens(model, tokens), model.n_ctx if seq is None else seq
+    D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     count, batch = whole(count, "count"), whole(batch, "batch")
+    check_numbers(model, batch=batch, seq=T)
     sequences = batch * count if global_batch is None else whole(global_batch, "global batch")
     chosen = _recipe(model, device, precision, recipe)
     useful, executed = _flops(model, T, chosen)
@@ -209,17 +213,15 @@ def _peak(device: DeviceSpec, recipe: Recipe) -> float:
 
 
 def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
-    """Of one sequence: the model's own, and what is executed."""
-    from gptcalc.formulas.flops import flops
-
-    own = flops(model, batch=1, seq=seq, phase="training").value
-    if recipe.checkpoint_every > 1:
-        full = flops(model, batch=1, seq=seq, phase="training", recompute="full").value
-        return own, own + (full - own) / recipe.checkpoint_every
+    """Of one sequence: the model's own, backward twice forward, and what is executed, with what is recomputed."""
+    rows = operations(shape_of(model), 1, seq, seq)
+    products = [(row, row.matmul_flops) for row in rows if row.matmul]
+    own = 3 * sum(flops for _, flops in products)
     if recipe.recompute == "none":
         return own, own
-    again: Any = recipe.recompute
-    return own, flops(model, batch=1, seq=seq, phase="training", recompute="full" if recipe.checkpoint_every else again).value
+    core = recipe.recompute == "selective"
+    again = sum(flops for row, flops in products if row.path.startswith("block/") and (not core or row.kind in ("scores", "mix")))
+    return own, own + again / (recipe.checkpoint_every or 1)
 
 
 def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:

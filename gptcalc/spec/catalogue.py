@@ -211,7 +211,7 @@ def _named(fields: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def files_of(kind: str) -> list[Path]:
-    """The YAML files of one kind of preset, such as devices: the bundled ones, then those in a folder of that name in the user's folders."""
+    """The YAML files of one kind of preset, such as devices: the bundled ones, then those in a folder of that name of the user's."""
     return [*_yaml_files(bundled_folder() / kind), *(path for folder in _user_folders() for path in _yaml_files(folder / kind))]
 
 
