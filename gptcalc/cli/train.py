@@ -35,6 +35,9 @@ def train(
         str | None, typer.Option("--runtime", help="Whose code runs: nanogpt transformers megatron ideal.", show_default="transformers")
     ] = None,
     compiled: Annotated[bool, typer.Option("--compiled", help="Under torch.compile.")] = False,
+    dropout: Annotated[
+        bool | None, typer.Option("--dropout/--no-dropout", help="Dropout's own passes over memory.", show_default="the runtime's")
+    ] = None,
     price: Annotated[
         str | None, typer.Option("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")
     ] = None,
@@ -55,7 +58,15 @@ def train(
     names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
     options: dict[str, Any] = {"tokens": tokens, "count": count, "batch": batch, "seq": seq, "global_batch": global_batch, "mfu": mfu}
     options |= {"precision": precision, "optimizer": optimizer, "recompute": recompute, "attention_kernel": attention_kernel}
-    options |= {"runtime": runtime, "compiled": compiled, "price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
+    options |= {
+        "runtime": runtime,
+        "compiled": compiled,
+        "dropout": dropout,
+        "price": price,
+        "tdp_share": tdp_share,
+        "pue": pue,
+        "carbon": carbon,
+    }
     runs = formulas(spec, device=names, **options)
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
     result = runs[0].to_dict() if len(runs) == 1 else {"devices": [run.to_dict() for run in runs]}

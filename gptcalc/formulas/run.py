@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNCALIBRATED = 0.2
 """How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
-1 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
+2 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
 
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
