@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.kernels import ceil
-from gptcalc.formulas.layouts import check_numbers
+from gptcalc.formulas.layouts import read_numbers
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads, whole
 from gptcalc.formulas.table import operations
@@ -114,7 +114,7 @@ def _train(
 ) -> Run:
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     count, batch = whole(count, "count"), whole(batch, "batch")
-    check_numbers(model, batch=batch, seq=T)
+    read_numbers(model, batch=batch, seq=T)
     sequences = batch * count if global_batch is None else whole(global_batch, "global batch")
     chosen = _recipe(model, device, precision, recipe)
     useful, executed = _flops(model, T, chosen)
