@@ -132,7 +132,7 @@ def test_several_devices_side_by_side(run: Any) -> None:
     assert table.code == 0
     assert all(name in table.out for name in devices.split(","))
     assert "26.00 days" in table.out
-    found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)["result"]["devices"]
+    found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)["result"]
     assert [one["device"] for one in found] == devices.split(",")
     assert run("train", "gpt3-175b", *options, "-f", "csv").out.count("\n") == 5
 

@@ -50,12 +50,15 @@ def train(
     form: Form = "table",
 ) -> None:
     """How long a training run takes, on which devices, and what it costs: hours, money, energy, CO2."""
+    from gptcalc.errors import GptcalcError
     from gptcalc.formulas.run import train as formulas
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
 
     spec = load(model, set_)
     names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
+    if not names:
+        raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     options: dict[str, Any] = {"tokens": tokens, "count": count, "batch": batch, "seq": seq, "global_batch": global_batch, "mfu": mfu}
     options |= {"precision": precision, "optimizer": optimizer, "recompute": recompute, "attention_kernel": attention_kernel}
     options |= {
@@ -69,7 +72,7 @@ def train(
     }
     runs = formulas(spec, device=names, **options)
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
-    result = runs[0].to_dict() if len(runs) == 1 else {"devices": [run.to_dict() for run in runs]}
+    result = runs[0].to_dict() if len(runs) == 1 else [run.to_dict() for run in runs]
     emit("train", inputs, result, lambda: show.tables(spec, runs, depth, explain), form)
     lines = [line for run in runs if not run.fits for line in show.too_large(run)]
     for line in lines:

@@ -16,25 +16,25 @@ def table(devices: list[DeviceSpec]) -> Table:
     columns = [
         Column("name"),
         Column("year", right=True, drop=2),
-        Column("16-bit", right=True),
-        Column("fp8 / int8", right=True, drop=3),
-        Column("fp32", right=True, drop=4),
-        Column("memory", right=True),
-        Column("bandwidth", right=True),
-        Column("TDP", right=True, drop=1),
-        Column("USD/h", right=True),
+        Column("16-bit", flops, right=True),
+        Column("fp8 / int8", flops, right=True, drop=3),
+        Column("fp32", flops, right=True, drop=4),
+        Column("memory", binary, right=True),
+        Column("bandwidth", lambda rate: short(rate, "B/s"), right=True),
+        Column("TDP", lambda watts: f"{watts:.0f} W", right=True, drop=1),
+        Column("USD/h", lambda usd: f"{usd:.2f}", right=True),
     ]
     body = [
         [
             device.name,
             device.year,
-            _flops(device, "bf16", "fp16"),
-            _flops(device, "fp8", "int8"),
-            _flops(device, "fp32"),
-            binary(device.memory),
-            short(device.bandwidth, "B/s"),
-            None if device.tdp is None else f"{device.tdp:.0f} W",
-            f"{device.prices[0].usd:.2f}" if device.prices else None,
+            _peak(device, "bf16", "fp16"),
+            _peak(device, "fp8", "int8"),
+            _peak(device, "fp32"),
+            device.memory,
+            device.bandwidth,
+            device.tdp,
+            device.prices[0].usd if device.prices else None,
         ]
         for device in devices
     ]
@@ -45,9 +45,13 @@ def table(devices: list[DeviceSpec]) -> Table:
     return Table(f"{len(devices)} devices", columns, body, notes)
 
 
-def _flops(device: DeviceSpec, *types: str) -> str | None:
+def flops(rate: float) -> str:
+    return short(rate, "FLOP/s")
+
+
+def _peak(device: DeviceSpec, *types: str) -> float | None:
     peaks = {str(name): value for name, value in device.peak.items()}
-    return next((short(peaks[name], "FLOP/s") for name in types if name in peaks), None)
+    return next((peaks[name] for name in types if name in peaks), None)
 
 
 def detail(device: DeviceSpec) -> Table:
@@ -58,8 +62,8 @@ def detail(device: DeviceSpec) -> Table:
     def source(field: str) -> str:
         return sources.get(field, "remembered from the data sheet, read in no source" if field in unconfirmed else "")
 
-    rows: list[list[Any]] = [[f"peak {name}", short(value, "FLOP/s"), source("peak")] for name, value in device.peak.items()]
-    rows += [[f"sparse {name}", short(value, "FLOP/s"), source("sparse")] for name, value in device.sparse.items()]
+    rows: list[list[Any]] = [[f"peak {name}", flops(value), source("peak")] for name, value in device.peak.items()]
+    rows += [[f"sparse {name}", flops(value), source("sparse")] for name, value in device.sparse.items()]
     rows += [
         ["memory", binary(device.memory), source("memory")],
         ["bandwidth", short(device.bandwidth, "B/s"), source("bandwidth")],

@@ -1,5 +1,6 @@
 """`train` as tables: the run, where a step's time goes, which kernels take it; or several devices side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gptcalc.formulas.run import Run
@@ -24,6 +25,10 @@ def span(seconds: float) -> str:
     size, unit = next((size, unit) for size, unit in SPANS if seconds >= size)
     amount = seconds / (size or 1e-6)
     return f"{amount:,.1f} {unit}" if amount >= 100 else f"{amount:.2f} {unit}"
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def money(usd: float) -> str:
@@ -57,27 +62,35 @@ def _headline(model: ModelSpec, run: Run) -> str:
     return f"{model.name}, {short(run.inputs['tokens'])} tokens on {run.count:,} × {run.device}: {span(run.time)}"
 
 
+class Amount(float):
+    """A number that knows how it is written; raw where a machine reads it."""
+
+    def __new__(cls, value: float, _: Callable[[float], str]) -> "Amount":
+        return super().__new__(cls, value)
+
+    def __init__(self, _: float, write: Callable[[float], str]) -> None:
+        self.write = write
+
+
 def bill(model: ModelSpec, run: Run) -> Table:
-    """The run's bill; a low and a high value where an input is a range."""
-    rows: list[list[Any]] = [
-        ["a step", span(run.step_time), None, None],
-        ["tokens per second", f"{run.tokens_per_second:,.0f}", None, None],
-        ["steps", f"{run.steps:,}", None, None],
-        ["MFU", percent(run.mfu), None, None],
-        ["HFU", percent(run.hfu), None, None],
-    ]
-    spread = {
+    """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range."""
+    quantities: dict[str, tuple[str, Callable[[float], str]]] = {
+        "a step": ("step_time", span),
+        "tokens per second": ("tokens_per_second", whole),
+        "steps": ("steps", whole),
+        "MFU": ("mfu", percent),
+        "HFU": ("hfu", percent),
         "device-hours": ("device_hours", hours),
         "cost": ("cost_usd", money),
         "energy": ("energy_kwh", energy),
         "CO2": ("co2_kg", mass),
     }
-    for label, (name, write) in spread.items():
-        value = getattr(run, name)
-        ends = run.ranges.get(name)
-        text = ["unknown" if value is None else write(value)]
-        rows.append([label, *text, *([write(ends["low"]), write(ends["high"])] if ends else [None, None])])
-    columns = [Column(""), Column("likely", right=True), Column("low", right=True), Column("high", right=True)]
+    rows: list[list[Any]] = []
+    for label, (name, write) in quantities.items():
+        ends = run.ranges.get(name, {})
+        amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
+        rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
+    columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in ("likely", "low", "high"))]
     return Table(_headline(model, run), columns, rows, _notes(run))
 
 
