@@ -86,6 +86,19 @@ def test_runtimes_and_precisions_are_ordered_as_measured() -> None:
     assert step(attention_kernel="flash") < step(attention_kernel="eager")
 
 
+def test_optimizers_that_do_more_take_longer() -> None:
+    times = [
+        gc.train("gpt2-xl", optimizer=name, **GPT2).parts["optimizer"].value for name in ("sgd", "lion", "adamw", "adamw-foreach", "muon")
+    ]
+    assert times == sorted(times)
+
+
+def test_a_model_without_code_here_runs_as_ideal_and_says_so() -> None:
+    run = gc.train("pythia-1b", tokens="1B", batch=2, seq=2048)
+    assert run.inputs["runtime"] == "ideal"
+    assert any("lower bound" in note for note in run.notes)
+
+
 def test_a_micro_batch_more_costs_its_passes_and_the_sum_of_gradients() -> None:
     one, two, three = (step(global_batch=8 * n) for n in (1, 2, 3))
     assert three - two == pytest.approx(two - one)

@@ -52,7 +52,13 @@ def matmul(
     `aligned`: whether the innermost dimensions are multiples of 16 bytes; where not, copies cannot be vectorised and the kernels that
     remain are those of an older generation, in tiles of 128 rows.
 
-    Source: fitted on an NVIDIA H100 (tests/data/h100-micro.jsonl); the tiles are those of its cuBLAS kernels' names.
+    Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl); the tiles are those of its cuBLAS kernels' names.
+
+    >>> from gptcalc.formulas.chip import chip_of
+    >>> from gptcalc.spec.device import load_device
+    >>> h100 = chip_of(load_device("h100"))
+    >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
+    1614
     """
     size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
@@ -91,7 +97,7 @@ def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int]
 def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True) -> Kernel:
     """Attention whose scores never leave the chip: two matmuls forward, five backward, and an exponential for every score.
 
-    Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100-micro.jsonl).
+    Units: seconds.   Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
     """
     width = pick(d_head <= 64, 64, pick(d_head <= 128, 128, 256))
     scores = batch * heads * seq * ((seq + chip.diagonal) / 2 if causal else seq)
@@ -107,7 +113,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
 def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
     """The memory-efficient attention kernel of fp32 operands: on the ordinary units, TF32 or not.
 
-    Source: Rabe & Staats 2021, arXiv:2112.05682; rates fitted on an NVIDIA H100.
+    Units: seconds.   Source: Rabe & Staats 2021, arXiv:2112.05682; rates fitted on an NVIDIA H100.
     """
     share, width = (chip.efficient_forward, 4) if phase == "forward" else (chip.efficient_backward, 10)
     scores = batch * heads * seq * (seq + chip.diagonal) / 2
@@ -118,6 +124,8 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
     """`count` passes of `n_bytes` each, at memory's rate or, where PyTorch's kernel cannot vectorise, at the multiprocessors' own.
 
     Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
+
+    Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
     """
     hits = most((0.0, least((1.0, 2 - 2 * n_bytes / chip.on_chip))))  # all up to half of it, none from the whole on
     slow = chip.share(kind) * chip.bandwidth

@@ -94,11 +94,28 @@ def launches(work: Work) -> list[Kernel]:
         found += [kernel._replace(path=path, runs=kernel.runs * runs) for kernel in _operation(work, operation, covered)]
     found += _again(work, found)
     letters = work.letters | {"P": parameters(rows)}
-    return found + [_pass(work.chip, one, letters, "optimizer") for one in work.pieces.optimizers.get(work.recipe.optimizer, [])]
+    if work.recipe.optimizer == "muon":
+        found += _newton_schulz(work, rows)
+    return found + [pass_of(work.chip, one, letters, "optimizer") for one in work.pieces.optimizers.get(work.recipe.optimizer, [])]
 
 
 def parameters(rows: dict[str, Operation[Any]]) -> Any:
     return sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
+
+
+NEWTON_SCHULZ = 5
+"""Steps that Muon orthogonalises an update with (Jordan et al. 2024)."""
+
+
+def _newton_schulz(work: Work, rows: dict[str, Operation[Any]]) -> Iterator[Kernel]:
+    """Muon's products for each matrix of the blocks, a rows and b columns, a <= b: X X^T, its square, and that times X."""
+    chip = work.chip
+    arithmetic = next(name for name in ("bf16", "fp16", "fp32") if chip.has(name))
+    for row in rows.values():
+        if row.kind == "matmul" and row.path.startswith("block/"):
+            a, b = sorted(row.matmul[2:])
+            for m, n, k in ((a, a, b), (a, a, a), (a, b, a)):
+                yield matmul(chip, m, n, k, arithmetic)._replace(path="optimizer", phase="optimizer", runs=NEWTON_SCHULZ * row.runs)
 
 
 def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[Any]]) -> Iterator[Kernel]:
@@ -118,7 +135,7 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
     for piece in pieces:
         for one in work.pieces.of(piece):
             if applies(one.when, tags):
-                yield _pass(work.chip, one, letters, piece)
+                yield pass_of(work.chip, one, letters, piece)
 
 
 def _matmuls(work: Work, m: Any, k: Any, n: Any) -> Iterator[Kernel]:
@@ -147,7 +164,8 @@ def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
                 yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
 
 
-def _pass(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:
+def pass_of(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:
+    """The kernels that a pass of presets/kernels stands for, with the letters' values put in."""
     elements = None if one.elements is None else evaluate(one.elements, letters)
     kernel = streaming(chip, one.kind, evaluate(one.bytes, letters), elements, one.count)
     return kernel._replace(path=piece, phase=one.phase, piece=piece)

@@ -131,6 +131,8 @@ def _train(
         spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
         likely = sequences * useful / (step * peak)
         use = Range(likely / (1 + spread), likely, likely / (1 - spread))
+        if chosen.runtime == "ideal" and recipe.get("runtime") is None:
+            notes.append(f"no runtime here has {model.name}'s own code: ideal, everything fused, a lower bound on the time")
         if not device.calibrated:
             notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
         if not (isinstance(count, int) and count == 1):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.kernels import Kernel, most, sustained_clock
-from gptcalc.formulas.launches import Work, launches, parameters
+from gptcalc.formulas.launches import Work, launches, parameters, pass_of
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.table import operations
 
@@ -83,9 +83,14 @@ def _in(kernel: Kernel, phase: str, part: str) -> bool:
 
 
 def _host_seconds(work: Work, host: Host | None, kernels: Iterable[Kernel], phase: str, part: str) -> Any:
-    """The processor's time: per operation forward (its Python code) and again under recomputation, per kernel backward."""
-    if host is None or work.recipe.compiled:
+    """The processor's time: per operation forward (its Python code) and again under recomputation, per kernel backward.
+
+    Compiled code has only its kernels to start.
+    """
+    if host is None:
         return 0.0
+    if work.recipe.compiled:
+        return host.generated * sum(kernel.runs for kernel in kernels if _in(kernel, phase, part))
     paths = [path for path in work.implementation.operations if _in(Kernel(path, phase, ""), phase, part)]
     calls = sum(work.shape.n_layer if path.startswith("block/") else 1 for path in paths)
     if phase == "forward":
@@ -104,15 +109,13 @@ def _optimizer_host(work: Work, host: Host | None) -> Any:
 
 def _accumulation(work: Work) -> Any:
     """Adding one micro-batch's gradients to those of the earlier ones."""
-    from gptcalc.formulas.launches import _pass
-
     rows = {row.path: row for row in operations(work.shape, 1, 1, 1)}
     letters = work.letters | {"P": parameters(rows)}
-    return sum(_pass(work.chip, one, letters, "accumulation").seconds(work.chip) for one in work.pieces.accumulate)
+    return sum(pass_of(work.chip, one, letters, "accumulation").seconds(work.chip) for one in work.pieces.accumulate)
 
 
 def _kind(kernel: Kernel) -> str:
-    return {"matmul": "matmul", "unaligned matmul": "unaligned matmul", "attention": "attention"}.get(kernel.kind, kernel.piece)
+    return (kernel.piece or kernel.kind).replace("_", " ")
 
 
 def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -121,7 +124,7 @@ def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> tuple[dict[str
     texts: dict[str, list[str]] = {}
     for kernel, seconds in timed:
         times = 1 if kernel.phase == "optimizer" else micro_batches
-        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{_kind(kernel).replace('_', ' ')}"
+        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{_kind(kernel)}"
         items[path] = items.get(path, 0.0) + times * seconds
         texts.setdefault(path, []).append(kernel.text)
     return items, {path: "; ".join(words) for path, words in texts.items()}
@@ -131,7 +134,7 @@ def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, A
     """Which kernels take the time, over all operations."""
     found: dict[str, Any] = {}
     for kernel, seconds in timed:
-        name = _kind(kernel).replace("_", " ")
+        name = _kind(kernel)
         found[name] = found.get(name, 0.0) + (1 if kernel.phase == "optimizer" else micro_batches) * seconds
     return found
 

@@ -107,6 +107,7 @@ class Host(Record):
 
     operation: float  # of the forward pass: its Python code
     launch: float  # of the backward pass: autograd's, for one kernel
+    generated: float  # of compiled code, for one kernel
     optimizer: float
     tensor: float  # of the optimizer, for each parameter tensor
     source: str
