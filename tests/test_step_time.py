@@ -94,7 +94,7 @@ def test_optimizers_that_do_more_take_longer() -> None:
 
 
 def test_a_model_without_code_here_runs_as_ideal_and_says_so() -> None:
-    run = gc.train("pythia-1b", tokens="1B", batch=2, seq=2048)
+    run = gc.train("gptj-6b", tokens="1B", batch=1, seq=2048)
     assert run.inputs["runtime"] == "ideal"
     assert any("lower bound" in note for note in run.notes)
 
