@@ -30,8 +30,8 @@ N = TypeVar("N", bound=Number)
 Factors = tuple[Any, ...]
 """Numbers of one kind and plain ints, to be multiplied."""
 
-ALPHABET = "BTCLEVPdeHKQFRWND"
-"""The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q."""
+ALPHABET = "BTCMLkEVPdeqcHKQZFfSRWND"
+"""The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q. A letter of a kind of block, F_moe, goes with its own."""
 
 
 class Symbol:
@@ -88,7 +88,8 @@ class Symbol:
 
 
 def _place(letter: str) -> tuple[int, str]:
-    return (ALPHABET.find(letter) if letter in ALPHABET else len(ALPHABET), letter)
+    plain = letter.partition("_")[0]
+    return (ALPHABET.find(plain) if plain in ALPHABET else len(ALPHABET), letter)
 
 
 def minimum(a: N, b: N) -> N:

@@ -10,7 +10,8 @@ from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
-from gptcalc.formulas.table import Operation, operations
+from gptcalc.formulas.operation import Operation
+from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
@@ -95,7 +96,7 @@ def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase,
     leaves += [
         Leaf(f"recompute/{a.path}", a.matmul_flops, b.matmul_flops, a.source)
         for a, b in table
-        if a.matmul and a.kind in again and a.path.startswith("block/")
+        if a.matmul and a.kind in again and a.path.startswith("block")
     ]
     return leaves
 

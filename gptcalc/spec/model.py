@@ -58,7 +58,7 @@ READERS: dict[Any, Callable[[object], float]] = {
 class Published(Record):
     """A total that a paper or a model card prints, and how far the model may be from it before `verify` calls it wrong."""
 
-    quantity: Literal["parameters", "non_embedding", "training_flops"] = "parameters"
+    quantity: Literal["parameters", "non_embedding", "active", "training_flops"] = "parameters"
     value: int | float
     tolerance: float = Field(0.0, ge=0, le=1)
     source: str
