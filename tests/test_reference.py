@@ -10,7 +10,8 @@ from strategies import architectures
 
 from gptcalc.errors import GptcalcError
 from gptcalc.reference import Tally, count, forward, generate, load_state_dict, random_weights, twin
-from gptcalc.reference.kernels import BLOCK_BYTES, erf, rotary_frequencies, row_blocks
+from gptcalc.reference.kernels import BLOCK_BYTES, erf, row_blocks
+from gptcalc.reference.positions import rotary_frequencies
 from gptcalc.reference.tally import at
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.model import ModelSpec, parse_model

@@ -14,6 +14,7 @@ KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, table 1"
 GROUPED = "Ainslie et al. 2023, arXiv:2305.13245: K key-value heads serve H query heads"
 LATENT = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv:2405.04434, section 2.1"
 ROTARY = 3  # times cosine, times sine, add
+CLIP = 2  # minimum, maximum
 
 PAIRS = {
     "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key",
@@ -49,7 +50,7 @@ def _projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     rows = []
     for name, width, source in widths:
         row = matmul(f"{path}/{name}", s.n_layer, tokens, s.d_model, width, c.attention_bias, source)
-        rows.append(row._replace(other=(*row.other, (tokens, width))) if c.qkv_clipped else row)
+        rows.append(row._replace(other=(*row.other, (CLIP, tokens, width))) if c.qkv_clipped else row)
     rotary = [_rotary(path, s, tokens, s.n_head + s.n_kv_head)] if c.position == "rotary" else []
     norms = [] if c.qk_norm == "none" else [_qk_norm(f"{path}/{name}_norm", s, tokens, name) for name in ("query", "key")]
     return [*rows, *rotary, *norms] if c.qk_norm_after_rotary else [*rows, *norms, *rotary]

@@ -20,7 +20,7 @@ ACTIVATION = {
     "gelu_tanh": (9, "x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))); Hendrycks & Gimpel 2016, arXiv:1606.08415"),
     "gelu_sigmoid": (4, "x / (1 + exp(-1.702 x)); Hendrycks & Gimpel 2016, arXiv:1606.08415"),
 }
-CLAMPED_PRODUCT = 3  # clamp, add one, multiply
+CLAMPED_PRODUCT = 4  # minimum, maximum, add one, multiply
 
 
 def mlp_rows(block: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
