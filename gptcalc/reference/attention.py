@@ -89,7 +89,7 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
     q = q.reshape(B, T, s.n_head, s.d_head)
     down = linear(x, layer, f"{path}/key_value_down")  # [B, T, d] -> [B, T, c + R]
     turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
-    latent = norm(np.concatenate([down[..., : s.kv_lora_rank]]), layer, f"{path}/key_value_norm", spec)
+    latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec)
     up = linear(latent, layer, f"{path}/key_value_up").reshape(B, T, s.n_head, still + s.d_head_value)
     assert context.rotary is not None
     at(x, f"{path}/rotary")
