@@ -84,7 +84,10 @@ def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally |
 
 
 def block(x: Array, layer: Parts, context: Context) -> Array:
-    """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side. [B, T, d] -> [B, T, d]"""
+    """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side.
+
+    [B, T, d] -> [B, T, d]
+    """
     spec, path = context.spec, context.path
 
     def before(x: Array, sublayer: str) -> Array:
