@@ -98,6 +98,7 @@ class ModelSpec(Record):
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_weight: bool = True
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
+    norm_weight_plus_one: bool = False  # checkpoints store a norm's weight less one (Gemma); changes no count
     norm_epsilon: float = Field(1e-5, gt=0, lt=1)
     # before each sublayer (GPT-2); after each residual sum (GPT-1); before and after (Gemma 2); on the sublayer's output only (OLMo 2)
     norm_placement: Literal["pre", "post", "sandwich", "output"] = "pre"
