@@ -18,7 +18,9 @@ from gptcalc.spec.shape import Shape, shape_of
 
 PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.")
 
-BUFFERS = re.compile(r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights)")
+BUFFERS = re.compile(
+    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights)"
+)
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
 SUFFIXES = {"weight": ".weight", "bias": ".bias", "correction": ".e_score_correction_bias"}
@@ -96,7 +98,9 @@ class Checkpoint:
         again, table = (_array(self.names[name], self.tensors[self.names[name]]) for name in (head, embedding))
         if not np.array_equal(again, table):
             shapes = f"{again.shape} and {table.shape}"
-            raise GptcalcError(f"tensors '{self.names[head]}' and '{self.names[embedding]}' ({shapes}) differ, and the model's head is tied")
+            raise GptcalcError(
+                f"tensors '{self.names[head]}' and '{self.names[embedding]}' ({shapes}) differ, and the model's head is tied"
+            )
         self.used.add(head)
 
     def _part(self, ours: str, shape: tuple[int, ...]) -> Part:
