@@ -139,6 +139,18 @@ def ceiling(a: N, b: Any) -> N:
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
+def quotient(a: N, b: N) -> tuple[N, N]:
+    """How often b goes into a, and what is left, of two numbers of the same kind.
+
+    >>> quotient(20, 8), [str(part) for part in quotient(Symbol.letter("T"), Symbol.letter("W"))]
+    ((2, 4), ['(T // W)', '(T % W)'])
+    """
+    if isinstance(a, Symbol) or isinstance(b, Symbol):
+        return cast(N, Symbol.letter(f"({a} // {b})")), cast(N, Symbol.letter(f"({a} % {b})"))
+    first, second = cast("Any", a), cast("Any", b)
+    return first // second, first % second
+
+
 def product(factors: Iterable[Any]) -> Any:
     """All factors multiplied, plain ints first (cheapest for arrays).
 

@@ -55,7 +55,8 @@ def blocks(draw: st.DrawFn, position: str, norm: str) -> dict[str, Any]:
         "d_head": draw(st.sampled_from([4, 6])),
         "d_head_value": draw(st.sampled_from([None, None, 3])),
         "d_ff": draw(st.integers(1, 30)),
-        "sliding_window": draw(st.sampled_from([None, 1, 4, 30])),
+        "sliding_window": (window := draw(st.sampled_from([None, 1, 4, 30]))),
+        "window_chunks": window is not None and draw(flag),
         "kv_lora_rank": 7 if latent else None,
         "q_lora_rank": draw(st.sampled_from([None, 5])) if latent else None,
         "attention_scale": draw(maybe),
@@ -90,6 +91,7 @@ def experts(draw: st.DrawFn) -> dict[str, Any]:
         "router_score": draw(st.sampled_from(["softmax", "sigmoid"])),
         "router_normalised": draw(flag),
         "router_scale": draw(scale),
+        "router_weighs_input": draw(flag),
         "d_shared_expert": 8 if shared else None,
         "shared_expert_gate": shared and draw(flag),
     }

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 import gptcalc as gc
 from gptcalc.formulas.params import params, views
+from gptcalc.reference import count, forward, random_weights
+from gptcalc.reference.verify import counted_parameters, leaf_values
 from gptcalc.spec.model import ModelSpec, parse_model
 
 LLAMA: dict[str, Any] = {
@@ -18,6 +22,7 @@ LLAMA: dict[str, Any] = {
     "mlp_bias": False,
     "n_ctx": 4096,
 }
+SMALL = {"n_layer": 2, "d_model": 8, "n_head": 2, "vocab_size": 17, "n_ctx": 11}
 MIXTRAL = LLAMA | {
     "n_layer": 32,
     "d_model": 4096,
@@ -70,3 +75,88 @@ def test_deepseek_v3_has_the_published_count() -> None:
 
 
 ONE_LESS = {"n_layer": 60, "layout": ["dense*3", "moe*57"]}
+
+
+TRANSFORMER: dict[str, Any] = {
+    "name": "small",
+    "n_layer": 3,
+    "d_model": 8,
+    "n_head": 2,
+    "vocab_size": 17,
+    "n_ctx": 11,
+    "position": "sinusoidal",
+    "norm_placement": "post",
+    "layout": ["encoder", "decoder*2"],
+    "blocks": {"encoder": {"causal": False}, "decoder": {"cross_attention": True}},
+}
+
+
+@pytest.mark.parametrize("change", [{}, {"position": "learned"}, {"norm_placement": "pre"}, {"norm": "rmsnorm", "d_embedding": 5}])
+def test_an_encoder_and_its_decoder_cost_what_they_do(change: dict[str, Any]) -> None:
+    model = parse_model(TRANSFORMER | change)
+    tally = count(model, 2, 9)
+    answer = gc.flops(model, batch=2, seq=9)
+    assert leaf_values(params(model)) == counted_parameters(model)
+    assert leaf_values(answer.matmul) == tally.matmul
+    assert answer.other is not None
+    assert leaf_values(answer.other) == tally.other
+    causal = gc.flops(model, batch=2, seq=9, attention="causal").matmul
+    assert causal["block encoder"].value == answer.matmul["block encoder"].value, "an encoder sees all pairs"
+    assert causal["block decoder/cross_attention"].value == answer.matmul["block decoder/cross_attention"].value
+    assert causal["block decoder/attention"].value < answer.matmul["block decoder/attention"].value
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (TRANSFORMER | {"layout": [], "blocks": {}, "causal": False}, "an encoder and its decoder are two kinds"),
+        (TRANSFORMER | {"layout": ["decoder", "encoder", "decoder"]}, "they come first"),
+        (TRANSFORMER | {"blocks": {"encoder": {"causal": False}, "decoder": {}}}, "cross_attention belongs to every layer"),
+        (TRANSFORMER | {"position": "alibi"}, "encoders and cross_attention are known with"),
+        (LLAMA | SMALL | {"n_expert": 4}, "n_expert needs n_expert_per_token"),
+        (LLAMA | SMALL | {"n_expert": 4, "n_expert_per_token": 5}, "5 is above n_expert 4"),
+        (LLAMA | SMALL | {"n_expert_per_token": 5}, "means nothing without n_expert"),
+        (LLAMA | SMALL | {"shared_expert_gate": True}, "means nothing without n_expert"),
+        (LLAMA | SMALL | {"n_expert": 4, "n_expert_per_token": 2, "n_router_group": 3}, "n_router_group 3"),
+        (LLAMA | SMALL | {"q_lora_rank": 4}, "q_lora_rank needs kv_lora_rank"),
+        (LLAMA | SMALL | {"kv_lora_rank": 4}, "a d_rotary below d_head"),
+        (LLAMA | SMALL | {"kv_lora_rank": 4, "d_rotary": 2, "n_kv_head": 1}, "n_kv_head 1 differs from n_head 2"),
+        (LLAMA | SMALL | {"window_chunks": True}, "window_chunks needs sliding_window"),
+        (LLAMA | SMALL | {"qk_norm": "l2", "qk_norm_bias": True}, "qk_norm_bias means nothing"),
+        (LLAMA | SMALL | {"activation": "silu_clamped", "gated": False}, "needs gated"),
+        (LLAMA | SMALL | {"layout": ["a"], "blocks": {"a": {}}}, "layout names 1 layers, and n_layer is 2"),
+        (LLAMA | SMALL | {"layout": ["b*2"], "blocks": {"a": {}}}, "'b[*]2', which is no kind of block"),
+        (LLAMA | SMALL | {"layout": ["a*2"]}, "blocks and layout need each other"),
+        (LLAMA | SMALL | {"layout": ["a*2"], "blocks": {"a": {"n_ctx": 5}}}, "'n_ctx' is no field of a block"),
+        (LLAMA | SMALL | {"layout": ["a*2"], "blocks": {"a": {"d_ff": 0}}}, r"blocks[.]a: d_ff: 0 is not above zero"),
+    ],
+)
+def test_contradictions_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(gc.GptcalcError, match=message):
+        parse_model(fields)
+
+
+def test_what_a_model_has_none_of_cannot_vary() -> None:
+    with pytest.raises(gc.GptcalcError, match="n_expert cannot vary in a model that has none"):
+        params(gc.model("gpt2"), n_expert=[4, 8])
+    with pytest.raises(gc.GptcalcError, match="n_layer cannot vary"):
+        params(parse_model(DEEPSEEK_V3), n_layer=[4, 8])
+    many = params(parse_model(MIXTRAL), n_expert=[8, 16], d_expert=[14336, 7168])
+    assert many["block/mlp/experts"].value.tolist() == [45_097_156_608.0, 45_097_156_608.0]
+
+
+def test_decoding_with_an_encoder_is_refused() -> None:
+    with pytest.raises(gc.GptcalcError, match="has an encoder"):
+        gc.flops("transformer-base", phase="decode")
+
+
+def test_an_unread_source_and_a_missing_one_are_refused() -> None:
+    for fields, source in ((TRANSFORMER, None), (LLAMA | SMALL, [[1]])):
+        model = parse_model(fields)
+        with pytest.raises(gc.GptcalcError, match="source is the sequence that an encoder reads"):
+            forward(model, random_weights(model), [[1, 2]], source=source)
+
+
+def test_chunks_hide_what_lies_before_them() -> None:
+    chunked = parse_model(LLAMA | SMALL | {"sliding_window": 4, "window_chunks": True})
+    assert gc.flops(chunked, seq=10, attention="causal").matmul["block/attention/scores"].value == 2 * 2 * 8 * (10 + 10 + 3)

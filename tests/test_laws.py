@@ -124,8 +124,8 @@ def test_passes_and_conventions_are_ordered(fields: dict[str, Any], seq: int) ->
 @given(architectures(), st.integers(2, 11))
 def test_decoding_token_by_token_is_the_causal_pass(fields: dict[str, Any], seq: int) -> None:
     """Each token once, each with the keys before it: exactly the pairs that the causal convention counts."""
-    kinds = {name: kind | {"sliding_window": None} for name, kind in fields.get("blocks", {}).items()}
-    model = parse_model(fields | {"sliding_window": None, "blocks": kinds})
+    kinds = {name: kind | {"sliding_window": None, "window_chunks": False} for name, kind in fields.get("blocks", {}).items()}
+    model = parse_model(fields | {"sliding_window": None, "window_chunks": False, "blocks": kinds})
     tokens = [flops(model, seq=context, phase="decode").value for context in range(1, seq + 1)]
     assert sum(tokens) == flops(model, seq=seq, attention="causal").value
 

@@ -8,7 +8,7 @@ from typing import Any
 from gptcalc.choices import Attention
 from gptcalc.formulas.operation import SOFTCAP, SOFTMAX, VASWANI, Operation, Weights, matmul, norm, norm_of
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import Factors, N, minimum, product
+from gptcalc.symbols import Factors, N, minimum, product, quotient
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, table 1"
 GROUPED = "Ainslie et al. 2023, arXiv:2305.13245: K key-value heads serve H query heads"
@@ -24,9 +24,17 @@ PAIRS = {
 
 
 def attention_rows(block: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
-    """Every operation of attention in the blocks of one kind, in order of execution."""
+    """Every operation of attention in the blocks of one kind, in order of execution.
+
+    An encoder's queries see all keys, and so do those of a decoder's second attention, which reads as many tokens of the encoder.
+    """
+    rows = _sublayer(f"{block}/attention", s, batch, seq, context, convention if s.switches.causal else "full")
+    return rows + (_sublayer(f"{block}/cross_attention", s, batch, seq, context, "full") if s.switches.cross_attention else [])
+
+
+def _sublayer(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
     tokens = product((batch, seq))
-    path, c = f"{block}/attention", s.switches
+    c = s.switches
     rows = [] if c.norm_placement == "output" else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
     rows += _latent_projections(path, s, tokens) if c.latent else _projections(path, s, tokens)
     rows += _core(path, s, batch, seq, context, convention)
@@ -129,6 +137,9 @@ def _pairs(s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attentio
         return (batch, seq, 2 * context - seq + 1)
 
     def twice_seen_up_to(n: Any) -> Any:
+        if s.switches.window_chunks:
+            chunks, rest = quotient(n, s.sliding_window)
+            return chunks * s.sliding_window * (s.sliding_window + 1) + rest * (rest + 1)
         inside = minimum(s.sliding_window, n)
         return inside * (inside + 1) + 2 * (n - inside) * s.sliding_window
 

@@ -43,7 +43,7 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     N = found["active"]
     bare = N - (found["total"] - found["non_embedding"])
     # 12·L·H·Q where layers and heads are alike: three passes over scores and mixing, a multiply and an add each
-    per_key = sum(6 * kind.n_layer * (kind.d_attention + kind.d_mixed) for _, kind in s.blocks)
+    per_key = sum(6 * kind.n_layer * (kind.d_attention + kind.d_mixed) * (1 + kind.switches.cross_attention) for _, kind in s.blocks)
     which = "active N, with embeddings" if found["total"] > N else "N with embeddings"
     table = {a: flops(model, batch=B, seq=T, phase="training", attention=a).value for a in ("full", "causal", "half")}
     odd = _why_not_megatron(model)

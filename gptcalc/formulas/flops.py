@@ -114,5 +114,7 @@ def check(model: ModelSpec, batch: int, seq: int, phase: str, attention: str, re
             f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {seq:,}",
             hint=f"use --seq {model.n_ctx} or less, or --set n_ctx={seq} for a model with a longer table",
         )
+    if phase == "decode" and any(kind.switches.cross_attention for _, kind in shape_of(model).blocks):
+        raise GptcalcError(f"{model.name} has an encoder: decoding one token is not counted for it", hint="use --phase forward")
     if recompute != "none" and phase != "training":
         raise GptcalcError(f"recompute '{recompute}' belongs to phase 'training', not '{phase}'")

@@ -31,7 +31,9 @@ def operations(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Atten
     291648307200
     """
     tokens = product((batch, seq))
-    rows = _embedding(s, tokens)
+    # an encoder embeds a sequence of its own, as long as the decoder's
+    encoders = any(not kind.switches.causal for _, kind in s.blocks)
+    rows = _embedding(s, 2 * tokens if encoders else tokens)
     for block, kind in s.blocks:
         rows += [*attention_rows(block, kind, batch, seq, context, attention), *mlp_rows(block, kind, tokens)]
     return rows + _head(s, tokens)

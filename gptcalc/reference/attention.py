@@ -16,33 +16,38 @@ from gptcalc.reference.positions import rotate
 from gptcalc.reference.tally import Array, at
 
 
-def attention(x: Array, layer: Parts, context: Context) -> Array:
-    """H query heads, each group of H / K of them sharing one head of keys and values: [B, T, d] -> [B, T, d]."""
+def attention(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
+    """H query heads, each group of H / K of them sharing one head of keys and values: [B, T, d] -> [B, T, d].
+
+    Keys and values come from x too, or from `memory`, an encoder's output: then every query sees all of it.
+    """
     B, T, _ = x.shape
     H, K, Z = context.shape.n_head, context.shape.n_kv_head, context.shape.d_head_value
-    q, k, v = (_from_latents if context.spec.kv_lora_rank else _projected)(x, layer, context)
+    if memory is not None:
+        context = context._replace(sublayer="cross_attention", hidden=None)
+    q, k, v = _from_latents(x, layer, context) if context.spec.kv_lora_rank else _projected(x, memory, layer, context)
     mixed = np.empty_like(q, shape=(B, T, H, Z))
-    sinks = layer.get(f"{context.path}/attention/softmax", {}).get("sink", [None] * H)
+    sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
     for sequence in range(B):
         for head in range(H):
             kv = sequence, slice(None), head * K // H
             bias = None if context.alibi is None else context.alibi[head]
             attend(q[sequence, :, head], k[kv], v[kv], context, mixed[sequence, :, head], bias, sinks[head])
-    return linear(mixed.reshape(B, T, H * Z), layer, f"{context.path}/attention/output")  # [B, T, H*Z] -> [B, T, d]
+    return linear(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/output")  # [B, T, H*Z] -> [B, T, d]
 
 
-def _projected(x: Array, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
+def _projected(x: Array, memory: Array | None, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
     """Queries [B, T, H, Q], keys [B, T, K, Q] and values [B, T, K, Z], normalised and rotated where the model does so."""
-    B, T, _ = x.shape
-    s, spec, path = context.shape, context.spec, f"{context.path}/attention"
+    s, spec, path = context.shape, context.spec, context.attention
     widths = {"query": (s.n_head, s.d_head), "key": (s.n_kv_head, s.d_head), "value": (s.n_kv_head, s.d_head_value)}
     heads = {}
     for name, (n_head, width) in widths.items():
-        y = linear(x, layer, f"{path}/{name}")  # [B, T, d] -> [B, T, heads * width]
+        source = x if memory is None or name == "query" else memory
+        y = linear(source, layer, f"{path}/{name}")  # [B, T, d] -> [B, T, heads * width]
         if spec.qkv_clip is not None:
             np.minimum(y, spec.qkv_clip, out=y)
             np.maximum(y, -spec.qkv_clip, out=y)
-        heads[name] = y.reshape(B, T, n_head, width)
+        heads[name] = y.reshape(*y.shape[:2], n_head, width)
     if spec.qk_norm_after_rotary:
         _rotate(heads, context)
     if spec.qk_norm != "none":
@@ -55,7 +60,7 @@ def _projected(x: Array, layer: Parts, context: Context) -> tuple[Array, Array, 
 
 def _rotate(heads: dict[str, Array], context: Context) -> None:
     if context.rotary is not None:
-        at(heads["query"], f"{context.path}/attention/rotary")
+        at(heads["query"], f"{context.attention}/rotary")
         rotate(heads["query"], context.rotary)
         rotate(heads["key"], context.rotary)
 
@@ -79,7 +84,7 @@ def _normed_heads(x: Array, layer: Parts, path: str, context: Context) -> Array:
 def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
     """Queries and keys [B, T, H, Q] and values [B, T, H, Z]. The last R channels of a head turn; keys have them in common."""
     B, T, _ = x.shape
-    s, spec, path = context.shape, context.spec, f"{context.path}/attention"
+    s, spec, path = context.shape, context.spec, context.attention
     still = s.d_head - s.d_rotary
     if spec.q_lora_rank is None:
         q = linear(x, layer, f"{path}/query")  # [B, T, d] -> [B, T, H*Q]
@@ -103,7 +108,7 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
 
 def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array, bias: Array | None, sink: Array | None) -> None:
     """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z]. Computes the full square of T x C scores."""
-    spec, path = context.spec, f"{context.path}/attention"
+    spec, path = context.spec, context.attention
     scale = 1 / math.sqrt(q.shape[-1]) if spec.attention_scale is None else spec.attention_scale
     at(q, f"{path}/scores")
     scores = q @ k.T  # [T, Q] @ [Q, C] -> [T, C]
@@ -116,20 +121,25 @@ def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array, bias: A
             softcap(rows, spec.attention_softcap)
         if bias is not None:
             rows += bias
-        rows[:, last:] = -np.inf  # no query of this block sees these keys; a mask over all keys would take as long as the exponentials
-        nearest = slice(0 if spec.sliding_window else first, last)
-        np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
+        if context.hidden is not None:
+            rows[:, last:] = -np.inf  # no query of these rows sees these keys; a mask over all keys would take as long as the exponentials
+            nearest = slice(0 if spec.sliding_window else first, last)
+            np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
         at(q, f"{path}/softmax")
         softmax(rows, sink)
     at(q, f"{path}/mix")
     np.matmul(scores, v, out=mixed)  # [T, C] @ [C, Z] -> [T, Z]
 
 
-def hidden_keys(length: int, window: int) -> Array:
+def hidden_keys(length: int, window: int, chunks: bool = False) -> Array:
     """Where a query must not look, bool [T, C]: at later keys, and with a window W at those that are W or more before it.
+
+    With chunks, windows lie side by side: a query must not look at keys before its own.
 
     >>> hidden_keys(3, window=2).astype(int).tolist()
     [[0, 1, 1], [0, 0, 1], [1, 0, 0]]
     """
     query, key = np.ogrid[:length, :length]  # [T, 1], [1, C]
+    if chunks:
+        return (key > query) | (key // window < query // window)
     return (key > query) | (key <= query - (window or length))

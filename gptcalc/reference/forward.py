@@ -28,10 +28,18 @@ Progress = Callable[[int, int], None]
 
 
 @unbuffered()
-def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally | None = None, progress: Progress | None = None) -> Array:
+def forward(
+    spec: ModelSpec,
+    weights: Weights,
+    tokens: ArrayLike,
+    tally: Tally | None = None,
+    progress: Progress | None = None,
+    source: ArrayLike | None = None,
+) -> Array:
     """Logits of the next token at every position: [B, T] ints -> [B, T, V], in the weights' dtype.
 
     `tally`, where given, receives the FLOP of every operation and the parameters held. V counts padding rows of the vocabulary too.
+    `source`, [B, S] ints, is what the encoder reads in a model that has one.
     Raises GptcalcError for weights that do not fit the spec, tokens outside the vocabulary, and sequences longer than n_ctx.
 
     >>> from gptcalc.spec.model import parse_model
@@ -41,41 +49,33 @@ def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally |
     """
     check_weights(spec, weights)
     ids = _checked_tokens(spec, tokens)
-    shape = shape_of(spec)
-    rest, layers = _by_layer(weights, shape.n_layer)
-    T = ids.shape[1]
-
-    table = rest["embedding/token"]["weight"]
-    x = table[ids]  # [B, T] -> [B, T, e]
+    rest, layers = _by_layer(weights, spec.n_layer)
     if tally is not None:
         tally.hold(weights)
-        x = tally.counted(x)
-    if spec.embedding_scale != 1:
-        at(x, "embedding/scale")
-        x *= spec.embedding_scale
-    if spec.d_embedding is not None:
-        x = linear(x, rest, "embedding/project_in")  # [B, T, e] -> [B, T, d]
-    at(x, "embedding/position")
-    if spec.position == "learned":
-        first = shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
-        x += rest["embedding/position"]["weight"][first : first + T]
-    if spec.position == "sinusoidal":
-        x += sinusoids(T, shape.d_model, x.dtype)
-    if spec.embedding_norm:
-        x = norm(x, rest, "embedding/norm", spec)
+    kinds = spec.kinds or {"": spec}
+    stack = list(enumerate(spec.layers or [""] * spec.n_layer))
+    encoder = [(number, kind) for number, kind in stack if not kinds[kind].causal]
+    decoder = stack[len(encoder) :]
+    if bool(encoder) != (source is not None):
+        raise GptcalcError("source is the sequence that an encoder reads: a model with an encoder needs it, no other has a use for it")
 
-    contexts = {kind: _context(kind, model, T, x.dtype) for kind, model in (spec.kinds or {"": spec}).items()}
-    for done, (kind, layer) in enumerate(zip(spec.layers or [""] * spec.n_layer, layers, strict=True), start=1):
-        x = block(x, layer, contexts[kind])  # [B, T, d] -> [B, T, d]
-        if progress is not None:
-            progress(done, len(layers))
+    def run(x: Array, numbered: list[tuple[int, str]], memory: Array | None) -> Array:
+        contexts = {kind: _context(kind, kinds[kind], x.shape[1], x.dtype) for _, kind in numbered}
+        for number, kind in numbered:
+            x = block(x, layers[number], contexts[kind], memory)  # [B, T, d] -> [B, T, d]
+            if progress is not None:
+                progress(number + 1, len(layers))
+        return x
+
+    memory = run(_embedded(spec, rest, _checked_tokens(spec, source), tally), encoder, None) if source is not None else None
+    x = run(_embedded(spec, rest, ids, tally), decoder, memory)
 
     if spec.final_norm:
         x = norm(x, rest, "final_norm", spec)
     if spec.d_embedding is not None:
         x = linear(x, rest, "head/project_out")  # [B, T, d] -> [B, T, e]
-    head = rest.get("head/output", {})
-    logits = linear(x, {"head/output": {"weight": table.T} | head}, "head/output")  # [B, T, e] -> [B, T, V]
+    head = {"weight": rest["embedding/token"]["weight"].T} | rest.get("head/output", {})
+    logits = linear(x, {"head/output": head}, "head/output")  # [B, T, e] -> [B, T, V]
     if spec.logit_scale != 1:
         logits *= spec.logit_scale
     if spec.logit_softcap is not None:
@@ -83,8 +83,30 @@ def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally |
     return logits.view(np.ndarray)
 
 
-def block(x: Array, layer: Parts, context: Context) -> Array:
+def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None) -> Array:
+    """[B, T] -> [B, T, e] -> [B, T, d], with positions where they are added here."""
+    x = parts["embedding/token"]["weight"][ids]
+    if tally is not None:
+        x = tally.counted(x)
+    if spec.embedding_scale != 1:
+        at(x, "embedding/scale")
+        x *= spec.embedding_scale
+    if spec.d_embedding is not None:
+        x = linear(x, parts, "embedding/project_in")
+    T, shape = ids.shape[1], shape_of(spec)
+    at(x, "embedding/position")
+    if spec.position == "learned":
+        first = shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
+        x += parts["embedding/position"]["weight"][first : first + T]
+    if spec.position == "sinusoidal":
+        x += sinusoids(T, shape.d_model, x.dtype)
+    return norm(x, parts, "embedding/norm", spec) if spec.embedding_norm else x
+
+
+def block(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
     """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side.
+
+    Between them a second attention reads `memory`, an encoder's output, where there is one.
 
     [B, T, d] -> [B, T, d]
     """
@@ -106,6 +128,8 @@ def block(x: Array, layer: Parts, context: Context) -> Array:
         x = add(x, attended, "attention")
     else:
         x = add(x, attended, "attention")
+        if memory is not None:
+            x = add(x, attention(before(x, "cross_attention"), layer, context, memory), "cross_attention")
         into_mlp = before(x, "mlp")
     return add(x, mlp(into_mlp, layer, context), "mlp")
 
@@ -115,7 +139,8 @@ def _context(kind: str, spec: ModelSpec, length: int, dtype: DTypeLike) -> Conte
     shape = shape_of(spec)
     rotary = rotary_tables(spec, shape, length, dtype) if spec.position == "rotary" else None
     bias = alibi(shape.n_head, length, dtype) if spec.position == "alibi" else None
-    return Context(block_path(kind), spec, shape, hidden_keys(length, shape.sliding_window), rotary, bias)
+    hidden = hidden_keys(length, shape.sliding_window, spec.window_chunks) if spec.causal else None
+    return Context(block_path(kind), spec, shape, hidden, rotary, bias)
 
 
 def generate(spec: ModelSpec, weights: Weights, tokens: ArrayLike, n_new: int) -> Array:
@@ -144,8 +169,9 @@ def count(spec: ModelSpec, batch: int, seq: int, dtype: DTypeLike = np.float32, 
     (128, 768, 48)
     """
     tokens = np.random.default_rng(0).integers(spec.vocab_size, size=(batch, seq))
+    source = tokens if any(not kind.causal for kind in spec.kinds.values()) else None
     tally = Tally()
-    forward(spec, random_weights(spec, seed=0, dtype=dtype), tokens, tally, progress)
+    forward(spec, random_weights(spec, seed=0, dtype=dtype), tokens, tally, progress, source)
     return tally
 
 

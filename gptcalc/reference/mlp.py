@@ -58,9 +58,14 @@ def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
     for expert in np.unique(chosen).tolist():
         rows, place = np.nonzero(chosen == expert)
         weights = {part: {name: array[expert] for name, array in arrays.items()} for part, arrays in own.items()}
-        y = _inner(x[rows], weights, f"{path}/experts", spec)
+        share, given = shares[rows, place][:, None], x[rows]
+        if spec.router_weighs_input:
+            at(x, f"{path}/experts/sum")
+            given *= share
+        y = _inner(given, weights, f"{path}/experts", spec)
         at(x, f"{path}/experts/sum")
-        y *= shares[rows, place][:, None]
+        if not spec.router_weighs_input:
+            y *= share
         total[rows] += y
     if spec.d_shared_expert is not None:
         y = _inner(x, layer, f"{path}/shared", spec)

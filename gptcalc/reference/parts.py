@@ -22,9 +22,14 @@ class Context(NamedTuple):
     path: str  # "block", or "block moe" where layers differ
     spec: ModelSpec
     shape: Shape[int]
-    hidden: Array  # [T, C] bool: the keys that a query must not see
+    hidden: Array | None  # [T, C] bool: the keys that a query must not see; None where it sees all
     rotary: Rotary | None
     alibi: Array | None  # [H, C]
+    sublayer: str = "attention"  # or "cross_attention"
+
+    @property
+    def attention(self) -> str:
+        return f"{self.path}/{self.sublayer}"
 
 
 def linear(x: Array, parts: Parts, path: str) -> Array:

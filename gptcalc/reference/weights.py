@@ -38,7 +38,10 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
         shapes |= _norm("embedding.norm", spec, s.d_model)
     for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
         path, own = f"{block_path(kind)}.{layer}", spec.kinds[kind] if kind else spec
-        shapes |= _attention(f"{path}.attention", own) | _mlp(f"{path}.mlp", own)
+        shapes |= _attention(f"{path}.attention", own)
+        if own.cross_attention:
+            shapes |= _attention(f"{path}.cross_attention", own)
+        shapes |= _mlp(f"{path}.mlp", own)
     if spec.final_norm:
         shapes |= _norm("final_norm", spec, s.d_model)
     if spec.d_embedding is not None:

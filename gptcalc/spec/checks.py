@@ -11,17 +11,34 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 
-def check_model(spec: "ModelSpec") -> None:
-    """Raises GptcalcError for the first contradiction in the fields of a model, or in those of one of its kinds of block."""
+def check_model(spec: "ModelSpec", *, one_kind: bool) -> None:
+    """Raises GptcalcError for the first contradiction in the fields of a model, or in those of one of its kinds of block.
+
+    The layers of one kind may be an encoder without its decoder, which is no model that gptcalc knows.
+    """
     for message, hint in _contradictions(spec):
         raise GptcalcError(message, hint=hint)
     if not spec.blocks:
         _check_block(spec)
+        if not one_kind and (not spec.causal or spec.cross_attention):
+            raise GptcalcError(
+                "an encoder and its decoder are two kinds of block", hint="give them in blocks and layout, as transformer-base does"
+            )
         return
     kinds = list(spec.kinds.values())  # parses them: each is checked as a model of its own
     embedded = {kind.position for kind in kinds} - {"rotary", "none", "alibi"}
     if embedded and len({kind.position for kind in kinds}) > 1:
         raise GptcalcError(f"position '{embedded.pop()}' is added to the embedding: it holds for all kinds of block")
+    _check_stacks(spec)
+
+
+def _check_stacks(spec: "ModelSpec") -> None:
+    """An encoder's layers come first, and the decoder's layers read what comes out of it."""
+    causal = [spec.kinds[kind].causal for kind in spec.layers]
+    if causal != sorted(causal) or not causal[-1]:
+        raise GptcalcError("layers that are not causal are an encoder: they come first, and a decoder's after them")
+    if any(kind.cross_attention != (not all(causal) and kind.causal) for kind in spec.kinds.values()):
+        raise GptcalcError("cross_attention belongs to every layer of a decoder that has an encoder before it, and to no other")
 
 
 def _contradictions(spec: "ModelSpec") -> Iterator[tuple[str, str | None]]:
@@ -48,8 +65,17 @@ def _check_block(spec: "ModelSpec") -> None:
             raise GptcalcError(f"{name} means nothing with position '{spec.position}'", hint=f"leave {name} out, or change position")
     if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
         raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
-    for message in (*_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
+    for message in (*_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
         raise GptcalcError(message)
+
+
+def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
+    if spec.window_chunks and spec.sliding_window is None:
+        yield "window_chunks needs sliding_window: how long a chunk is"
+    if spec.causal and not spec.cross_attention:
+        return
+    if spec.position in ("rotary", "alibi") or spec.parallel_residual or spec.qk_norm != "none" or spec.kv_lora_rank or spec.sliding_window:
+        yield "encoders and cross_attention are known with learned or sinusoidal positions and plain attention"
 
 
 def _of_norms(spec: "ModelSpec") -> Iterator[str]:

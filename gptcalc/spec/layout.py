@@ -19,6 +19,9 @@ BLOCK_FIELDS = frozenset(
         "rope_theta",
         "rope_scaling",
         "sliding_window",
+        "window_chunks",
+        "causal",
+        "cross_attention",
         "q_lora_rank",
         "kv_lora_rank",
         "attention_scale",
@@ -45,6 +48,7 @@ BLOCK_FIELDS = frozenset(
         "router_score",
         "router_normalised",
         "router_scale",
+        "router_weighs_input",
         "n_router_group",
         "n_router_group_per_token",
     )
@@ -58,6 +62,7 @@ OF_EXPERTS = (
     "d_shared_expert",
     "shared_expert_gate",
     "router_bias",
+    "router_weighs_input",
     "n_router_group",
     "n_router_group_per_token",
 )

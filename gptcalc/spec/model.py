@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
@@ -93,6 +93,7 @@ class ModelSpec(Record):
     rope_theta: float = Field(10000.0, gt=0)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
+    window_chunks: bool = False  # instead the sequence is cut into windows, and a query sees the keys of its own (Llama 4)
 
     # Norms and the block
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
@@ -120,6 +121,10 @@ class ModelSpec(Record):
     attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
     attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
     attention_sinks: bool = False  # one more logit for each head in the softmax, without a value (gpt-oss)
+    # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
+    # a second attention reads the encoder's output.
+    causal: bool = True
+    cross_attention: bool = False
     # Latent attention (DeepSeek V2): keys and values come from a latent of kv_lora_rank channels, queries from one of q_lora_rank where
     # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
     kv_lora_rank: int | None = None
@@ -140,6 +145,7 @@ class ModelSpec(Record):
     router_score: Literal["softmax", "sigmoid"] = "softmax"
     router_normalised: bool = True  # the chosen experts' scores are divided by their sum
     router_scale: float = Field(1.0, gt=0)  # ... and multiplied by this
+    router_weighs_input: bool = False  # scores multiply what goes into an expert, not what comes out (Llama 4)
     n_router_group: int | None = None  # experts are in groups, and the chosen ones in the best n_router_group_per_token of them
     n_router_group_per_token: int | None = None
 
@@ -160,8 +166,8 @@ class ModelSpec(Record):
     layout: tuple[str, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ModelSpec":
-        check_model(self)
+    def _consistent(self, info: ValidationInfo) -> "ModelSpec":
+        check_model(self, one_kind=info.context == ONE_KIND)
         return self
 
     @cached_property
@@ -176,7 +182,7 @@ class ModelSpec(Record):
         kinds: dict[str, ModelSpec] = {}
         for name in dict.fromkeys(self.layers):
             try:
-                kinds[name] = parse_model(fields_of_kind(own, self.blocks[name]) | {"n_layer": self.layers.count(name)})
+                kinds[name] = parse_model(fields_of_kind(own, self.blocks[name]) | {"n_layer": self.layers.count(name)}, ONE_KIND)
             except GptcalcError as error:
                 raise GptcalcError(f"blocks.{name}: {error}", hint=error.hint) from None
         return kinds
@@ -186,8 +192,11 @@ class ModelSpec(Record):
         return shape_of(self).switches
 
 
-def parse_model(fields: Mapping[str, Any]) -> ModelSpec:
-    """A spec from a plain mapping.
+ONE_KIND = "the layers of one kind"
+
+
+def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelSpec:
+    """A spec from a plain mapping; `context` is ONE_KIND for a part of a model, which may be no model by itself.
 
     Raises GptcalcError, in one line, for an unknown, missing or malformed field and for fields that contradict each other.
 
@@ -198,7 +207,7 @@ def parse_model(fields: Mapping[str, Any]) -> ModelSpec:
         if key not in ModelSpec.model_fields:
             raise GptcalcError(f"unknown field {str(key)[:60]!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
     try:
-        return ModelSpec.model_validate(dict(fields))
+        return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:
         raise _one_line(error) from None
 

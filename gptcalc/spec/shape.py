@@ -70,6 +70,9 @@ class Switches(NamedTuple):
     shared_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
+    causal: bool = True
+    cross_attention: bool = False
+    window_chunks: bool = False
     qk_norm: str = "none"
     qk_norm_bias: bool = False
     qk_norm_after_rotary: bool = False
