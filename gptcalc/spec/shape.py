@@ -214,7 +214,8 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         n_kv_head = n_head
     else:
         _divide(n_head, n_kv_head, "n_head", "n_kv_head")
-    d_value = number("d_head_value", d_head)
+    d_attention, d_kv = n_head * d_head, n_kv_head * d_head
+    d_value = number("d_head_value", None)  # reused where left out: arrays of variants are not multiplied twice
     d_ff = number("d_ff", 4 * d_model)
     padded = spec.padded_vocab_size if "vocab_size" not in given else None
     return Shape(
@@ -223,11 +224,11 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         n_head=n_head,
         n_kv_head=n_kv_head,
         d_head=d_head,
-        d_head_value=d_value,
-        d_attention=n_head * d_head,
-        d_kv=n_kv_head * d_head,
-        d_value=n_kv_head * d_value,
-        d_mixed=n_head * d_value,
+        d_head_value=d_head if d_value is None else d_value,
+        d_attention=d_attention,
+        d_kv=d_kv,
+        d_value=d_kv if d_value is None else n_kv_head * d_value,
+        d_mixed=d_attention if d_value is None else n_head * d_value,
         d_ff=d_ff,
         vocab_size=padded or number("vocab_size"),
         n_position=number("n_position", spec.n_ctx) if spec.position == "learned" else 0,
