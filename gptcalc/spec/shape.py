@@ -2,7 +2,7 @@
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
 R d_rotary, W sliding_window, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token, f d_expert,
-S d_shared_expert.
+s d_shared_expert.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -32,7 +32,7 @@ LETTERS = {
     "n_expert": "E",
     "n_expert_per_token": "k",
     "d_expert": "f",
-    "d_shared_expert": "S",
+    "d_shared_expert": "s",
 }
 ABSENT_IS_NONE = frozenset(
     (
