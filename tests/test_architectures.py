@@ -6,9 +6,11 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.formulas.params import params, views
+from gptcalc.formulas.serving import kv_cache
 from gptcalc.reference import count, forward, random_weights
 from gptcalc.reference.verify import counted_parameters, leaf_values
 from gptcalc.spec.model import ModelSpec, parse_model
+from gptcalc.spec.shape import shape_of
 
 LLAMA: dict[str, Any] = {
     "name": "any",
@@ -160,3 +162,30 @@ def test_an_unread_source_and_a_missing_one_are_refused() -> None:
 def test_chunks_hide_what_lies_before_them() -> None:
     chunked = parse_model(LLAMA | SMALL | {"sliding_window": 4, "window_chunks": True})
     assert gc.flops(chunked, seq=10, attention="causal").matmul["block/attention/scores"].value == 2 * 2 * 8 * (10 + 10 + 3)
+
+
+def test_the_cache_holds_latents_and_windows() -> None:
+    deepseek = shape_of(parse_model(DEEPSEEK_V3))
+    assert kv_cache(deepseek, 1, 1) == 70_272, "61 layers of a latent of 512 and 64 rotated channels, bf16"
+    assert kv_cache(shape_of(parse_model(MIXTRAL)), 1, 4096) == 2 * 2 * 32 * 8 * 128 * 4096
+    fields = LLAMA | SMALL | {"layout": ["local", "global"], "blocks": {"local": {"sliding_window": 4}, "global": {}}}
+    assert kv_cache(shape_of(parse_model(fields)), 1, 10) == 2 * 2 * 8 * (4 + 10)
+    assert kv_cache(shape_of(parse_model(TRANSFORMER)), 1, 10) == 2 * 2 * 2 * 8 * 2 * 10, "a decoder's own keys and those it reads"
+
+
+@pytest.mark.parametrize("fields", [DEEPSEEK_V3, MIXTRAL, TRANSFORMER], ids=["deepseek", "mixtral", "transformer"])
+@pytest.mark.parametrize("tp", [1, 2])
+def test_serving_holds_every_weight_once(fields: dict[str, Any], tp: int) -> None:
+    model = parse_model(fields)
+    serving = gc.memory(model, mode="inference", batch=2, seq=7, tp=tp).serving
+    for path, node in serving.bill.walk():
+        if node.formula:
+            assert eval(node.formula, {"max": max, "min": min}, serving.letters) == node.value, path
+    if tp == 1:
+        head = 2 * model.vocab_size * model.d_model if model.tied else 0
+        assert serving.bill["weights"].value - 2 * params(model).value in (0, head)
+
+
+def test_training_memory_of_experts_is_refused() -> None:
+    with pytest.raises(gc.GptcalcError, match=r"says nothing about block/mlp/experts/activation, .* and 5 others"):
+        gc.memory(parse_model(MIXTRAL))

@@ -276,23 +276,25 @@ def _switches_of(spec: "ModelSpec") -> Switches:
     return Switches(**values)
 
 
-def symbolic(shape: Shape[int]) -> Shape[Symbol]:
+def symbolic(shape: Shape[int], *, identities: bool = True) -> Shape[Symbol]:
     """The same architecture in letters, with the identities that hold for it: F is written 4d where it is, H·Q as d, K as H.
+
+    Without `identities` every number has its own letter: on one of several devices they do not hold.
 
     >>> from gptcalc.spec.files import load_model
     >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
     ('4*d', 'F')
     """
     if not shape.kinds:
-        return _symbolic(shape, dict(LETTERS))
+        return _symbolic(shape, dict(LETTERS), identities)
     kinds = []
     for name, kind in shape.kinds:
         letters = {
             field: letter if letter in MODEL_LETTERS or _same_in_all(shape, field) else f"{letter}_{name}"
             for field, letter in LETTERS.items()
         }
-        kinds.append((name, _symbolic(kind, letters)))
-    return _symbolic(shape._replace(kinds=()), dict(LETTERS))._replace(kinds=tuple(kinds))
+        kinds.append((name, _symbolic(kind, letters, identities)))
+    return _symbolic(shape._replace(kinds=()), dict(LETTERS), identities)._replace(kinds=tuple(kinds))
 
 
 def _same_in_all(shape: Shape[int], field: str) -> bool:
@@ -300,9 +302,12 @@ def _same_in_all(shape: Shape[int], field: str) -> bool:
     return field != "n_layer" and len({getattr(kind, field) for _, kind in shape.kinds} - {0}) <= 1
 
 
-def _symbolic(shape: Shape[int], letters: dict[str, str]) -> Shape[Symbol]:
+def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> Shape[Symbol]:
     letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in letters.items()}
     d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
+    if not identities:
+        Z = letter["d_head_value"]
+        return cast("Shape[Symbol]", shape._replace(**letter, d_attention=H * Q, d_kv=K * Q, d_value=K * Z, d_mixed=H * Z))
     if shape.n_kv_head == shape.n_head:
         letter["n_kv_head"] = K = H
     attention = d if shape.n_head * shape.d_head == shape.d_model else H * Q
