@@ -11,7 +11,7 @@ from strategies import architectures
 from gptcalc.errors import GptcalcError
 from gptcalc.reference import Tally, count, forward, generate, load_state_dict, random_weights, twin
 from gptcalc.reference.kernels import BLOCK_BYTES, erf, row_blocks
-from gptcalc.reference.positions import rotary_frequencies
+from gptcalc.reference.rope_scaling import rotary_frequencies
 from gptcalc.reference.tally import at
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.model import ModelSpec, parse_model
@@ -164,7 +164,15 @@ def test_llama3_scaling_keeps_fast_turns_and_slows_slow_ones() -> None:
     assert scaled[-1] == pytest.approx(plain[-1] / 8)
 
 
-@pytest.mark.parametrize("scaling", [{"rope_type": "yarn", "factor": 4.0}, {"type": "linear"}, {"rope_type": "linear", "factor": "four"}])
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"rope_type": "yarn", "factor": 4.0},
+        {"rope_type": "spiral", "factor": 4.0},
+        {"type": "linear"},
+        {"rope_type": "linear", "factor": "four"},
+    ],
+)
 def test_a_scaling_that_cannot_be_executed_is_refused(scaling: dict[str, Any]) -> None:
     spec, weights = model(LLAMA | {"rope_scaling": scaling})
     with pytest.raises(GptcalcError, match=r"rope_scaling"):

@@ -6,13 +6,12 @@ head, R rotated channels of a head.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from gptcalc.reference.kernels import normalise, row_blocks, softcap, softmax
 from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.positions import rotate
+from gptcalc.reference.rope_scaling import score_scale
 from gptcalc.reference.tally import Array, at
 
 
@@ -109,7 +108,7 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
 def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array, bias: Array | None, sink: Array | None) -> None:
     """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z]. Computes the full square of T x C scores."""
     spec, path = context.spec, context.attention
-    scale = 1 / math.sqrt(q.shape[-1]) if spec.attention_scale is None else spec.attention_scale
+    scale = score_scale(spec, q.shape[-1])
     at(q, f"{path}/scores")
     scores = q @ k.T  # [T, Q] @ [Q, C] -> [T, C]
     last = 0

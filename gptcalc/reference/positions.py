@@ -5,13 +5,12 @@ A rotation takes 3 FLOP per rotated channel (times cos, partner times sin, add);
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gptcalc.errors import GptcalcError
+from gptcalc.reference.rope_scaling import rotary_frequencies, table_factor
 from gptcalc.reference.tally import Array
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape
@@ -28,7 +27,7 @@ class Rotary(NamedTuple):
 def rotary_tables(spec: ModelSpec, shape: Shape[int], length: int, dtype: DTypeLike) -> Rotary:
     """The tables of positions 0 to length - 1.
 
-    Raises GptcalcError for a rope_scaling other than default, linear and llama3.
+    Raises GptcalcError for a rope_scaling that cannot be executed.
     """
     R = shape.d_rotary
     channel = np.arange(R)
@@ -36,37 +35,10 @@ def rotary_tables(spec: ModelSpec, shape: Shape[int], length: int, dtype: DTypeL
         partner, pair, first = (channel + R // 2) % R, channel % (R // 2), channel < R // 2
     else:
         partner, pair, first = channel ^ 1, channel // 2, channel % 2 == 0
-    angles = np.outer(np.arange(length), rotary_frequencies(spec, R)[pair])[:, None, :]  # [T, 1, R]
-    sin = np.where(first, -np.sin(angles), np.sin(angles))
-    return Rotary(np.cos(angles).astype(dtype), sin.astype(dtype), partner)
-
-
-def rotary_frequencies(spec: ModelSpec, width: int) -> Array:
-    """Radians per position of each pair of channels, float64 [width / 2].
-
-    Source: Su et al. 2021 (RoFormer), arXiv:2104.09864; scaling 'linear' and 'llama3' as transformers computes them.
-    Raises GptcalcError for any other rope_scaling, and for one without the numbers that it needs.
-    """
-    frequency: Array = spec.rope_theta ** (-np.arange(0, width, 2) / width)
-    scaling = spec.rope_scaling or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
-        return frequency
-    if kind == "linear":
-        return frequency / _scaling_number(spec, "factor")
-    if kind == "llama3":
-        low, high = _scaling_number(spec, "low_freq_factor"), _scaling_number(spec, "high_freq_factor")
-        turns = _scaling_number(spec, "original_max_position_embeddings") * frequency / (2 * math.pi)  # in the original context
-        keep = np.clip((turns - low) / (high - low), 0, 1)  # few turns: slowed down by the factor; many: kept; between: blended
-        return keep * frequency + (1 - keep) * frequency / _scaling_number(spec, "factor")
-    raise GptcalcError(f"rope_scaling of type {kind!r} cannot be executed", hint="known: default, linear, llama3; no count depends on it")
-
-
-def _scaling_number(spec: ModelSpec, name: str) -> float:
-    value = (spec.rope_scaling or {}).get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise GptcalcError(f"rope_scaling needs a positive number '{name}', not {value!r}"[:120])
-    return float(value)
+    angles = np.outer(np.arange(length), rotary_frequencies(spec, R, length)[pair])[:, None, :]  # [T, 1, R]
+    factor = table_factor(spec)
+    cos, sin = factor * np.cos(angles), factor * np.sin(angles)
+    return Rotary(cos.astype(dtype), np.where(first, -sin, sin).astype(dtype), partner)
 
 
 def rotate(x: Array, table: Rotary) -> None:

@@ -46,6 +46,14 @@ LATENT = SIZES | SWIGLU | {"d_head": 14, "d_rotary": 4, "d_head_value": 9, "kv_l
 LATENT |= {"rotary_pairs": "neighbours"}
 DEEPSEEK_EXPERTS = {"n_expert": 8, "n_expert_per_token": 3, "d_expert": 17, "d_shared_expert": 34, "router_scale": 1.5}
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+LONGROPE = {
+    "rope_type": "longrope",
+    "long_factor": [1.5, 2.5, 3.5, 4.5, 5.5],
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4],
+    "original_max_position_embeddings": 8,
+}
+
 
 def dense_first(**experts: Any) -> dict[str, Any]:
     return {"layout": ["dense", "moe*2"], "blocks": {"dense": {}, "moe": experts}}
@@ -124,6 +132,35 @@ NEWER: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "deepseek_v3",
         DEEPSEEK,
         LATENT | dense_first(**DEEPSEEK_EXPERTS, router_score="sigmoid", n_router_group=4, n_router_group_per_token=2),
+    ),
+    "deepseek_v3, yarn": (
+        "deepseek_v3",
+        DEEPSEEK | {"rope_parameters": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7, "rope_theta": 100.0}},
+        LATENT
+        | {"rope_theta": 100.0, "rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7}}
+        | dense_first(**DEEPSEEK_EXPERTS, router_score="sigmoid", n_router_group=4, n_router_group_per_token=2),
+    ),
+    "qwen3, yarn": (
+        "qwen3",
+        GROUPED | {"rope_parameters": YARN | {"rope_theta": 100.0}},
+        LLAMA | {"qk_norm": "head", "rope_theta": 100.0, "rope_scaling": YARN},
+    ),
+    "qwen3, yarn to the fraction": (
+        "qwen3",
+        GROUPED | {"rope_parameters": YARN | {"rope_theta": 100.0, "truncate": False, "beta_fast": 4, "attention_factor": 1.3}},
+        LLAMA
+        | {"qk_norm": "head", "rope_theta": 100.0}
+        | {"rope_scaling": YARN | {"truncate": False, "beta_fast": 4, "attention_factor": 1.3}},
+    ),
+    "phi3, longrope": (
+        "phi3",
+        BASE | {"num_key_value_heads": 3, "original_max_position_embeddings": 8} | {"rope_parameters": LONGROPE | {"rope_theta": 10000.0}},
+        SIZES | SWIGLU | {"n_kv_head": 3, "norm_epsilon": 1e-5, "rope_scaling": LONGROPE},
+    ),
+    "qwen2, dynamic": (
+        "qwen2",
+        GROUPED | {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 100.0}},
+        LLAMA | {"attention_bias": True, "rope_theta": 100.0, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
     ),
     "gpt_oss": (
         "gpt_oss",
