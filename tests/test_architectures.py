@@ -189,3 +189,20 @@ def test_serving_holds_every_weight_once(fields: dict[str, Any], tp: int) -> Non
 def test_training_memory_of_experts_is_refused() -> None:
     with pytest.raises(gc.GptcalcError, match=r"says nothing about block/mlp/experts/activation, .* and 5 others"):
         gc.memory(parse_model(MIXTRAL))
+
+
+@pytest.mark.parametrize("fields", [DEEPSEEK_V3, MIXTRAL, TRANSFORMER], ids=["deepseek", "mixtral", "transformer"])
+def test_verify_finds_nothing_wrong(fields: dict[str, Any]) -> None:
+    checks = gc.verify(parse_model(fields))
+    assert all(check.ok for check in checks)
+    assert any("mlp/experts/down" in check.path for check in checks) == (fields is not TRANSFORMER)
+
+
+def test_experts_are_told_apart_in_compare() -> None:
+    dense, sparse = gc.compare(["llama2-7b", parse_model(MIXTRAL)])
+    assert dense.active_parameters == dense.parameters
+    assert sparse.active_parameters == 12_879_925_248
+    assert sparse.activation == "gated silu, 2 of 8 experts"
+    rows = {row.name: row.flops for row in gc.conventions(parse_model(MIXTRAL), seq=1)}
+    assert rows["6ND"] == 6 * 12_879_925_248
+    assert rows["Megatron 2021"] is None

@@ -54,7 +54,7 @@ def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DType
     for name in state_dict:
         if not BUFFERS.fullmatch(name) and names.setdefault(_bare(name), name) != name:
             raise GptcalcError(f"tensors '{names[_bare(name)]}' and '{name}' are the same part of the model")
-    layout = _layout_of(names)
+    layout = _layout_of(names, shape_of(spec))
     checkpoint = Checkpoint(layout, spec, names, state_dict)
     shapes = weight_shapes(spec)
     weights = {ours: np.array(checkpoint.take(ours, shapes), dtype=dtype, order="C") for ours in shapes}
@@ -86,7 +86,7 @@ class Checkpoint:
         return self._adjusted(part, self._whole(part))
 
     def take_if_there(self, ours: str, wanted: tuple[int, ...]) -> Array | None:
-        part = self._part(ours, wanted)
+        part = self._part(ours, wanted)._replace(module="mlp.correction")
         name = next((n for n in self._candidates(part) if n in self.names), None)
         return None if name is None else self._read(name, wanted)
 
@@ -170,8 +170,10 @@ def _bare(name: str) -> str:
     return next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
 
 
-def _layout_of(names: Mapping[str, str]) -> Layout:
+def _layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
     for layout in LAYOUTS:
+        if layout.shared_heads not in (None, s.n_kv_head < s.n_head):
+            continue
         outputs = [f"{layout.block}.0.{name}.weight" for name in layout.modules["attention.output"]]
         embedded = f"{layout.modules['embedding.token'][0]}.weight" in names
         if embedded and any(output in names for output in outputs) and (not layout.mark or layout.mark in names):

@@ -29,7 +29,8 @@ class Layout(NamedTuple):
     """`modules`: ours -> theirs, below `block` and its number for parts of a layer.
 
     A name that ends with `|` is a bare parameter: "x|" stands for tensors x and x_bias, any other for x.weight and x.bias. `{}` in a name
-    stands for the number of a head. `mark` is one more tensor that a checkpoint of this layout has.
+    stands for the number of a head or an expert, each of which is a tensor of its own. `mark` is one more tensor that a checkpoint of this
+    layout has.
     """
 
     family: str
@@ -39,6 +40,7 @@ class Layout(NamedTuple):
     fused: tuple[Fused, ...] = ()
     mark: str = ""
     upright: frozenset[str] = frozenset()  # ours that are stored [in, out] all the same
+    shared_heads: bool | None = None  # of models whose key-value heads are shared, or are not; None: of both
 
 
 def in_turn(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
@@ -66,8 +68,10 @@ def alternating(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
 
 
 def layout(family: str, block: str, modules: str, **options: object) -> Layout:
-    """A layout from lines of "ours theirs theirs ..."."""
-    pairs = {words[0]: tuple(words[1:]) for line in modules.strip().splitlines() if (words := line.split())}
+    """A layout from lines of "ours theirs theirs ..."; a second line of the same part adds to the first."""
+    pairs: dict[str, tuple[str, ...]] = {}
+    for ours, *theirs in filter(None, (line.split() for line in modules.splitlines())):
+        pairs[ours] = (*pairs.get(ours, ()), *theirs)
     return Layout(family, block, pairs, **{"transposed": True, **options})  # type: ignore[arg-type]
 
 
@@ -91,8 +95,10 @@ attention.norm input_layernorm
 attention.query self_attn.q_proj
 attention.key self_attn.k_proj
 attention.value self_attn.v_proj
-attention.query_norm self_attn.q_a_layernorm self_attn.q_norm self_attn.q_layernorm self_attn.query_layernorm self_attn.q_layernorm.norms.{}
-attention.key_norm self_attn.k_norm self_attn.k_layernorm self_attn.key_layernorm self_attn.k_layernorm.norms.{}
+attention.query_norm self_attn.q_a_layernorm self_attn.q_norm self_attn.q_layernorm
+attention.query_norm self_attn.query_layernorm self_attn.q_layernorm.norms.{}
+attention.key_norm self_attn.k_norm self_attn.k_layernorm
+attention.key_norm self_attn.key_layernorm self_attn.k_layernorm.norms.{}
 attention.query_down self_attn.q_a_proj
 attention.query_up self_attn.q_b_proj
 attention.key_value_down self_attn.kv_a_proj_with_mqa
@@ -106,11 +112,15 @@ mlp.gate mlp.gate_proj feed_forward.gate_proj
 mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
 mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
 mlp.output_norm post_mlp_layernorm post_feedforward_layernorm
-mlp.router mlp.gate mlp.router block_sparse_moe.router feed_forward.router
+mlp.router mlp.gate mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.correction mlp.gate mlp
+mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
+mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
+mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2
 mlp.experts.down mlp.experts.down_proj| block_sparse_moe.experts.down_proj| feed_forward.experts.down_proj|
 mlp.shared.gate mlp.shared_expert.gate_proj mlp.shared_experts.gate_proj feed_forward.shared_expert.gate_proj
 mlp.shared.up mlp.shared_expert.up_proj mlp.shared_experts.up_proj feed_forward.shared_expert.up_proj
-mlp.shared.down mlp.shared_expert.down_proj mlp.shared_experts.down_proj feed_forward.shared_expert.down_proj
+mlp.shared.down shared_mlp.output_linear mlp.shared_expert.down_proj mlp.shared_experts.down_proj feed_forward.shared_expert.down_proj
 mlp.shared.scale mlp.shared_expert_gate
 final_norm norm final_layernorm
 head.output lm_head
@@ -119,6 +129,7 @@ _LLAMA_FUSED = (
     Fused("self_attn.qkv_proj", QUERY_KEY_VALUE, in_turn),
     Fused("self_attn.query_key_value", QUERY_KEY_VALUE, by_head),
     Fused("mlp.gate_up_proj", GATE_UP, in_turn),
+    Fused("shared_mlp.input_linear", ("mlp.shared.gate", "mlp.shared.up"), in_turn),
     Fused("mlp.experts.gate_up_proj|", EXPERTS, in_turn),
     Fused("block_sparse_moe.experts.gate_up_proj|", EXPERTS, in_turn),
 )
@@ -144,8 +155,9 @@ LAYOUTS = (
         transposed=False,
         fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),),
     ),
-    # GPT-2's Conv1D stores [in, out]; GPT-BigCode names its tensors alike, stores [out, in], and is told by its one key-value head
-    layout("gpt2", "h", _GPT_WHOLE, transposed=False, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),)),
+    # GPT-2's Conv1D stores [in, out]; GPT-BigCode names its tensors alike, stores [out, in], and is told by its one key-value head.
+    layout("gpt2", "h", _GPT_WHOLE, transposed=False, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=False),
+    layout("gpt_bigcode", "h", _GPT_WHOLE, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=True),
     layout(
         "opt",
         "layers",

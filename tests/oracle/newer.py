@@ -294,6 +294,47 @@ NEWER: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         | {"d_model": 64, "n_head": 8, "d_ff": None, "position": "rotary", "d_rotary": 4, "rotary_pairs": "neighbours", "tied": False}
         | {"attention_bias": False, "attention_output_bias": False, "parallel_residual": True, "shared_norm": True, "head_bias": True},
     ),
+    "gpt_bigcode": (
+        "gpt_bigcode",
+        {"n_embd": 60, "n_layer": 3, "n_head": 6, "n_inner": 53, "vocab_size": VOCAB, "n_positions": CONTEXT},
+        SIZES | {"n_kv_head": 1},
+    ),
+    "ernie4_5": (
+        "ernie4_5",
+        GROUPED | {"tie_word_embeddings": True},
+        LLAMA | {"norm_epsilon": 1e-5, "rope_theta": 500000.0, "rotary_pairs": "neighbours", "tied": True},
+    ),
+    "helium": (
+        "helium",
+        BASE | {"num_key_value_heads": 3, "head_dim": 10},
+        SIZES | SWIGLU | {"n_kv_head": 3, "norm_epsilon": 1e-8, "rope_theta": 100000.0, "rotary_pairs": "neighbours"},
+    ),
+    "minicpm3": (
+        "minicpm3",
+        {name: value for name, value in DEEPSEEK.items() if not name.startswith(("n_", "moe", "first", "topk", "routed", "num_experts"))}
+        | {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 30},
+        LATENT
+        | {"rotary_pairs": "halves", "embedding_scale": 12.0, "residual_scale": 1.4 / 3**0.5, "logit_scale": 0.5, "norm_epsilon": 1e-5},
+    ),
+    "dots1": (
+        "dots1",
+        GROUPED
+        | {"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 17, "n_shared_experts": 2, "n_group": 1}
+        | {"first_k_dense_replace": 1, "routed_scaling_factor": 2.5, "norm_topk_prob": True, "topk_group": 1},
+        LLAMA
+        | {"qk_norm": "head"}
+        | dense_first(n_expert=8, n_expert_per_token=3, d_expert=17, d_shared_expert=34, router_score="sigmoid", router_scale=2.5),
+    ),
+    "granitemoeshared": (
+        "granitemoeshared",
+        GROUPED | {"num_local_experts": 5, "num_experts_per_tok": 2, "shared_intermediate_size": 23, "attention_multiplier": 0.3},
+        LLAMA | {"attention_scale": 0.3, "n_expert": 5, "n_expert_per_token": 2, "d_shared_expert": 23},
+    ),
+    "minimax_m2": (
+        "minimax_m2",
+        GROUPED | {"num_local_experts": 5, "num_experts_per_tok": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+        LLAMA | {"qk_norm": "full", "n_expert": 5, "n_expert_per_token": 2, "router_score": "sigmoid"},
+    ),
     "nemotron": (
         "nemotron",
         GROUPED | {"partial_rotary_factor": 0.5, "hidden_act": "relu2"},
