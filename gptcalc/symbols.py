@@ -30,8 +30,8 @@ N = TypeVar("N", bound=Number)
 Factors = tuple[Any, ...]
 """Numbers of one kind and plain ints, to be multiplied."""
 
-ALPHABET = "BTCLEVPdeHKQFRWND"
-"""The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q."""
+ALPHABET = "BTCMLkEVPdeqcHKQZFfsRWND"
+"""The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q. A letter of a kind of block, F_moe, goes with its own."""
 
 
 class Symbol:
@@ -88,7 +88,8 @@ class Symbol:
 
 
 def _place(letter: str) -> tuple[int, str]:
-    return (ALPHABET.find(letter) if letter in ALPHABET else len(ALPHABET), letter)
+    plain = letter.partition("_")[0]
+    return (ALPHABET.find(plain) if plain in ALPHABET else len(ALPHABET), letter)
 
 
 def minimum(a: N, b: N) -> N:
@@ -136,6 +137,18 @@ def ceiling(a: N, b: Any) -> N:
     import numpy as np
 
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
+
+
+def quotient(a: N, b: N) -> tuple[N, N]:
+    """How often b goes into a, and what is left, of two numbers of the same kind.
+
+    >>> quotient(20, 8), [str(part) for part in quotient(Symbol.letter("T"), Symbol.letter("W"))]
+    ((2, 4), ['(T // W)', '(T % W)'])
+    """
+    if isinstance(a, Symbol) or isinstance(b, Symbol):
+        return cast(N, Symbol.letter(f"({a} // {b})")), cast(N, Symbol.letter(f"({a} % {b})"))
+    first, second = cast("Any", a), cast("Any", b)
+    return first // second, first % second
 
 
 def product(factors: Iterable[Any]) -> Any:

@@ -92,7 +92,7 @@ def test_json_of_params(run: Run) -> None:
     result = document["result"]
     assert {"name", "value", "unit", "formula", "parts"} <= result.keys()
     assert result["value"] == result["counted"]["total"] == 174_604_259_328
-    assert result["views"] == {"total": 174_604_259_328, "non_embedding": 173_961_535_488}
+    assert result["views"] == {"total": 174_604_259_328, "non_embedding": 173_961_535_488, "active": 174_604_259_328}
     assert result["bytes"] == 4 * 174_604_259_328
     assert document["inputs"]["d_head"] == 128
     assert document["inputs"]["d_ff"] == 49152

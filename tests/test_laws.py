@@ -75,11 +75,13 @@ def test_counted_equals_predicted(fields: dict[str, Any], batch: int, seq: int) 
 @settings(max_examples=60, deadline=None)
 @given(architectures(), st.lists(st.tuples(st.integers(1, 9), st.integers(1, 50), st.integers(1, 90)), min_size=1, max_size=5))
 def test_arrays_agree_with_ints(fields: dict[str, Any], variants: list[tuple[int, int, int]]) -> None:
-    model = parse_model(fields | {"padded_vocab_size": None})
-    columns = dict(zip(("n_layer", "d_ff", "vocab_size"), zip(*variants, strict=True), strict=True))
+    fields = fields | {"padded_vocab_size": None, "d_embedding": None}
+    model = parse_model(fields)
+    names = ("d_model" if model.blocks else "n_layer", "d_ff", "vocab_size")  # a layout says how many layers there are
+    columns = dict(zip(names, zip(*variants, strict=True), strict=True))
     many = [params(model, **columns), flops(model, seq=7, phase="training", attention="causal", recompute="full", **columns).matmul]
-    for i, (n_layer, d_ff, vocab_size) in enumerate(variants):
-        one = parse_model(fields | {"padded_vocab_size": None, "n_layer": n_layer, "d_ff": d_ff, "vocab_size": vocab_size})
+    for i, variant in enumerate(variants):
+        one = parse_model(fields | dict(zip(names, variant, strict=True)))
         ints = [params(one), flops(one, seq=7, phase="training", attention="causal", recompute="full").matmul]
         for arrays, whole in zip(many, ints, strict=True):
             for (path, node), (same_path, integer) in zip(arrays.walk(), whole.walk(), strict=True):
@@ -91,7 +93,10 @@ def test_arrays_agree_with_ints(fields: dict[str, Any], variants: list[tuple[int
 @given(architectures(), st.sampled_from(["n_layer", "d_ff", "vocab_size", "n_ctx"]))
 def test_a_bigger_model_never_costs_less(fields: dict[str, Any], grown: str) -> None:
     fields = fields | {"padded_vocab_size": None, "n_position": None}
-    small, large = parse_model(fields), parse_model(fields | {grown: fields.get(grown, 4) + 3})
+    larger = {grown: fields.get(grown, 4) + 3}
+    if grown == "n_layer" and "..." not in fields.get("layout", ["..."]):
+        larger["layout"] = [*fields["layout"], "first*3"]
+    small, large = parse_model(fields), parse_model(fields | larger)
     assert params(large).value >= params(small).value
     assert flops(large, seq=9).value >= flops(small, seq=9).value
 
@@ -103,21 +108,24 @@ def test_passes_and_conventions_are_ordered(fields: dict[str, Any], seq: int) ->
     forward = {a: flops(model, seq=seq, attention=a).value for a in ("full", "causal", "half")}  # type: ignore[arg-type]
     assert forward["full"] >= forward["causal"]
     assert forward["full"] >= forward["half"]
-    if model.sliding_window is None:
+    if not any(kind.sliding_window for kind in model.kinds.values() or [model]):
         assert forward["causal"] >= forward["half"]
     assert flops(model, seq=seq, phase="backward").value == 2 * forward["full"]
     training = {r: flops(model, seq=seq, phase="training", recompute=r).value for r in ("none", "selective", "full")}  # type: ignore[arg-type]
     assert training["none"] == 3 * forward["full"]
     assert training["none"] < training["selective"] <= training["full"]
     full = flops(model, seq=seq, phase="training", recompute="full").matmul
-    assert full["recompute/block"].value == flops(model, seq=seq).matmul["block"].value
+    once = flops(model, seq=seq).matmul
+    for path, _ in shape_of(model).blocks:
+        assert full[f"recompute/{path}"].value == once[path].value
 
 
 @settings(max_examples=40, deadline=None)
 @given(architectures(), st.integers(2, 11))
 def test_decoding_token_by_token_is_the_causal_pass(fields: dict[str, Any], seq: int) -> None:
     """Each token once, each with the keys before it: exactly the pairs that the causal convention counts."""
-    model = parse_model(fields | {"sliding_window": None})
+    kinds = {name: kind | {"sliding_window": None, "window_chunks": False} for name, kind in fields.get("blocks", {}).items()}
+    model = parse_model(fields | {"sliding_window": None, "window_chunks": False, "blocks": kinds})
     tokens = [flops(model, seq=context, phase="decode").value for context in range(1, seq + 1)]
     assert sum(tokens) == flops(model, seq=seq, attention="causal").value
 

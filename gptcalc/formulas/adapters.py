@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.table import Operation
+from gptcalc.formulas.operation import Operation
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation

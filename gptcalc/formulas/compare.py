@@ -4,14 +4,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gptcalc.formulas.flops import flops
-from gptcalc.formulas.params import params
+from gptcalc.formulas.params import params, views
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 
 
 class Comparison(NamedTuple):
-    """One model. FLOPs are of its longest sequence, full attention; training FLOPs of its published tokens (None: not published)."""
+    """One model. Where layers differ, the numbers are those of most of them.
+
+    FLOPs are of its longest sequence, full attention; training FLOPs of its published tokens (None: not published).
+    """
 
     model: str
     family: str
@@ -26,6 +29,7 @@ class Comparison(NamedTuple):
     norm: str
     activation: str
     parameters: int
+    active_parameters: int
     flops_per_token: float
     training_tokens: int | None
     training_flops: float | None
@@ -47,7 +51,9 @@ def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
 
 def _row(model: ModelSpec) -> Comparison:
     s = shape_of(model)
-    total = params(model).value
+    c = s.switches
+    found = views(params(model), model)
+    total = found["total"]
     forward = flops(model)
     training = flops(model, phase="training")
     tokens = model.training_tokens
@@ -63,10 +69,13 @@ def _row(model: ModelSpec) -> Comparison:
         d_ff=s.d_ff,
         vocab_size=s.vocab_size,
         n_ctx=model.n_ctx,
-        position=model.position,
-        norm=f"{model.norm_placement} {model.norm}",
-        activation=("gated " if model.gated else "") + model.activation,
+        position=c.position,
+        norm=f"{c.norm_placement} {c.norm}",
+        activation=("gated " if c.gated else "")
+        + c.activation
+        + (f", {s.n_expert_per_token} of {s.n_expert} experts" if c.experts else ""),
         parameters=total,
+        active_parameters=found["active"],
         flops_per_token=forward.value / forward.tokens,
         training_tokens=tokens,
         training_flops=None if tokens is None else training.value / training.tokens * tokens,

@@ -38,9 +38,13 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     model = as_model(model)
     T = model.n_ctx if seq is None else seq
     s, B = shape_of(model), batch
-    L, d, V, HQ = s.n_layer, s.d_model, s.vocab_size, s.d_attention
-    N = params(model).value
-    bare = views(params(model), tied=model.tied)["non_embedding"]
+    L, d, V = s.n_layer, s.d_model, s.vocab_size
+    found = views(params(model), model)
+    N = found["active"]
+    bare = N - (found["total"] - found["non_embedding"])
+    # 12·L·H·Q where layers and heads are alike: three passes over scores and mixing, a multiply and an add each
+    per_key = sum(6 * kind.n_layer * (kind.d_attention + kind.d_mixed) * (1 + kind.switches.cross_attention) for _, kind in s.blocks)
+    which = "active N, with embeddings" if found["total"] > N else "N with embeddings"
     table = {a: flops(model, batch=B, seq=T, phase="training", attention=a).value for a in ("full", "causal", "half")}
     odd = _why_not_megatron(model)
     # 96·B·T·L·d²·(1 + T/6d + V/16Ld) multiplied out, which keeps it exact
@@ -56,9 +60,9 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
             "the sources of its rows",
         ),
         ("gptcalc half", "the operation table, T²/2 pairs", table["half"], "", "Megatron-LM; MaxText from 2025-07"),
-        ("6ND", "6*N*D", 6 * N * B * T, "N with embeddings", f"{KAPLAN}, section 2.1"),
+        ("6ND", "6*N*D", 6 * N * B * T, which, f"{KAPLAN}, section 2.1"),
         ("6ND, no embeddings", "6*(N - embeddings)*D", 6 * bare * B * T, "Kaplan's own N", f"{KAPLAN}, section 2.1"),
-        ("PaLM", "(6*N + 12*L*H*Q*T)*D", (6 * N + 12 * L * HQ * T) * B * T, "N with embeddings", PALM),
+        ("PaLM", "(6*N + 12*L*H*Q*T)*D", (6 * N + per_key * T) * B * T, which, PALM),
         ("Megatron 2021", "96*B*T*L*d**2*(1 + T/(6*d) + V/(16*L*d))", None if odd else eq3, odd or "with full recompute", MEGATRON_2021),
         ("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", MEGATRON_2022),
     ]
@@ -68,9 +72,12 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
 def _why_not_megatron(model: ModelSpec) -> str:
     s = shape_of(model)
     reasons = {
-        "its MLP is not two matrices of width 4d": model.gated or s.d_ff != 4 * s.d_model,
-        "its keys and values are narrower than d": s.d_kv != s.d_model,
+        "its layers differ": bool(s.kinds),
+        "its MLP is experts": s.switches.experts,
+        "its MLP is not two matrices of width 4d": s.switches.gated or s.d_ff != 4 * s.d_model,
+        "its keys and values are not d wide": (s.d_kv, s.d_value) != (s.d_model, s.d_model),
         "its queries are not d wide": s.d_attention != s.d_model,
+        "its keys and values come from latents": s.switches.latent,
         "its embedding is not d wide": s.d_embedding != s.d_model,
     }
     return "; ".join(reason for reason, holds in reasons.items() if holds)

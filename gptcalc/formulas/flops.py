@@ -10,7 +10,8 @@ from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.blocks import in_blocks
 from gptcalc.formulas.node import Leaf, Node, tree
-from gptcalc.formulas.table import Operation, operations
+from gptcalc.formulas.operation import Operation
+from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
@@ -95,7 +96,7 @@ def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase,
     leaves += [
         Leaf(f"recompute/{a.path}", a.matmul_flops, b.matmul_flops, a.source)
         for a, b in table
-        if a.matmul and a.kind in again and a.path.startswith("block/")
+        if a.matmul and a.kind in again and a.path.startswith("block")
     ]
     return leaves
 
@@ -113,5 +114,7 @@ def check(model: ModelSpec, batch: int, seq: int, phase: str, attention: str, re
             f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {seq:,}",
             hint=f"use --seq {model.n_ctx} or less, or --set n_ctx={seq} for a model with a longer table",
         )
+    if phase == "decode" and any(kind.switches.cross_attention for _, kind in shape_of(model).blocks):
+        raise GptcalcError(f"{model.name} has an encoder: decoding one token is not counted for it", hint="use --phase forward")
     if recompute != "none" and phase != "training":
         raise GptcalcError(f"recompute '{recompute}' belongs to phase 'training', not '{phase}'")

@@ -67,7 +67,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     s = i.share
     layout = i.recipe.layout
     whole = layout.tp == layout.pp == 1 and isinstance(layout.cp, int) and layout.cp == 1
-    letters: Shape[Any] = symbolic(shape if whole else shape._replace(n_kv_head=0, d_ff=0, d_head=0))
+    letters: Shape[Any] = symbolic(shape, identities=whole)
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T

@@ -80,7 +80,7 @@ def serving_memory(
     for role in roles_of(layout):
         share = share_of(shape, layout, seq, role, pad=pad)
         items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size)
-        letters = symbolic(shape) if layout.tp == 1 and layout.pp == 1 else symbolic(shape._replace(n_kv_head=0, d_ff=0, d_head=0))
+        letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
         text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
@@ -126,7 +126,7 @@ def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: 
         if not on_stage(row.path, role, tied=s.switches.tied):
             continue
         for name, shape in row.weights:
-            quantized = row.path.startswith("block/") and row.kind == "matmul" and name == "weight"
+            quantized = row.path.startswith("block") and row.kind == "matmul" and name == "weight"
             items |= _weight(
                 f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized
             )
@@ -141,7 +141,7 @@ def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Sto
     elements = product((runs, *shape))
     found = {path: items.get(path, 0) + in_bytes(stored.bits, elements)}
     if quantized and stored.group is not None:
-        groups = product((runs, shape[1])) if stored.group == 0 else ceiling(elements, stored.group)
+        groups = product((runs, *shape[:-2], shape[-1])) if stored.group == 0 else ceiling(elements, stored.group)
         scales = path.replace("weights/", "weights/scales/")
         found[scales] = items.get(scales, 0) + in_bytes(stored.scale_bits, groups)
     return found
@@ -150,7 +150,11 @@ def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Sto
 def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: int = 1) -> Any:
     """Keys and values of every token that can still be seen: 2·L·K·Q elements a token, of the kv heads, not the heads.
 
-    Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180.
+    Latent attention keeps the latent and the rotated channels that all heads share, whole on every device. Each kind of block has its own
+    window, and its own cache. A decoder's layers also keep what they read of the encoder, counted as long as the sequence.
+
+    Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180; DeepSeek-AI 2024,
+    arXiv:2405.04434, section 2.1.
 
     >>> from gptcalc.spec.files import load_model
     >>> kv_cache(shape_of(load_model("gpt3-175b")), 1, 2048) / 2**30
@@ -158,10 +162,16 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     >>> kv_cache(shape_of(load_model("llama2-70b")), 1, 4096) / 2**30
     1.25
     """
+    first, *rest = (_cache_of_kind(kind, batch, seq, kv_bits, block) for _, kind in s.blocks if kind.switches.causal)
+    return sum(rest, first)
+
+
+def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int) -> Any:
     seen = minimum(seq, s.sliding_window) if s.switches.windowed else seq
     if block > 1:
         seen = ceiling(seen, block) * block
-    return in_bytes(kv_bits, product((2, s.n_layer, s.d_kv, batch, seen)))
+    each = s.kv_lora_rank + s.d_rotary if s.switches.latent else s.d_kv + s.d_value
+    return in_bytes(kv_bits, product((1 + s.switches.cross_attention, s.n_layer, each, batch, seen)))
 
 
 def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) -> dict[str, Any]:
@@ -169,13 +179,21 @@ def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) 
 
     The head runs on the last token of each sequence only; sampling reads its logits in fp32.
     """
-    mlp = (3 if s.switches.gated else 2) * s.d_ff
-    attention = 2 * (s.d_attention + s.d_kv)
-    block = width * product((tokens, 2 * s.d_model + maximum(mlp, attention)))
+    first, *rest = (_widest(kind) for _, kind in s.blocks)
+    widest = first
+    for other in rest:
+        widest = maximum(widest, other)
+    block = width * product((tokens, 2 * s.d_model + widest))
     if role not in ("last", "only"):
         return {"activations/block": block}
     logits = (width + 4) * product((batch, s.vocab_size))
     return {"activations/block": block, "activations/logits of the last tokens": logits}
+
+
+def _widest(s: Shape[Any]) -> Any:
+    """Channels of a token that the MLP or the attention of a block holds at once; every one of its experts has its own."""
+    inner = product((s.n_expert_per_token, s.d_expert)) + s.d_shared_expert if s.switches.experts else s.d_ff
+    return maximum((3 if s.switches.gated else 2) * inner, s.d_attention + s.d_kv + s.d_value + s.d_mixed)
 
 
 def in_bytes(bits: int, elements: Any) -> Any:

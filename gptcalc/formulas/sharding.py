@@ -37,33 +37,47 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     Raises GptcalcError for every division that leaves a rest, naming both numbers.
     """
     t, c = layout.tp, layout.cp
-    divide(shape.n_head, t, "n_head", "tensor parallel size")
-    kv = shape.n_kv_head
-    if isinstance(kv, int) and isinstance(t, int) and t > kv:
-        divide(t, kv, "tensor parallel size", "n_kv_head")
-        kv_local: Any = 1  # every kv head stands on t / K ranks
-    else:
-        kv_local = divide(kv, t, "n_kv_head", "tensor parallel size")
+    if shape.kinds and not (isinstance(layout.pp, int) and layout.pp == 1):
+        raise GptcalcError(
+            "pipeline stages of layers that differ are not counted: which stage has which is not known", hint="leave out --pp"
+        )
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
     padded = ceiling(rows, multiple) * multiple if pad else rows
-    heads = shape.n_head // t
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
     times = "" if layout.virtual_stages == 1 else f" {layout.pp} times virtual stages {layout.virtual_stages}:"
-    local = shape._replace(
+    local = _divided(shape, t)._replace(
         n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages,
-        n_head=heads,
-        n_kv_head=kv_local,
-        d_attention=heads * shape.d_head,
-        d_kv=kv_local * shape.d_head,
-        d_ff=divide(shape.d_ff, t, "d_ff", "tensor parallel size"),
         vocab_size=padded // t if pad else rows,
+        kinds=tuple((name, _divided(kind, t)) for name, kind in shape.kinds),
     )
     chunks = _in_flight(layout, role)
     chunk_layers = local.n_layer // layout.virtual_stages
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
     return Share(local, (padded - rows) if pad else 0, seq_local, outside, chunks * chunk_layers, batches, role)
+
+
+def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
+    """One tensor-parallel rank's heads and widths; latents are whole on every rank."""
+    size = "tensor parallel size"
+    heads, kv = divide(shape.n_head, t, "n_head", size), shape.n_kv_head
+    if isinstance(kv, int) and isinstance(t, int) and t > kv:
+        divide(t, kv, size, "n_kv_head")
+        kv = 1  # every kv head stands on t / K ranks
+    else:
+        kv = divide(kv, t, "n_kv_head", size)
+    return shape._replace(
+        n_head=heads,
+        n_kv_head=kv,
+        d_attention=heads * shape.d_head,
+        d_kv=kv * shape.d_head,
+        d_value=kv * shape.d_head_value,
+        d_mixed=heads * shape.d_head_value,
+        d_ff=divide(shape.d_ff, t, "d_ff", size),
+        d_expert=divide(shape.d_expert, t, "d_expert", size),
+        d_shared_expert=divide(shape.d_shared_expert, t, "d_shared_expert", size),
+    )
 
 
 def _in_flight(layout: Layout, role: str) -> Any:
@@ -98,7 +112,7 @@ def roles_of(layout: Layout) -> tuple[str, ...]:
 
 def on_stage(path: str, role: str, *, tied: bool) -> bool:
     """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
-    if path.startswith("block/"):
+    if path.startswith("block"):
         return True
     if path.startswith("embedding/"):
         return role in ("first", "only")

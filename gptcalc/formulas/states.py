@@ -5,8 +5,8 @@ Bytes for each parameter follow from the precision and the optimizer; ZeRO divid
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.saved import width
-from gptcalc.formulas.table import Operation
 from gptcalc.spec.recipe import Precision, Recipe
 from gptcalc.symbols import Symbol, ceiling, maximum, product
 

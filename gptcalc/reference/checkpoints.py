@@ -1,149 +1,45 @@
-"""Real checkpoints of openai-gpt, gpt2, opt, gpt_neox, gptj, llama and mistral, by the names that transformers gives their tensors."""
+"""Real checkpoints, by the names that transformers gives their tensors, as the weights that `forward` takes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
+from gptcalc.reference.layouts import LAYOUTS, Fused, Layout
 from gptcalc.reference.tally import Array
-from gptcalc.reference.weights import floating, weight_shapes
+from gptcalc.reference.weights import Shapes, buffer_shapes, floating, weight_shapes
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of
 
-QUERY_KEY_VALUE = ("attention.query", "attention.key", "attention.value")
-
 PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.")
 
-BUFFERS = re.compile(r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids)")
+BUFFERS = re.compile(
+    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights)"
+)
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
-Split = Callable[[Array, Shape[int]], list[Array]]
+SUFFIXES = {"weight": ".weight", "bias": ".bias", "correction": ".e_score_correction_bias"}
+BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": ""}
+"""Of a name that ends with `|` in a layout."""
 
 
-class Layout(NamedTuple):
-    """How one family names and stores its tensors. A fused matrix is the one place of query, key and value; `split` takes it apart."""
+class Part(NamedTuple):
+    """One array of ours: the layer's place in their names ("layers.3."), our module ("mlp.up"), and the kind of tensor ("weight")."""
 
-    family: str
-    modules: dict[str, str]  # ours -> theirs; {} stands for the layer
-    block: str
-    transposed: bool  # matrices are [out, in], as torch.nn.Linear has them
-    split: Split | None = None
+    name: str
+    place: str
+    module: str
+    kind: str
+    shape: tuple[int, ...]
 
-
-def split_in_thirds(fused: Array, s: Shape[int]) -> list[Array]:
-    """GPT-2: all queries, then all keys, then all values, along the last axis."""
-    H, K = s.n_head * s.d_head, s.n_kv_head * s.d_head
-    return np.split(fused, [H, H + K], axis=-1)
-
-
-def split_by_head(fused: Array, s: Shape[int]) -> list[Array]:
-    """GPT-NeoX: query, key and value of the first head, of the second head, ..., along the last axis."""
-    group = s.n_head // s.n_kv_head  # query heads per head of keys and values
-    heads = fused.reshape(*fused.shape[:-1], s.n_kv_head, group + 2, s.d_head)
-    parts = np.split(heads, [group, group + 1], axis=-2)
-    return [part.reshape(*fused.shape[:-1], -1) for part in parts]
-
-
-def _modules(fused: str | None = None, **names: str) -> dict[str, str]:
-    """`attention_norm="ln_1"` -> {"attention.norm": "ln_1"}, and the fused matrix in three places."""
-    known = {re.sub("^(attention|mlp|embedding|head)_", r"\1.", name): theirs for name, theirs in names.items()}
-    return known | (dict.fromkeys(QUERY_KEY_VALUE, fused) if fused else {})
-
-
-_GPT = {"attention_norm": "ln_1", "attention_output": "attn.c_proj", "mlp_norm": "ln_2", "mlp_up": "mlp.c_fc", "mlp_down": "mlp.c_proj"}
-_SELF_ATTENTION = {"attention_query": "self_attn.q_proj", "attention_key": "self_attn.k_proj", "attention_value": "self_attn.v_proj"}
-
-LAYOUTS = (
-    Layout(
-        "openai-gpt",
-        _modules("attn.c_attn", embedding_token="tokens_embed", embedding_position="positions_embed", head_output="lm_head", **_GPT),
-        block="h",
-        transposed=False,
-        split=split_in_thirds,
-    ),
-    Layout(
-        "gpt2",
-        _modules("attn.c_attn", embedding_token="wte", embedding_position="wpe", final_norm="ln_f", head_output="lm_head", **_GPT),
-        block="h",
-        transposed=False,
-        split=split_in_thirds,
-    ),
-    Layout(
-        "opt",
-        _modules(
-            embedding_token="embed_tokens",
-            embedding_position="embed_positions",
-            embedding_project_in="project_in",
-            attention_norm="self_attn_layer_norm",
-            attention_output="self_attn.out_proj",
-            mlp_norm="final_layer_norm",
-            mlp_up="fc1",
-            mlp_down="fc2",
-            final_norm="final_layer_norm",
-            head_project_out="project_out",
-            head_output="lm_head",
-            **_SELF_ATTENTION,
-        ),
-        block="layers",
-        transposed=True,
-    ),
-    Layout(
-        "gpt_neox",
-        _modules(
-            "attention.query_key_value",
-            embedding_token="embed_in",
-            attention_norm="input_layernorm",
-            attention_output="attention.dense",
-            mlp_norm="post_attention_layernorm",
-            mlp_up="mlp.dense_h_to_4h",
-            mlp_down="mlp.dense_4h_to_h",
-            final_norm="final_layer_norm",
-            head_output="lm_head",
-        ),
-        block="layers",
-        transposed=True,
-        split=split_by_head,
-    ),
-    Layout(
-        "gptj",
-        _modules(
-            embedding_token="wte",
-            attention_norm="ln_1",
-            attention_query="attn.q_proj",
-            attention_key="attn.k_proj",
-            attention_value="attn.v_proj",
-            attention_output="attn.out_proj",
-            mlp_up="mlp.fc_in",
-            mlp_down="mlp.fc_out",
-            final_norm="ln_f",
-            head_output="lm_head",
-        ),
-        block="h",
-        transposed=True,
-    ),
-    Layout(
-        "llama or mistral",
-        _modules(
-            embedding_token="embed_tokens",
-            attention_norm="input_layernorm",
-            attention_output="self_attn.o_proj",
-            mlp_norm="post_attention_layernorm",
-            mlp_gate="mlp.gate_proj",
-            mlp_up="mlp.up_proj",
-            mlp_down="mlp.down_proj",
-            final_norm="norm",
-            head_output="lm_head",
-            **_SELF_ATTENTION,
-        ),
-        block="layers",
-        transposed=True,
-    ),
-)
+    @property
+    def is_matrix(self) -> bool:
+        return self.kind == "weight" and len(self.shape) > 1 and not self.module.endswith("norm")
 
 
 def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DTypeLike = np.float32) -> dict[str, Array]:
@@ -158,30 +54,114 @@ def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DType
     for name in state_dict:
         if not BUFFERS.fullmatch(name) and names.setdefault(_bare(name), name) != name:
             raise GptcalcError(f"tensors '{names[_bare(name)]}' and '{name}' are the same part of the model")
-    layout = _layout_of(names)
-    shape, shapes = shape_of(spec), weight_shapes(spec)
-    weights: dict[str, Array] = {}
-    used: set[str] = set()
-    for ours, wanted in shapes.items():
-        theirs = _their_name(layout, ours, wanted)
-        stored, part = _stored_shape(layout, ours, wanted, shape)
-        if theirs not in names:
-            raise GptcalcError(f"tensor '{theirs}' of shape {stored} is missing from the {layout.family} checkpoint")
-        tensor = _array(names[theirs], state_dict[names[theirs]])
-        if tensor.shape != stored:
-            raise GptcalcError(f"tensor '{names[theirs]}' has shape {tensor.shape}, and the model needs {stored}")
-        used.add(theirs)
-        if tensor.ndim == 2 and _is_transposed(layout, ours):
-            tensor = tensor.T
-        if part is not None and layout.split is not None:
-            tensor = layout.split(tensor, shape)[part]
-        weights[ours] = np.array(tensor, dtype=dtype, order="C")
+    layout = _layout_of(names, shape_of(spec))
+    checkpoint = Checkpoint(layout, spec, names, state_dict)
+    shapes = weight_shapes(spec)
+    weights = {ours: np.array(checkpoint.take(ours, shapes), dtype=dtype, order="C") for ours in shapes}
+    for ours, wanted in buffer_shapes(spec).items():
+        tensor = checkpoint.take_if_there(ours, wanted)
+        if tensor is not None:
+            weights[ours] = np.array(tensor, dtype=dtype)
     if spec.tied:
-        used |= _check_tied_head(layout, names, state_dict)
+        checkpoint.check_tied_head()
     for theirs, name in names.items():
-        if theirs not in used:
+        if theirs not in checkpoint.used:
             raise GptcalcError(f"tensor '{name}' of shape {_array(name, state_dict[name]).shape} has no place in the model")
     return weights
+
+
+class Checkpoint:
+    """A checkpoint read by one layout; `used` are the tensors that have been taken from it."""
+
+    def __init__(self, layout: Layout, spec: ModelSpec, names: Mapping[str, str], tensors: Mapping[str, Any]) -> None:
+        self.layout, self.spec, self.names, self.tensors = layout, spec, names, tensors
+        self.shapes: dict[str, Shape[int]] = {name: shape_of(kind) for name, kind in spec.kinds.items()} or {"": shape_of(spec)}
+        self.used: set[str] = set()
+
+    def take(self, ours: str, shapes: Shapes) -> Array:
+        part = self._part(ours, shapes[ours])
+        for fused in self.layout.fused:
+            if part.module in fused.parts and self._their(part, fused.name) in self.names:
+                return self._take_fused(part, fused, ours, shapes)
+        return self._adjusted(part, self._whole(part))
+
+    def take_if_there(self, ours: str, wanted: tuple[int, ...]) -> Array | None:
+        part = self._part(ours, wanted)._replace(module="mlp.correction")
+        name = next((n for n in self._candidates(part) if n in self.names), None)
+        return None if name is None else self._read(name, wanted)
+
+    def check_tied_head(self) -> None:
+        """A tied checkpoint may carry its head again, as the same numbers."""
+        head, embedding = (f"{self.layout.modules[module][0]}.weight" for module in ("head.output", "embedding.token"))
+        if head not in self.names:
+            return
+        again, table = (_array(self.names[name], self.tensors[self.names[name]]) for name in (head, embedding))
+        if not np.array_equal(again, table):
+            shapes = f"{again.shape} and {table.shape}"
+            raise GptcalcError(
+                f"tensors '{self.names[head]}' and '{self.names[embedding]}' ({shapes}) differ, and the model's head is tied"
+            )
+        self.used.add(head)
+
+    def _part(self, ours: str, shape: tuple[int, ...]) -> Part:
+        layered = re.fullmatch(r"block[^.]*\.(\d+)\.(.*)\.(\w+)", ours)
+        if layered:
+            return Part(ours, f"{self.layout.block}.{layered[1]}.", layered[2], layered[3], shape)
+        module, kind = ours.rsplit(".", 1)
+        return Part(ours, "", module, kind, shape)
+
+    def _their(self, part: Part, name: str) -> str:
+        bare = name.endswith("|")
+        return part.place + name.rstrip("|") + (BARE_SUFFIXES if bare else SUFFIXES).get(part.kind, f".{part.kind}")
+
+    def _candidates(self, part: Part) -> list[str]:
+        return [self._their(part, name) for name in self.layout.modules.get(part.module, ())]
+
+    def _whole(self, part: Part) -> Array:
+        candidates = self._candidates(part)
+        if not candidates:
+            raise GptcalcError(f"a checkpoint of {self.layout.family} has no tensor for '{part.name}' of shape {part.shape}")
+        stored = self._stored(part, part.shape)
+        for name in candidates:
+            if "{}" in name and name.format(0) in self.names:
+                return np.stack([self._read(name.format(head), stored[1:]) for head in range(stored[0])])
+            if name in self.names:
+                return self._read(name, stored)
+        raise GptcalcError(f"tensor '{candidates[0]}' of shape {stored} is missing from the {self.layout.family} checkpoint")
+
+    def _take_fused(self, part: Part, fused: Fused, ours: str, shapes: Shapes) -> Array:
+        stem = ours.removesuffix(f"{part.module}.{part.kind}")
+        widths = [shapes[f"{stem}{module}.{part.kind}"][-1] for module in fused.parts]
+        whole = self._read(self._their(part, fused.name), self._stored(part, (*part.shape[:-1], sum(widths))))
+        kind = ours.partition(".")[0].removeprefix("block").strip()
+        return fused.split(self._adjusted(part, whole), widths, self.shapes[kind])[fused.parts.index(part.module)]
+
+    def _transposed(self, part: Part) -> bool:
+        """Whether a matrix is [out, in] in the checkpoint. Embeddings never are, and the head is torch.nn.Linear in every family."""
+        if part.module == "head.output":
+            return part.is_matrix
+        upright = part.module in ("embedding.token", "embedding.position") or part.module in self.layout.upright
+        return part.is_matrix and self.layout.transposed and not upright
+
+    def _stored(self, part: Part, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-2], shape[-1], shape[-2]) if self._transposed(part) else shape
+
+    def _adjusted(self, part: Part, tensor: Array) -> Array:
+        if self._transposed(part):
+            return tensor.swapaxes(-1, -2)
+        if self.spec.norm_weight_plus_one and part.module.endswith("norm") and part.kind == "weight":
+            return tensor + 1
+        return tensor
+
+    def _read(self, theirs: str, shape: tuple[int, ...]) -> Array:
+        if theirs not in self.names:
+            raise GptcalcError(f"tensor '{theirs}' of shape {shape} is missing from the {self.layout.family} checkpoint")
+        name = self.names[theirs]
+        tensor = _array(name, self.tensors[name])
+        if tensor.shape != shape:
+            raise GptcalcError(f"tensor '{name}' has shape {tensor.shape}, and the model needs {shape}")
+        self.used.add(theirs)
+        return tensor
 
 
 def _bare(name: str) -> str:
@@ -190,46 +170,16 @@ def _bare(name: str) -> str:
     return next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
 
 
-def _layout_of(names: Mapping[str, str]) -> Layout:
+def _layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
     for layout in LAYOUTS:
-        marks = (layout.modules["embedding.token"], f"{layout.block}.0.{layout.modules['attention.output']}")
-        if all(f"{mark}.weight" in names for mark in marks):
+        if layout.shared_heads not in (None, s.n_kv_head < s.n_head):
+            continue
+        outputs = [f"{layout.block}.0.{name}.weight" for name in layout.modules["attention.output"]]
+        embedded = f"{layout.modules['embedding.token'][0]}.weight" in names
+        if embedded and any(output in names for output in outputs) and (not layout.mark or layout.mark in names):
             return layout
     known = ", ".join(layout.family for layout in LAYOUTS)
     raise GptcalcError("the checkpoint is of no family that gptcalc can load", hint=f"known: {known}, with transformers' names")
-
-
-def _their_name(layout: Layout, ours: str, wanted: tuple[int, ...]) -> str:
-    layered = re.fullmatch(r"block\.(\d+)\.(.*)\.(\w+)", ours)
-    module, kind = (layered[2], layered[3]) if layered else ours.rsplit(".", 1)
-    if module not in layout.modules:
-        raise GptcalcError(f"a checkpoint of {layout.family} has no tensor for '{ours}' of shape {wanted}")
-    return (f"{layout.block}.{layered[1]}." if layered else "") + f"{layout.modules[module]}.{kind}"
-
-
-def _stored_shape(layout: Layout, ours: str, wanted: tuple[int, ...], s: Shape[int]) -> tuple[tuple[int, ...], int | None]:
-    """The shape in the checkpoint, and which third of a fused tensor `ours` is."""
-    part = next((i for i, module in enumerate(QUERY_KEY_VALUE) if f".{module}." in ours), None) if layout.split else None
-    if part is not None:
-        wanted = (*wanted[:-1], (s.n_head + 2 * s.n_kv_head) * s.d_head)
-    return (wanted[::-1] if len(wanted) == 2 and _is_transposed(layout, ours) else wanted), part
-
-
-def _is_transposed(layout: Layout, ours: str) -> bool:
-    """Whether a matrix is [out, in] in the checkpoint. Embeddings never are, and the head is torch.nn.Linear in every family."""
-    return ours == "head.output.weight" or (layout.transposed and ours not in ("embedding.token.weight", "embedding.position.weight"))
-
-
-def _check_tied_head(layout: Layout, names: Mapping[str, str], state_dict: Mapping[str, Any]) -> set[str]:
-    """A tied checkpoint may carry its head again, as the same numbers; the names that this uses up."""
-    head, embedding = (f"{layout.modules[module]}.weight" for module in ("head.output", "embedding.token"))
-    if head not in names:
-        return set()
-    again, table = (_array(names[name], state_dict[names[name]]) for name in (head, embedding))
-    if not np.array_equal(again, table):
-        shapes = f"{again.shape} and {table.shape}"
-        raise GptcalcError(f"tensors '{names[head]}' and '{names[embedding]}' ({shapes}) differ, and the model's head is tied")
-    return {head}
 
 
 def _array(name: str, value: Any) -> Array:

@@ -6,41 +6,40 @@ V vocabulary, e width of the embedding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from gptcalc.errors import GptcalcError
-from gptcalc.reference.kernels import ACTIVATIONS, Rotary, normalise, rotary_tables, rotate, row_blocks, softmax, unbuffered
+from gptcalc.reference.attention import attention, hidden_keys
+from gptcalc.reference.kernels import softcap, unbuffered
+from gptcalc.reference.mlp import mlp
+from gptcalc.reference.parts import Context, Parts, linear, norm, residual
+from gptcalc.reference.positions import alibi, rotary_tables, sinusoids
 from gptcalc.reference.tally import Array, Tally, at, path_of
 from gptcalc.reference.weights import Weights, check_weights, random_weights
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.shape import Shape, shape_of
-
-Parts = dict[str, dict[str, Array]]
-"""Path of an operation -> its arrays, "weight" and "bias", where it has any."""
+from gptcalc.spec.shape import block_path, shape_of
 
 Progress = Callable[[int, int], None]
 """Called after each layer with the number of layers done and of all layers."""
 
 
-class Context(NamedTuple):
-    """What every layer of one pass shares."""
-
-    spec: ModelSpec
-    shape: Shape[int]
-    hidden: Array  # [T, C] bool: the keys that a query must not see
-    rotary: Rotary | None
-
-
 @unbuffered()
-def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally | None = None, progress: Progress | None = None) -> Array:
+def forward(
+    spec: ModelSpec,
+    weights: Weights,
+    tokens: ArrayLike,
+    tally: Tally | None = None,
+    progress: Progress | None = None,
+    source: ArrayLike | None = None,
+) -> Array:
     """Logits of the next token at every position: [B, T] ints -> [B, T, V], in the weights' dtype.
 
     `tally`, where given, receives the FLOP of every operation and the parameters held. V counts padding rows of the vocabulary too.
+    `source`, [B, S] ints, is what the encoder reads in a model that has one.
     Raises GptcalcError for weights that do not fit the spec, tokens outside the vocabulary, and sequences longer than n_ctx.
 
     >>> from gptcalc.spec.model import parse_model
@@ -50,132 +49,98 @@ def forward(spec: ModelSpec, weights: Weights, tokens: ArrayLike, tally: Tally |
     """
     check_weights(spec, weights)
     ids = _checked_tokens(spec, tokens)
-    shape = shape_of(spec)
-    rest, layers = _by_layer(weights, shape.n_layer)
-    T = ids.shape[1]
-
-    table = rest["embedding/token"]["weight"]
-    x = table[ids]  # [B, T] -> [B, T, e]
+    rest, layers = _by_layer(weights, spec.n_layer)
     if tally is not None:
         tally.hold(weights)
-        x = tally.counted(x)
-    if spec.switches.projected_embedding:
-        x = linear(x, rest, "embedding/project_in")  # [B, T, e] -> [B, T, d]
-    if spec.position == "learned":
-        at(x, "embedding/position")
-        first = shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
-        x += rest["embedding/position"]["weight"][first : first + T]
+    kinds = spec.kinds or {"": spec}
+    stack = list(enumerate(spec.layers or [""] * spec.n_layer))
+    encoder = [(number, kind) for number, kind in stack if not kinds[kind].causal]
+    decoder = stack[len(encoder) :]
+    if bool(encoder) != (source is not None):
+        raise GptcalcError("source is the sequence that an encoder reads: a model with an encoder needs it, no other has a use for it")
 
-    rotary = rotary_tables(spec, shape, T, x.dtype) if spec.position == "rotary" else None
-    context = Context(spec, shape, hidden_keys(T, shape.sliding_window), rotary)
-    for done, layer in enumerate(layers, start=1):
-        x = block(x, layer, context)  # [B, T, d] -> [B, T, d]
-        if progress is not None:
-            progress(done, len(layers))
+    def run(x: Array, numbered: list[tuple[int, str]], memory: Array | None) -> Array:
+        contexts = {kind: _context(kind, kinds[kind], x.shape[1], x.dtype) for _, kind in numbered}
+        for number, kind in numbered:
+            x = block(x, layers[number], contexts[kind], memory)  # [B, T, d] -> [B, T, d]
+            if progress is not None:
+                progress(number + 1, len(layers))
+        return x
+
+    memory = run(_embedded(spec, rest, _checked_tokens(spec, source), tally), encoder, None) if source is not None else None
+    x = run(_embedded(spec, rest, ids, tally), decoder, memory)
 
     if spec.final_norm:
         x = norm(x, rest, "final_norm", spec)
-    if spec.switches.projected_embedding:
+    if spec.d_embedding is not None:
         x = linear(x, rest, "head/project_out")  # [B, T, d] -> [B, T, e]
-    head = rest.get("head/output", {})
-    logits = linear(x, {"head/output": {"weight": table.T} | head}, "head/output")  # [B, T, e] -> [B, T, V]
+    head = {"weight": rest["embedding/token"]["weight"].T} | rest.get("head/output", {})
+    logits = linear(x, {"head/output": head}, "head/output")  # [B, T, e] -> [B, T, V]
+    if spec.logit_scale != 1:
+        logits *= spec.logit_scale
+    if spec.logit_softcap is not None:
+        softcap(logits, spec.logit_softcap)
     return logits.view(np.ndarray)
 
 
-def block(x: Array, layer: Parts, context: Context) -> Array:
-    """One layer: attention and MLP, each with its norm and its residual sum, one after the other or side by side. [B, T, d] -> [B, T, d]"""
-    spec = context.spec
-    if spec.norm_placement == "post":
-        x = norm(residual(x, attention(x, layer, context), "block/attention/residual"), layer, "block/attention/norm", spec)
-        return norm(residual(x, mlp(x, layer, spec), "block/mlp/residual"), layer, "block/mlp/norm", spec)
-    before_attention = norm(x, layer, "block/attention/norm", spec)
-    attended = attention(before_attention, layer, context)
-    if spec.parallel_residual:
-        before_mlp = before_attention if spec.shared_norm else norm(x, layer, "block/mlp/norm", spec)
-        x = residual(x, attended, "block/attention/residual")
-    else:
-        x = residual(x, attended, "block/attention/residual")
-        before_mlp = norm(x, layer, "block/mlp/norm", spec)
-    return residual(x, mlp(before_mlp, layer, spec), "block/mlp/residual")
+def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None) -> Array:
+    """[B, T] -> [B, T, e] -> [B, T, d], with positions where they are added here."""
+    x = parts["embedding/token"]["weight"][ids]
+    if tally is not None:
+        x = tally.counted(x)
+    if spec.embedding_scale != 1:
+        at(x, "embedding/scale")
+        x *= spec.embedding_scale
+    if spec.d_embedding is not None:
+        x = linear(x, parts, "embedding/project_in")
+    T, shape = ids.shape[1], shape_of(spec)
+    at(x, "embedding/position")
+    if spec.position == "learned":
+        first = shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
+        x += parts["embedding/position"]["weight"][first : first + T]
+    if spec.position == "sinusoidal":
+        x += sinusoids(T, shape.d_model, x.dtype)
+    return norm(x, parts, "embedding/norm", spec) if spec.embedding_norm else x
 
 
-def attention(x: Array, layer: Parts, context: Context) -> Array:
-    """Causal self-attention with H query heads, each group of H / K of them sharing one head of keys and values: [B, T, d] -> [B, T, d]."""
-    B, T, _ = x.shape
-    H, K, Q = context.shape.n_head, context.shape.n_kv_head, context.shape.d_head
-    q = linear(x, layer, "block/attention/query").reshape(B, T, H, Q)  # [B, T, d] -> [B, T, H*Q] -> [B, T, H, Q]
-    k = linear(x, layer, "block/attention/key").reshape(B, T, K, Q)  # [B, T, d] -> [B, T, K*Q] -> [B, T, K, Q]
-    v = linear(x, layer, "block/attention/value").reshape(B, T, K, Q)
-    if context.rotary is not None:
-        at(x, "block/attention/rotary")
-        rotate(q, context.rotary)
-        rotate(k, context.rotary)
-    mixed = np.empty_like(q)
-    for sequence in range(B):
-        for head in range(H):
-            kv = sequence, slice(None), head * K // H
-            attend(q[sequence, :, head], k[kv], v[kv], context, mixed[sequence, :, head])
-    return linear(mixed.reshape(B, T, H * Q), layer, "block/attention/output")  # [B, T, H*Q] -> [B, T, d]
+def block(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
+    """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side.
 
+    Between them a second attention reads `memory`, an encoder's output, where there is one.
 
-def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array) -> None:
-    """One head of one sequence: queries [T, Q], keys and values [C, Q] -> mixed [T, Q]. Computes the full square of T x C scores."""
-    at(q, "block/attention/scores")
-    scores = q @ k.T  # [T, Q] @ [Q, C] -> [T, C]
-    last = 0
-    for rows in row_blocks(scores):
-        first, last = last, last + len(rows)
-        at(q, "block/attention/scores")
-        rows *= 1 / math.sqrt(q.shape[-1])
-        rows[:, last:] = -np.inf  # no query of this block sees these keys; a mask over all keys would take as long as the exponentials
-        nearest = slice(0 if context.spec.sliding_window else first, last)
-        np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
-        at(q, "block/attention/softmax")
-        softmax(rows)
-    at(q, "block/attention/mix")
-    np.matmul(scores, v, out=mixed)  # [T, C] @ [C, Q] -> [T, Q]
-
-
-def mlp(x: Array, layer: Parts, spec: ModelSpec) -> Array:
-    """[B, T, d] -> [B, T, F] -> [B, T, d]. Gated: the activation of one projection times the other."""
-    up = linear(x, layer, "block/mlp/up")
-    inner = linear(x, layer, "block/mlp/gate") if spec.gated else up
-    at(x, "block/mlp/activation")
-    for rows in row_blocks(inner):
-        ACTIVATIONS[spec.activation](rows)
-    if spec.gated:
-        at(x, "block/mlp/product")
-        inner *= up
-    return linear(inner, layer, "block/mlp/down")
-
-
-def linear(x: Array, parts: Parts, path: str) -> Array:
-    """[..., in] @ [in, out] + [out] -> [..., out]"""
-    at(x, path)
-    y = x @ parts[path]["weight"]
-    if "bias" in parts[path]:
-        y += parts[path]["bias"]
-    return y
-
-
-def norm(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
-    at(x, path)
-    return normalise(x, parts.get(path, {}), centred=spec.norm == "layernorm", epsilon=spec.norm_epsilon)
-
-
-def residual(x: Array, change: Array, path: str) -> Array:
-    at(x, path)
-    return np.add(x, change, out=change)
-
-
-def hidden_keys(length: int, window: int) -> Array:
-    """Where a query must not look, bool [T, C]: at later keys, and with a window W at those that are W or more before it.
-
-    >>> hidden_keys(3, window=2).astype(int).tolist()
-    [[0, 1, 1], [0, 0, 1], [1, 0, 0]]
+    [B, T, d] -> [B, T, d]
     """
-    query, key = np.ogrid[:length, :length]  # [T, 1], [1, C]
-    return (key > query) | (key <= query - (window or length))
+    spec, path = context.spec, context.path
+
+    def before(x: Array, sublayer: str) -> Array:
+        return x if spec.norm_placement in ("post", "output") else norm(x, layer, f"{path}/{sublayer}/norm", spec)
+
+    def add(x: Array, change: Array, sublayer: str) -> Array:
+        if spec.norm_placement in ("sandwich", "output"):
+            change = norm(change, layer, f"{path}/{sublayer}/output_norm", spec)
+        x = residual(x, change, f"{path}/{sublayer}/residual", spec)
+        return norm(x, layer, f"{path}/{sublayer}/norm", spec) if spec.norm_placement == "post" else x
+
+    into_attention = before(x, "attention")
+    attended = attention(into_attention, layer, context)
+    if spec.parallel_residual:
+        into_mlp = into_attention if spec.shared_norm else before(x, "mlp")
+        x = add(x, attended, "attention")
+    else:
+        x = add(x, attended, "attention")
+        if memory is not None:
+            x = add(x, attention(before(x, "cross_attention"), layer, context, memory), "cross_attention")
+        into_mlp = before(x, "mlp")
+    return add(x, mlp(into_mlp, layer, context), "mlp")
+
+
+def _context(kind: str, spec: ModelSpec, length: int, dtype: DTypeLike) -> Context:
+    """What the layers of one kind share; `spec` is the kind's own."""
+    shape = shape_of(spec)
+    rotary = rotary_tables(spec, shape, length, dtype) if spec.position == "rotary" else None
+    bias = alibi(shape.n_head, length, dtype) if spec.position == "alibi" else None
+    hidden = hidden_keys(length, shape.sliding_window, spec.window_chunks) if spec.causal else None
+    return Context(block_path(kind), spec, shape, hidden, rotary, bias)
 
 
 def generate(spec: ModelSpec, weights: Weights, tokens: ArrayLike, n_new: int) -> Array:
@@ -204,8 +169,9 @@ def count(spec: ModelSpec, batch: int, seq: int, dtype: DTypeLike = np.float32, 
     (128, 768, 48)
     """
     tokens = np.random.default_rng(0).integers(spec.vocab_size, size=(batch, seq))
+    source = tokens if any(not kind.causal for kind in spec.kinds.values()) else None
     tally = Tally()
-    forward(spec, random_weights(spec, seed=0, dtype=dtype), tokens, tally, progress)
+    forward(spec, random_weights(spec, seed=0, dtype=dtype), tokens, tally, progress, source)
     return tally
 
 
@@ -214,7 +180,7 @@ def _by_layer(weights: Weights, n_layer: int) -> tuple[Parts, list[Parts]]:
     rest: Parts = {}
     layers: list[Parts] = [{} for _ in range(n_layer)]
     for name, array in weights.items():
-        parts = layers[int(name.split(".")[1])] if name.startswith("block.") else rest
+        parts = layers[int(name.split(".")[1])] if name.startswith("block") else rest
         parts.setdefault(path_of(name), {})[name.rsplit(".", 1)[1]] = array
     return rest, layers
 

@@ -5,10 +5,14 @@
 | LayerNorm | sum, subtract, square, sum, divide, weight, bias: 7 (5 without the last two)     | 2 divisions by d, + eps, sqrt |
 | RMSNorm   | square, sum, divide, weight: 4 (3 without weight)                                | division by d, + eps, sqrt    |
 | softmax   | max, subtract, exp, sum, divide: 5                                               |                               |
-| rotary    | times cos, partner times sin, add: 3 per rotated channel                         |                               |
+| sink      |                                                                                  | max, subtract, exp, add       |
+| sigmoid   | negate, exp, + 1, reciprocal: 4                                                  |                               |
+| softcap   | divide, tanh, multiply: 3                                                        |                               |
 | relu      | max with 0: 1                                                                    |                               |
-| silu      | negate, exp, + 1, divide: 4                                                      |                               |
+| relu²     | max with 0, square: 2                                                            |                               |
+| silu      | negate, exp, + 1, divide: 4 (clamped: min before it, 5)                          |                               |
 | gelu      | scale, erf, + 1, times x, times 0.5: 5                                           |                               |
+| gelu_sigm | scale, exp, + 1, divide: 4                                                       |                               |
 | gelu_tanh | square, scale, + 1, times x, scale, tanh, + 1, times x, times 0.5: 9             |                               |
 
 Large arrays are worked through in blocks of rows that stay in the processor's cache: several times faster, the same count.
@@ -20,15 +24,11 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from gptcalc.errors import GptcalcError
 from gptcalc.reference.tally import Array, one_each
-from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.shape import Shape
 
 BLOCK_BYTES = 512 * 1024
 """One block of rows: with a temporary of its size it stays in a core's own cache."""
@@ -77,76 +77,37 @@ def normalise(x: Array, part: dict[str, Array], *, centred: bool, epsilon: float
     return out
 
 
-# Softmax and positions
+# Softmax
 
 
-def softmax(x: Array) -> Array:
-    """Softmax of the last axis, in place: [..., C]."""
-    x -= np.maximum.reduce(x, axis=-1, keepdims=True)
+def softmax(x: Array, sink: Any = None) -> Array:
+    """Softmax of the last axis, in place: [..., C]. A sink is one more logit, whose share is dropped."""
+    largest = np.maximum.reduce(x, axis=-1, keepdims=True)
+    if sink is not None:
+        largest = np.maximum(largest, sink)
+    x -= largest
     np.exp(x, out=x)
-    x /= np.add.reduce(x, axis=-1, keepdims=True)
+    total = np.add.reduce(x, axis=-1, keepdims=True)
+    if sink is not None:
+        total += np.exp(np.subtract(sink, largest))
+    x /= total
     return x
 
 
-class Rotary(NamedTuple):
-    """Tables of rotary positions. Channel i becomes x[i]·cos[i] + x[partner[i]]·sin[i]; the minus sign of a rotation is in `sin`."""
-
-    cos: Array  # [T, 1, R]
-    sin: Array  # [T, 1, R]
-    partner: Array  # [R]
-
-
-def rotary_tables(spec: ModelSpec, shape: Shape[int], length: int, dtype: DTypeLike) -> Rotary:
-    """The tables of positions 0 to length - 1.
-
-    Raises GptcalcError for a rope_scaling other than default, linear and llama3.
-    """
-    R = shape.d_rotary
-    channel = np.arange(R)
-    if spec.rotary_pairs == "halves":
-        partner, pair, first = (channel + R // 2) % R, channel % (R // 2), channel < R // 2
-    else:
-        partner, pair, first = channel ^ 1, channel // 2, channel % 2 == 0
-    angles = np.outer(np.arange(length), rotary_frequencies(spec, R)[pair])[:, None, :]  # [T, 1, R]
-    sin = np.where(first, -np.sin(angles), np.sin(angles))
-    return Rotary(np.cos(angles).astype(dtype), sin.astype(dtype), partner)
+def sigmoid(x: Array) -> None:
+    """1 / (1 + exp(-x)), in place."""
+    with np.errstate(over="ignore"):
+        np.negative(x, out=x)
+        np.exp(x, out=x)
+        x += 1
+        np.reciprocal(x, out=x)
 
 
-def rotary_frequencies(spec: ModelSpec, width: int) -> Array:
-    """Radians per position of each pair of channels, float64 [width / 2].
-
-    Source: Su et al. 2021 (RoFormer), arXiv:2104.09864; scaling 'linear' and 'llama3' as transformers computes them.
-    Raises GptcalcError for any other rope_scaling, and for one without the numbers that it needs.
-    """
-    frequency: Array = spec.rope_theta ** (-np.arange(0, width, 2) / width)
-    scaling = spec.rope_scaling or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
-        return frequency
-    if kind == "linear":
-        return frequency / _scaling_number(spec, "factor")
-    if kind == "llama3":
-        low, high = _scaling_number(spec, "low_freq_factor"), _scaling_number(spec, "high_freq_factor")
-        turns = _scaling_number(spec, "original_max_position_embeddings") * frequency / (2 * math.pi)  # in the original context
-        keep = np.clip((turns - low) / (high - low), 0, 1)  # few turns: slowed down by the factor; many: kept; between: blended
-        return keep * frequency + (1 - keep) * frequency / _scaling_number(spec, "factor")
-    raise GptcalcError(f"rope_scaling of type {kind!r} cannot be executed", hint="known: default, linear, llama3; no count depends on it")
-
-
-def _scaling_number(spec: ModelSpec, name: str) -> float:
-    value = (spec.rope_scaling or {}).get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise GptcalcError(f"rope_scaling needs a positive number '{name}', not {value!r}"[:120])
-    return float(value)
-
-
-def rotate(x: Array, table: Rotary) -> None:
-    """Turn the first R channels of every head by their position, in place: [B, T, H, Q]."""
-    rotated = x[..., : len(table.partner)]
-    turned = rotated[..., table.partner]
-    turned *= table.sin
-    rotated *= table.cos
-    rotated += turned
+def softcap(x: Array, cap: float) -> None:
+    """cap * tanh(x / cap), in place."""
+    x /= cap
+    np.tanh(x, out=x)
+    x *= cap
 
 
 # Activations, in place
@@ -156,11 +117,32 @@ def relu(x: Array) -> None:
     np.maximum(x, 0, out=x)
 
 
+def relu_squared(x: Array) -> None:
+    np.maximum(x, 0, out=x)
+    np.square(x, out=x)
+
+
 def silu(x: Array) -> None:
     with np.errstate(over="ignore"):  # exp(-x) = inf far below zero: x / inf is the right answer, 0
         e = np.exp(np.negative(x))
         e += 1
         x /= e
+
+
+def gelu_sigmoid(x: Array) -> None:
+    with np.errstate(over="ignore"):
+        e = np.exp(x * -1.702)
+        e += 1
+        x /= e
+
+
+SILU_LIMIT = 7.0
+"""gpt-oss clamps both projections before it multiplies them."""
+
+
+def silu_clamped(x: Array) -> None:
+    np.minimum(x, SILU_LIMIT, out=x)
+    gelu_sigmoid(x)
 
 
 def gelu(x: Array) -> None:
@@ -182,7 +164,15 @@ def gelu_tanh(x: Array) -> None:
     x *= 0.5
 
 
-ACTIVATIONS: dict[str, Callable[[Array], None]] = {"relu": relu, "silu": silu, "gelu": gelu, "gelu_tanh": gelu_tanh}
+ACTIVATIONS: dict[str, Callable[[Array], None]] = {
+    "relu": relu,
+    "relu_squared": relu_squared,
+    "silu": silu,
+    "silu_clamped": silu_clamped,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "gelu_sigmoid": gelu_sigmoid,
+}
 
 
 # The error function, which NumPy lacks: a Taylor series around the nearest of many grid points, whose values come from math.erf.

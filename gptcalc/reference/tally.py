@@ -46,7 +46,8 @@ class Tally:
         """Note the parameters that the arrays hold: `block.3.mlp.up.weight` under `block/mlp/up`."""
         held: dict[str, int] = defaultdict(int)
         for name, array in weights.items():
-            held[path_of(name)] += array.size
+            if not name.endswith(".correction"):  # a router's, which is no parameter
+                held[path_of(name)] += array.size
         self.parameters = dict(held)
 
     def note(self, ufunc: np.ufunc, method: str, inputs: list[Any], result: Any) -> None:

@@ -104,15 +104,15 @@ def _pairs(model: str, quantity: str, formula: dict[str, int], counted: dict[str
 
 
 def _published(model: ModelSpec) -> Iterator[Check]:
-    totals = views(params(model), tied=model.tied)
+    totals = views(params(model), model)
     for printed in model.published:
         if printed.quantity == "training_flops":
             if model.training_tokens is None:
                 continue
-            value: float = 6 * totals["total"] * model.training_tokens
+            value: float = 6 * totals["active"] * model.training_tokens
             path = "6*N*D"
         else:
-            value = totals["total" if printed.quantity == "parameters" else "non_embedding"]
+            value = totals["total" if printed.quantity == "parameters" else printed.quantity]
             path = "total"
         row = _check(model.name, printed.quantity, path, value, printed.value, "published", printed.tolerance)
         yield row._replace(source=printed.source, note=printed.note)

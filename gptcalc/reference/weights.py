@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from gptcalc.errors import GptcalcError
 from gptcalc.reference.tally import Array
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.shape import shape_of
+from gptcalc.spec.shape import block_path, shape_of
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
@@ -28,45 +28,100 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
     >>> weight_shapes(tiny)["block.1.mlp.up.weight"]
     (8, 32)
     """
-    s, on = shape_of(spec), spec.switches
-    d, F, V = s.d_model, s.d_ff, s.vocab_size
-    heads, kv_heads = s.n_head * s.d_head, s.n_kv_head * s.d_head
-
-    def linear(name: str, n_in: int, n_out: int, bias: bool) -> Shapes:
-        weight: Shapes = {f"{name}.weight": (n_in, n_out)}
-        return weight | {f"{name}.bias": (n_out,)} if bias else weight
-
-    def norm(name: str) -> Shapes:
-        has = {"weight": on.norm_weight, "bias": on.norm_bias and on.norm == "layernorm"}
-        return {f"{name}.{kind}": (d,) for kind in has if has[kind]}
-
-    shapes: Shapes = {"embedding.token.weight": (V, s.d_embedding)}
-    if on.projected_embedding:
-        shapes |= linear("embedding.project_in", s.d_embedding, d, bias=False)
-    if on.position == "learned":
-        shapes |= {"embedding.position.weight": (s.n_position, d)}
-    for layer in range(s.n_layer):
-        attention, mlp = f"block.{layer}.attention", f"block.{layer}.mlp"
-        shapes |= norm(f"{attention}.norm")
-        shapes |= linear(f"{attention}.query", d, heads, on.attention_bias)
-        shapes |= linear(f"{attention}.key", d, kv_heads, on.attention_bias)
-        shapes |= linear(f"{attention}.value", d, kv_heads, on.attention_bias)
-        shapes |= linear(f"{attention}.output", heads, d, on.attention_output_bias)
-        if not on.shared_norm:
-            shapes |= norm(f"{mlp}.norm")
-        if on.gated:
-            shapes |= linear(f"{mlp}.gate", d, F, on.mlp_bias)
-        shapes |= linear(f"{mlp}.up", d, F, on.mlp_bias)
-        shapes |= linear(f"{mlp}.down", F, d, on.mlp_bias)
-    if on.final_norm:
-        shapes |= norm("final_norm")
-    if on.projected_embedding:
-        shapes |= linear("head.project_out", d, s.d_embedding, bias=False)
-    if not on.tied:
-        shapes |= {"head.output.weight": (s.d_embedding, V)}
-    if on.head_bias:
-        shapes |= {"head.output.bias": (V,)}
+    s = shape_of(spec)
+    shapes: Shapes = {"embedding.token.weight": (s.vocab_size, s.d_embedding)}
+    if spec.d_embedding is not None:
+        shapes |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
+    if spec.position == "learned":
+        shapes |= {"embedding.position.weight": (s.n_position, s.d_model)}
+    if spec.embedding_norm:
+        shapes |= _norm("embedding.norm", spec, s.d_model)
+    for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
+        path, own = f"{block_path(kind)}.{layer}", spec.kinds[kind] if kind else spec
+        shapes |= _attention(f"{path}.attention", own)
+        if own.cross_attention:
+            shapes |= _attention(f"{path}.cross_attention", own)
+        shapes |= _mlp(f"{path}.mlp", own)
+    if spec.final_norm:
+        shapes |= _norm("final_norm", spec, s.d_model)
+    if spec.d_embedding is not None:
+        shapes |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
+    if not spec.tied:
+        shapes |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
+    if spec.head_bias:
+        shapes |= {"head.output.bias": (s.vocab_size,)}
     return shapes
+
+
+def _linear(name: str, n_in: int, n_out: int, bias: bool) -> Shapes:
+    weight: Shapes = {f"{name}.weight": (n_in, n_out)}
+    return weight | {f"{name}.bias": (n_out,)} if bias else weight
+
+
+def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
+    has = {"weight": spec.norm_weight, "bias": spec.norm_bias and spec.norm == "layernorm"}
+    return {f"{name}.{kind}": shape for kind in has if has[kind]}
+
+
+def _attention(path: str, spec: ModelSpec) -> Shapes:
+    s, bias = shape_of(spec), spec.attention_bias
+    d, heads, kv_heads = s.d_model, s.n_head * s.d_head, s.n_kv_head * s.d_head
+    shapes: Shapes = {} if spec.norm_placement == "output" else _norm(f"{path}.norm", spec, d)
+    if spec.kv_lora_rank is not None:
+        if spec.q_lora_rank is None:
+            shapes |= _linear(f"{path}.query", d, heads, bias=False)
+        else:
+            shapes |= _linear(f"{path}.query_down", d, spec.q_lora_rank, bias)
+            shapes |= _norm(f"{path}.query_norm", spec, spec.q_lora_rank)
+            shapes |= _linear(f"{path}.query_up", spec.q_lora_rank, heads, bias=False)
+        shapes |= _linear(f"{path}.key_value_down", d, spec.kv_lora_rank + s.d_rotary, bias)
+        shapes |= _norm(f"{path}.key_value_norm", spec, spec.kv_lora_rank)
+        from_latent = s.n_head * (s.d_head - s.d_rotary + s.d_head_value)
+        shapes |= _linear(f"{path}.key_value_up", spec.kv_lora_rank, from_latent, bias=False)
+    else:
+        shapes |= _linear(f"{path}.query", d, heads, bias)
+        shapes |= _linear(f"{path}.key", d, kv_heads, bias)
+        shapes |= _linear(f"{path}.value", d, s.n_kv_head * s.d_head_value, bias)
+    if spec.qk_norm not in ("none", "l2"):
+        for name, n_head in (("query", s.n_head), ("key", s.n_kv_head)):
+            shape = {"head": (s.d_head,), "heads": (n_head, s.d_head), "full": (n_head * s.d_head,)}[spec.qk_norm]
+            shapes |= {f"{path}.{name}_norm.{kind}": shape for kind in ("weight", "bias")[: 1 + spec.qk_norm_bias]}
+    if spec.attention_sinks:
+        shapes |= {f"{path}.softmax.sink": (s.n_head,)}
+    shapes |= _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
+    return shapes | (_norm(f"{path}.output_norm", spec, d) if spec.norm_placement in ("sandwich", "output") else {})
+
+
+def _mlp(path: str, spec: ModelSpec) -> Shapes:
+    s = shape_of(spec)
+    shapes: Shapes = {} if spec.shared_norm or spec.norm_placement == "output" else _norm(f"{path}.norm", spec, s.d_model)
+    if spec.n_expert is None:
+        shapes |= _inner(path, spec, s.d_ff)
+    else:
+        shapes |= _linear(f"{path}.router", s.d_model, spec.n_expert, spec.router_bias)
+        shapes |= {name: (spec.n_expert, *shape) for name, shape in _inner(f"{path}.experts", spec, s.d_expert).items()}
+        if spec.d_shared_expert is not None:
+            shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
+        if spec.shared_expert_gate:
+            shapes |= _linear(f"{path}.shared.scale", s.d_model, 1, bias=False)
+    return shapes | (_norm(f"{path}.output_norm", spec, s.d_model) if spec.norm_placement in ("sandwich", "output") else {})
+
+
+def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:
+    shapes = _linear(f"{path}.gate", spec.d_model, width, spec.mlp_bias) if spec.gated else {}
+    return shapes | _linear(f"{path}.up", spec.d_model, width, spec.mlp_bias) | _linear(f"{path}.down", width, spec.d_model, spec.mlp_bias)
+
+
+def buffer_shapes(spec: ModelSpec) -> Shapes:
+    """Arrays that a checkpoint may bring and that are no parameters: corrections of router scores (DeepSeek V3)."""
+    routers = (name for name in weight_shapes(spec) if name.endswith("mlp.router.weight"))
+    kinds = spec.kinds or {"": spec}
+    found: Shapes = {}
+    for name in routers:
+        own = kinds[name.partition(".")[0].removeprefix("block").strip()]
+        if own.router_score == "sigmoid" and own.n_expert is not None:
+            found[name.replace(".weight", ".correction")] = (own.n_expert,)
+    return found
 
 
 def random_weights(spec: ModelSpec, seed: int = 0, dtype: DTypeLike = np.float32) -> dict[str, Array]:
@@ -81,8 +136,8 @@ def random_weights(spec: ModelSpec, seed: int = 0, dtype: DTypeLike = np.float32
         array: Array = generator.standard_normal(shape, dtype=dtype)
         if name.startswith("embedding.") and "project" not in name:
             array *= 0.5
-        elif len(shape) == 2:
-            array *= 1 / math.sqrt(shape[0])
+        elif len(shape) > 1 and not name.endswith((".bias", "norm.weight")):
+            array *= 1 / math.sqrt(shape[-2])
         else:
             array *= 0.1
             if name.endswith("norm.weight"):
@@ -99,8 +154,9 @@ def check_weights(spec: ModelSpec, weights: Weights) -> None:
             raise GptcalcError(f"weight '{name}' of shape {shape} is missing")
         if weights[name].shape != shape:
             raise GptcalcError(f"weight '{name}' has shape {weights[name].shape}, and the model needs {shape}")
+    buffers = buffer_shapes(spec)
     for name, array in weights.items():
-        if name not in shapes:
+        if name not in shapes and buffers.get(name) != array.shape:
             raise GptcalcError(f"weight '{name}' of shape {array.shape} belongs to no part of the model")
     dtypes = sorted({str(array.dtype) for array in weights.values()})
     if len(dtypes) > 1:

@@ -22,12 +22,14 @@ def table(rows: list[Comparison]) -> Table:
     largest = max(row.parameters for row in rows)
     smallest = min(row.parameters for row in rows)
     step = next(factor for factor in STEPS if log(largest / smallest, factor) <= BAR - 1)
+    routed = any(row.active_parameters < row.parameters for row in rows)
     columns = [
         Column("model"),
         Column("L × d", right=True, drop=1),
         Column("heads", right=True, drop=4),
         Column("block", drop=5),
         Column("parameters", integer, right=True),
+        *([Column("active", integer, right=True)] if routed else []),
         Column("", drop=2),
         Column("FLOP/token", flop, right=True),
         Column("training", flop, right=True),
@@ -41,6 +43,7 @@ def table(rows: list[Comparison]) -> Table:
             f"{row.n_head}" if row.n_kv_head == row.n_head else f"{row.n_head}/{row.n_kv_head}",
             f"{row.norm}, {row.position}, {row.activation}",
             row.parameters,
+            *([row.active_parameters] if routed else []),
             "█" * (1 + round(log(row.parameters / smallest, step))),
             row.flops_per_token,
             row.training_flops,

@@ -5,7 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.flops import Flops
 from gptcalc.show.table import Column, Table, formula, integer, percent
-from gptcalc.show.tree import branches, derivation, legend
+from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 from gptcalc.units import short
@@ -53,6 +53,7 @@ def _tree(headline: str, root: Any, total: int, depth: int, model: ModelSpec, no
         Column("share", percent, right=True, drop=1),
         Column("formula", formula, fold=True, drop=2),
     ]
-    labels = {path: f"block × {model.n_layer}" for path, node in root.walk() if node.name == "block"}
+    names = block_labels(shape_of(model))
+    labels = {path: names[node.name] for path, node in root.walk() if node.name in names}
     rows = [[label, node.value, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))

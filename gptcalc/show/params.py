@@ -6,10 +6,12 @@ from gptcalc.choices import BYTES_PER_WEIGHT
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import views
 from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
-from gptcalc.show.tree import branches, derivation, legend
+from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 from gptcalc.units import binary, short
+
+WHAT = {"parameters": "", "non_embedding": " without embeddings", "active": " active"}
 
 
 class Answer(NamedTuple):
@@ -24,7 +26,7 @@ class Answer(NamedTuple):
 
     def result(self) -> dict[str, Any]:
         result = self.node.to_dict()
-        result["views"] = views(self.node, tied=self.model.tied)
+        result["views"] = self._views()
         result["bytes"] = self._bytes(self.node.value)
         result["published"] = [
             printed.model_dump() | {"difference": self._compared(printed.quantity) / printed.value - 1}
@@ -49,7 +51,7 @@ class Answer(NamedTuple):
             Column("formula", formula, fold=True, drop=2),
         ]
         rows = []
-        for path, label, node in branches(self.node, depth, {"block": f"block × {self.model.n_layer}"}):
+        for path, label, node in branches(self.node, depth, block_labels(shape_of(self.model))):
             if path == "head" and self.model.tied:
                 label += " (weight tied: counted above)"
             counted = [self._counted_below(path)] if self.counted is not None else []
@@ -59,13 +61,18 @@ class Answer(NamedTuple):
         return [Table(headline, columns, rows, self._notes(), bold=frozenset({len(rows) - 1}))]
 
     def _notes(self) -> list[str]:
-        bare = views(self.node, tied=self.model.tied)["non_embedding"]
+        found = self._views()
         notes = [legend(shape_of(self.model).letters, self.node)]
-        notes.append(f"without embeddings (Kaplan): {integer(bare)}   in {self.precision}: {binary(self._bytes(self.node.value))}")
+        if found["active"] < found["total"]:
+            notes.append(f"active: {integer(found['active'])} ({short(found['active'])}), what one token meets: its experts only")
+        if "multi_token_prediction" in found:
+            notes.append(f"beside the total: {integer(found['multi_token_prediction'])} of multi-token prediction")
+        bytes_ = binary(self._bytes(self.node.value))
+        notes.append(f"without embeddings (Kaplan): {integer(found['non_embedding'])}   in {self.precision}: {bytes_}")
         for printed in self.model.published:
             if printed.quantity != "training_flops":
                 difference = self._compared(printed.quantity) / printed.value - 1
-                what = "" if printed.quantity == "parameters" else " without embeddings"
+                what = WHAT[printed.quantity]
                 note = f". {printed.note}" if printed.note else ""
                 notes.append(f"published{what}: {integer(printed.value)} (here {signed_percent(difference)}), {printed.source}{note}")
         notes += [f"note: {note}" for note in self.model.notes]
@@ -74,7 +81,10 @@ class Answer(NamedTuple):
         return notes
 
     def _compared(self, quantity: str) -> int:
-        return views(self.node, tied=self.model.tied)["total" if quantity == "parameters" else "non_embedding"]
+        return self._views()["total" if quantity == "parameters" else quantity]
+
+    def _views(self) -> dict[str, int]:
+        return views(self.node, self.model)
 
     def _bytes(self, parameters: int) -> float:
         size = parameters * BYTES_PER_WEIGHT[self.precision]

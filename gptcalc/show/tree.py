@@ -6,6 +6,7 @@ from typing import Any
 
 from gptcalc.formulas.node import Node
 from gptcalc.show.table import Column, Table, formula, integer
+from gptcalc.spec.shape import Shape
 
 NAMES = {
     "L": "layers",
@@ -24,8 +25,17 @@ NAMES = {
     "C": "keys",
     "S": "tokens of a sequence outside tensor parallelism",
     "A": "layers in flight",
+    "Z": "value head width",
+    "q": "query latent width",
+    "c": "key-value latent width",
+    "E": "experts",
+    "k": "experts of a token",
+    "f": "expert width",
+    "s": "shared expert width",
+    "M": "further tokens predicted",
 }
-LETTER = re.compile(r"\b[A-Za-z]\b")
+LETTER = re.compile(r"\b[A-Za-z](?:_[a-z0-9_]+)?\b")
+"""A letter, or one of a kind of block: F_moe."""
 
 
 def branches(root: Node[Any], depth: int, labels: Mapping[str, str]) -> Iterator[tuple[str, str, Node[Any]]]:
@@ -40,8 +50,19 @@ def branches(root: Node[Any], depth: int, labels: Mapping[str, str]) -> Iterator
 
 def legend(letters: Mapping[str, int], node: Node[Any]) -> str:
     """The letters that the tree's formulas use, with their values: `L = 96 layers, d = 12,288 model width`."""
-    used = set(LETTER.findall(" ".join(part.formula for _, part in node.walk())))
-    return ", ".join(f"{letter} = {integer(letters[letter])} {NAMES[letter]}" for letter in NAMES if letter in used and letter in letters)
+    used = set(LETTER.findall(" ".join(part.formula for _, part in node.walk()))) & letters.keys()
+    in_order = sorted(used, key=lambda letter: (list(NAMES).index(letter[0]), list(letters).index(letter)))
+    return ", ".join(f"{letter} = {integer(letters[letter])} {NAMES[letter[0]]}{_of_kind(letter)}" for letter in in_order)
+
+
+def _of_kind(letter: str) -> str:
+    kind = letter.partition("_")[2]
+    return f" ({kind})" if kind else ""
+
+
+def block_labels(shape: Shape[int]) -> dict[str, str]:
+    """How the blocks are called, with the number of their layers: `block × 96`."""
+    return {path: f"{path} × {kind.n_layer}" for path, kind in shape.blocks}
 
 
 def derivation(headline: str, root: Node[Any], letters: Mapping[str, int], notes: list[str]) -> Table:

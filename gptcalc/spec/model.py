@@ -1,13 +1,16 @@
 """`ModelSpec`: one decoder-only language model, as a frozen, strict record. The defaults are GPT-2's and GPT-3's architecture."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.checks import check_model
+from gptcalc.spec.layout import fields_of_kind, layers_of
 from gptcalc.spec.reading import quoted
-from gptcalc.spec.shape import Switches, shape_of, switches_of
+from gptcalc.spec.shape import Switches, shape_of
 from gptcalc.units import parse_count, parse_number
 
 LARGEST_FIELD = 10**15
@@ -46,6 +49,7 @@ READERS: dict[Any, Callable[[object], float]] = {
     int: _count,
     int | None: _count,
     float: lambda value: float(parse_number(value)),
+    float | None: lambda value: float(parse_number(value)),
     int | float: parse_number,
 }
 """By a field's annotation."""
@@ -54,7 +58,7 @@ READERS: dict[Any, Callable[[object], float]] = {
 class Published(Record):
     """A total that a paper or a model card prints, and how far the model may be from it before `verify` calls it wrong."""
 
-    quantity: Literal["parameters", "non_embedding", "training_flops"] = "parameters"
+    quantity: Literal["parameters", "non_embedding", "active", "training_flops"] = "parameters"
     value: int | float
     tolerance: float = Field(0.0, ge=0, le=1)
     source: str
@@ -82,67 +86,117 @@ class ModelSpec(Record):
 
     # Positions
     n_ctx: int  # the longest sequence
-    position: Literal["learned", "rotary", "none"] = "learned"
+    position: Literal["learned", "rotary", "alibi", "sinusoidal", "none"] = "learned"
     n_position: int | None = None  # rows of the learned table, where it has more than n_ctx (OPT: n_ctx + 2)
     d_rotary: int | None = None  # how many of a head's d_head channels are rotated; all where left out
     rotary_pairs: Literal["halves", "neighbours"] = "halves"  # channel i turns with i + R/2 (NeoX, Llama) or with i + 1 (GPT-J)
     rope_theta: float = Field(10000.0, gt=0)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
+    window_chunks: bool = False  # instead the sequence is cut into windows, and a query sees the keys of its own (Llama 4)
 
     # Norms and the block
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_weight: bool = True
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
+    norm_weight_plus_one: bool = False  # checkpoints store a norm's weight less one (Gemma); changes no count
     norm_epsilon: float = Field(1e-5, gt=0, lt=1)
-    norm_placement: Literal["pre", "post"] = "pre"  # before each sublayer (GPT-2), or after each residual sum (GPT-1)
+    # before each sublayer (GPT-2); after each residual sum (GPT-1); before and after (Gemma 2); on the sublayer's output only (OLMo 2)
+    norm_placement: Literal["pre", "post", "sandwich", "output"] = "pre"
+    embedding_norm: bool = False  # a norm on the token embedding (BLOOM)
     final_norm: bool = True
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
     shared_norm: bool = False  # ... and the same norm's output (GPT-J)
 
-    # Sublayers
-    attention_bias: bool = True  # of query, key and value
+    # Attention
+    attention_bias: bool = True  # of query, key and value; with latents, of the projections down to them
     attention_output_bias: bool = True
-    mlp_bias: bool = True
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu_tanh"
+    d_head_value: int | None = None  # a value head's width where it is not d_head
+    # Of queries and keys. head: each head, one weight of d_head for all (Qwen 3); heads: a weight for each (Cohere); full: all heads
+    # as one row (OLMo 2); l2: each head, without a weight (Llama 4). The kind of norm is `norm`.
+    qk_norm: Literal["none", "head", "heads", "full", "l2"] = "none"
+    qk_norm_bias: bool = False
+    qk_norm_after_rotary: bool = False  # rotated first, then normalised (Llama 4, Hunyuan)
+    qkv_clip: float | None = Field(None, gt=0)  # queries, keys and values are kept within plus and minus this (MPT, DBRX)
+    attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
+    attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
+    attention_sinks: bool = False  # one more logit for each head in the softmax, without a value (gpt-oss)
+    # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
+    # a second attention reads the encoder's output.
+    causal: bool = True
+    cross_attention: bool = False
+    # Latent attention (DeepSeek V2): keys and values come from a latent of kv_lora_rank channels, queries from one of q_lora_rank where
+    # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
+    kv_lora_rank: int | None = None
+    q_lora_rank: int | None = None
+
+    # MLP
+    mlp_bias: bool = True  # of every expert, where there are experts
+    activation: Literal["gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared", "silu", "silu_clamped"] = "gelu_tanh"
     gated: bool = False  # SwiGLU and kin: three matrices instead of two
+
+    # Mixture of experts: instead of one MLP
+    n_expert: int | None = None
+    n_expert_per_token: int | None = None
+    d_expert: int | None = None  # an expert's inner width; d_ff where left out
+    d_shared_expert: int | None = None  # inner width of the MLP that every token goes through besides: all shared experts together
+    shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
+    router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field
+    router_score: Literal["softmax", "sigmoid"] = "softmax"
+    router_normalised: bool = True  # the chosen experts' scores are divided by their sum
+    router_scale: float = Field(1.0, gt=0)  # ... and multiplied by this
+    router_weighs_input: bool = False  # scores multiply what goes into an expert, not what comes out (Llama 4)
+    n_router_group: int | None = None  # experts are in groups, and the chosen ones in the best n_router_group_per_token of them
+    n_router_group_per_token: int | None = None
+
+    # Multipliers of the residual stream: no parameters
+    embedding_scale: float = Field(1.0, gt=0)
+    residual_scale: float = Field(1.0, gt=0)  # of what each sublayer adds (Granite)
 
     # Head
     tied: bool = True  # the head reuses the token embedding
     head_bias: bool = False
+    logit_scale: float = Field(1.0, gt=0)
+    logit_softcap: float | None = Field(None, gt=0)
+    n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total
+
+    # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as
+    # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layout`.
+    blocks: dict[str, dict[str, Any]] = {}
+    layout: tuple[str, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ModelSpec":
-        shape = shape_of(self)  # raises where heads do not divide
-        idle = {
-            "n_position": self.position != "learned",
-            "d_rotary": self.position != "rotary",
-            "rope_scaling": self.position != "rotary",
-        }
-        for name, unused in idle.items():
-            if unused and getattr(self, name) is not None:
-                raise GptcalcError(f"{name} means nothing with position '{self.position}'", hint=f"leave {name} out, or change position")
-        if self.n_position is not None and self.n_position < self.n_ctx:
-            raise GptcalcError(f"n_position {self.n_position} is below n_ctx {self.n_ctx}: the last positions have no row")
-        if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
-            raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
-        if self.d_embedding == self.d_model:
-            raise GptcalcError(f"d_embedding {self.d_embedding} is d_model: nothing to project", hint="leave d_embedding out")
-        if self.padded_vocab_size is not None and self.padded_vocab_size < self.vocab_size:
-            raise GptcalcError(f"padded_vocab_size {self.padded_vocab_size} is below vocab_size {self.vocab_size}")
-        if self.shared_norm and not self.parallel_residual:
-            raise GptcalcError("shared_norm needs parallel_residual: one norm for two sublayers that read the same input")
-        if self.parallel_residual and self.norm_placement == "post":
-            raise GptcalcError("parallel_residual with norm_placement 'post' is no architecture that gptcalc knows")
+    def _consistent(self, info: ValidationInfo) -> "ModelSpec":
+        check_model(self, one_kind=info.context == ONE_KIND)
         return self
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """The kind of each layer, in order; empty where all layers are alike."""
+        return layers_of(self.layout, self.n_layer, self.blocks) if self.blocks else ()
+
+    @cached_property
+    def kinds(self) -> dict[str, "ModelSpec"]:
+        """Each kind of block as the model that has these layers alone; empty where all layers are alike."""
+        own = {name: getattr(self, name) for name in self.model_fields_set if name not in ("blocks", "layout", "published", "n_mtp")}
+        kinds: dict[str, ModelSpec] = {}
+        for name in dict.fromkeys(self.layers):
+            try:
+                kinds[name] = parse_model(fields_of_kind(own, self.blocks[name]) | {"n_layer": self.layers.count(name)}, ONE_KIND)
+            except GptcalcError as error:
+                raise GptcalcError(f"blocks.{name}: {error}", hint=error.hint) from None
+        return kinds
 
     @property
     def switches(self) -> Switches:
-        return switches_of(self)
+        return shape_of(self).switches
 
 
-def parse_model(fields: Mapping[str, Any]) -> ModelSpec:
-    """A spec from a plain mapping.
+ONE_KIND = "the layers of one kind"
+
+
+def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelSpec:
+    """A spec from a plain mapping; `context` is ONE_KIND for a part of a model, which may be no model by itself.
 
     Raises GptcalcError, in one line, for an unknown, missing or malformed field and for fields that contradict each other.
 
@@ -153,7 +207,7 @@ def parse_model(fields: Mapping[str, Any]) -> ModelSpec:
         if key not in ModelSpec.model_fields:
             raise GptcalcError(f"unknown field {str(key)[:60]!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
     try:
-        return ModelSpec.model_validate(dict(fields))
+        return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:
         raise _one_line(error) from None
 

@@ -189,7 +189,9 @@ def operations_of(implementation: Implementation, rows: Collection[str]) -> dict
             found[path] = operation
             left -= set(covers)
     if left:
-        raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left))}", hint="--runtime ideal takes any model")
+        several = f" and {len(left) - 3} others" if len(left) > 3 else ""
+        hint = "--runtime ideal takes plain blocks that are all alike; --mode inference takes any model"
+        raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left)[:3])}{several}", hint=hint)
     return found
 
 

@@ -1,7 +1,8 @@
 """The plain form of a model that formulas read: its numbers as ints, arrays or symbols, its categories as `Switches`.
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
-R d_rotary, W sliding_window.
+R d_rotary, W sliding_window, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token, f d_expert,
+s d_shared_expert.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -19,41 +20,92 @@ LETTERS = {
     "n_head": "H",
     "n_kv_head": "K",
     "d_head": "Q",
+    "d_head_value": "Z",
     "d_ff": "F",
     "vocab_size": "V",
     "n_position": "P",
     "d_embedding": "e",
     "d_rotary": "R",
     "sliding_window": "W",
+    "q_lora_rank": "q",
+    "kv_lora_rank": "c",
+    "n_expert": "E",
+    "n_expert_per_token": "k",
+    "d_expert": "f",
+    "d_shared_expert": "s",
 }
+ABSENT_IS_NONE = frozenset(
+    (
+        "n_position",
+        "d_rotary",
+        "sliding_window",
+        "q_lora_rank",
+        "kv_lora_rank",
+        "n_expert",
+        "n_expert_per_token",
+        "d_expert",
+        "d_shared_expert",
+    )
+)
+"""Numbers that are zero where an architecture does without what they measure."""
+
+MODEL_LETTERS = frozenset("dVPe")
+"""Numbers of the whole model; the others may differ from one kind of block to another."""
 
 
 class Switches(NamedTuple):
-    """The categories of an architecture, which formulas may branch on. The fields are explained in `spec.model.ModelSpec`."""
+    """The categories of an architecture, which formulas may branch on. The fields are explained in `spec.model.ModelSpec`.
+
+    Those after `head_bias` say whether a number is there at all, or differs from one where one changes nothing.
+    """
 
     position: str = "learned"
     norm: str = "layernorm"
     norm_weight: bool = True
     norm_bias: bool = True
     norm_placement: str = "pre"
+    embedding_norm: bool = False
     final_norm: bool = True
     parallel_residual: bool = False
     shared_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
+    causal: bool = True
+    cross_attention: bool = False
+    window_chunks: bool = False
+    qk_norm: str = "none"
+    qk_norm_bias: bool = False
+    qk_norm_after_rotary: bool = False
+    attention_sinks: bool = False
     mlp_bias: bool = True
     activation: str = "gelu_tanh"
     gated: bool = False
+    shared_expert_gate: bool = False
+    router_bias: bool = False
+    router_score: str = "softmax"
+    router_normalised: bool = True
     tied: bool = True
     head_bias: bool = False
     projected_embedding: bool = False
     windowed: bool = False
+    latent: bool = False
+    latent_query: bool = False
+    experts: bool = False
+    shared_expert: bool = False
+    qkv_clipped: bool = False
+    attention_softcapped: bool = False
+    router_scaled: bool = False
+    embedding_scaled: bool = False
+    residual_scaled: bool = False
+    logit_scaled: bool = False
+    logit_softcapped: bool = False
 
 
 class Shape(NamedTuple, Generic[N]):
-    """A model's numbers. What a model does not have is zero: no learned positions, no rotary width, no window.
+    """A model's numbers. What a model does not have is zero: no learned positions, no rotary width, no window, no experts.
 
-    `vocab_size` is the number of rows of the embedding matrix, padding included.
+    `vocab_size` is the number of rows of the embedding matrix, padding included. Where layers differ, `kinds` has a shape for each kind
+    of block, with the number of its layers as `n_layer`; the numbers beside it are then those of the kind that most layers are of.
     """
 
     n_layer: N
@@ -61,20 +113,49 @@ class Shape(NamedTuple, Generic[N]):
     n_head: N
     n_kv_head: N
     d_head: N
+    d_head_value: N
     d_attention: N  # n_head * d_head, the width of the queries
-    d_kv: N  # n_kv_head * d_head, the width of the keys and of the values
+    d_kv: N  # n_kv_head * d_head, the width of the keys
+    d_value: N  # n_kv_head * d_head_value, the width of the values
+    d_mixed: N  # n_head * d_head_value, the width of what attention puts out
     d_ff: N
     vocab_size: N
     n_position: N
     d_embedding: N
     d_rotary: N
     sliding_window: N
+    q_lora_rank: N
+    kv_lora_rank: N
+    n_expert: N
+    n_expert_per_token: N
+    d_expert: N
+    d_shared_expert: N
     switches: Switches
+    kinds: "tuple[tuple[str, Shape[N]], ...]" = ()
+
+    @property
+    def blocks(self) -> "list[tuple[str, Shape[N]]]":
+        """Each kind of block: the first part of its operations' paths, and its shape."""
+        return [(block_path(name), kind) for name, kind in self.kinds] or [("block", self)]
 
     @property
     def letters(self) -> dict[str, N]:
-        """The value of each letter that a formula's text may use."""
-        return {letter: getattr(self, name) for name, letter in LETTERS.items()}
+        """The value of each letter that a formula's text may use; `F_moe` is F in the blocks of kind moe, where kinds differ in it."""
+        letters = {letter: getattr(self, name) for name, letter in LETTERS.items()}
+        for kind, shape in self.kinds:
+            for name, letter in LETTERS.items():
+                value: Any = getattr(shape, name)
+                letters |= {letter: letters[letter] or value} | ({} if letter in MODEL_LETTERS else {f"{letter}_{kind}": value})
+        return letters
+
+
+def block_path(kind: str) -> str:
+    """The first part of the paths of a block's operations, in formulas and in the reference.
+
+    >>> block_path("moe"), block_path("")
+    ('block moe', 'block')
+    """
+    return f"block {kind}" if kind else "block"
 
 
 def shape_of(spec: "ModelSpec") -> Shape[int]:
@@ -94,11 +175,15 @@ def vary(spec: "ModelSpec", **numbers: Any) -> "Shape[FloatArray]":
     import numpy as np
 
     arrays: dict[str, Any] = {}
+    if spec.blocks and "n_layer" in numbers:
+        raise GptcalcError("n_layer cannot vary in a model whose layout says what each layer is")
     for name, value in numbers.items():
         if name not in LETTERS:
             from gptcalc.errors import did_you_mean
 
             raise GptcalcError(f"'{name}' is not a number of a model", hint=did_you_mean(name, LETTERS))
+        if name in ABSENT_IS_NONE and getattr(shape_of(spec), name) == 0:
+            raise GptcalcError(f"{name} cannot vary in a model that has none")
         arrays[name] = np.asarray(value, dtype=np.float64)
         if not np.all((arrays[name] >= 1) & (arrays[name] == np.floor(arrays[name])) & (arrays[name] < 2**53)):
             raise GptcalcError(f"{name} must be whole numbers from 1 to 2**53 in every place of the array")
@@ -106,19 +191,32 @@ def vary(spec: "ModelSpec", **numbers: Any) -> "Shape[FloatArray]":
 
 
 def _resolve(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
-    def number(name: str) -> Any:
-        return given.get(name, getattr(spec, name))
+    if not spec.blocks:
+        return _resolve_alike(spec, given)
+    kinds = []
+    for name, kind in spec.kinds.items():
+        # What varies is the model's own field: a kind that sets the field for itself keeps it.
+        kinds.append((name, _resolve_alike(kind, {field: value for field, value in given.items() if field not in spec.blocks[name]})))
+    main = max(kinds, key=lambda kind: spec.kinds[kind[0]].n_layer)[1]
+    return main._replace(n_layer=spec.n_layer, kinds=tuple(kinds))
+
+
+def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
+    def number(name: str, default: Any = 0) -> Any:
+        value = given.get(name, getattr(spec, name))
+        return default if value is None else value
 
     d_model, n_head = number("d_model"), number("n_head")
-    n_kv_head, d_head = number("n_kv_head"), number("d_head")
+    n_kv_head, d_head = number("n_kv_head", None), number("d_head", None)
     if d_head is None:
         d_head = _divide(d_model, n_head, "d_model", "n_head")
     if n_kv_head is None:
         n_kv_head = n_head
     else:
         _divide(n_head, n_kv_head, "n_head", "n_kv_head")
-    rotary = number("d_rotary")
-    position = number("n_position")
+    d_attention, d_kv = n_head * d_head, n_kv_head * d_head
+    d_value = number("d_head_value", None)  # reused where left out: arrays of variants are not multiplied twice
+    d_ff = number("d_ff", 4 * d_model)
     padded = spec.padded_vocab_size if "vocab_size" not in given else None
     return Shape(
         n_layer=number("n_layer"),
@@ -126,40 +224,103 @@ def _resolve(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         n_head=n_head,
         n_kv_head=n_kv_head,
         d_head=d_head,
-        d_attention=n_head * d_head,
-        d_kv=n_kv_head * d_head,
-        d_ff=4 * d_model if number("d_ff") is None else number("d_ff"),
+        d_head_value=d_head if d_value is None else d_value,
+        d_attention=d_attention,
+        d_kv=d_kv,
+        d_value=d_kv if d_value is None else n_kv_head * d_value,
+        d_mixed=d_attention if d_value is None else n_head * d_value,
+        d_ff=d_ff,
         vocab_size=padded or number("vocab_size"),
-        n_position=(spec.n_ctx if position is None else position) if spec.position == "learned" else 0,
-        d_embedding=d_model if number("d_embedding") is None else number("d_embedding"),
-        d_rotary=(d_head if rotary is None else rotary) if spec.position == "rotary" else 0,
-        sliding_window=number("sliding_window") or 0,
-        switches=switches_of(spec),
+        n_position=number("n_position", spec.n_ctx) if spec.position == "learned" else 0,
+        d_embedding=number("d_embedding", d_model),
+        d_rotary=number("d_rotary", d_head) if spec.position == "rotary" else 0,
+        sliding_window=number("sliding_window"),
+        q_lora_rank=number("q_lora_rank"),
+        kv_lora_rank=number("kv_lora_rank"),
+        n_expert=number("n_expert"),
+        n_expert_per_token=number("n_expert_per_token"),
+        d_expert=number("d_expert", d_ff) if spec.n_expert else 0,
+        d_shared_expert=number("d_shared_expert"),
+        switches=_switches_of(spec),
     )
 
 
-def switches_of(spec: "ModelSpec") -> Switches:
-    derived = {"projected_embedding": spec.d_embedding is not None, "windowed": spec.sliding_window is not None}
-    values: dict[str, Any] = {name: derived[name] if name in derived else getattr(spec, name) for name in Switches._fields}
+PRESENT = {
+    "projected_embedding": "d_embedding",
+    "windowed": "sliding_window",
+    "latent": "kv_lora_rank",
+    "latent_query": "q_lora_rank",
+    "experts": "n_expert",
+    "shared_expert": "d_shared_expert",
+    "qkv_clipped": "qkv_clip",
+    "attention_softcapped": "attention_softcap",
+    "logit_softcapped": "logit_softcap",
+}
+SCALED = {
+    "router_scaled": "router_scale",
+    "embedding_scaled": "embedding_scale",
+    "residual_scaled": "residual_scale",
+    "logit_scaled": "logit_scale",
+}
+
+
+def _switches_of(spec: "ModelSpec") -> Switches:
+    values: dict[str, Any] = {}
+    for name in Switches._fields:
+        if name in PRESENT:
+            values[name] = getattr(spec, PRESENT[name]) is not None
+        elif name in SCALED:
+            values[name] = getattr(spec, SCALED[name]) != 1
+        else:
+            values[name] = getattr(spec, name)
     return Switches(**values)
 
 
-def symbolic(shape: Shape[int]) -> Shape[Symbol]:
+def symbolic(shape: Shape[int], *, identities: bool = True) -> Shape[Symbol]:
     """The same architecture in letters, with the identities that hold for it: F is written 4d where it is, H·Q as d, K as H.
+
+    Without `identities` every number has its own letter: on one of several devices they do not hold.
 
     >>> from gptcalc.spec.files import load_model
     >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
     ('4*d', 'F')
     """
-    letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in LETTERS.items()}
+    if not shape.kinds:
+        return _symbolic(shape, dict(LETTERS), identities)
+    kinds = []
+    for name, kind in shape.kinds:
+        letters = {
+            field: letter if letter in MODEL_LETTERS or _same_in_all(shape, field) else f"{letter}_{name}"
+            for field, letter in LETTERS.items()
+        }
+        kinds.append((name, _symbolic(kind, letters, identities)))
+    return _symbolic(shape._replace(kinds=()), dict(LETTERS), identities)._replace(kinds=tuple(kinds))
+
+
+def _same_in_all(shape: Shape[int], field: str) -> bool:
+    """Whether all kinds that have such a number have the same one."""
+    return field != "n_layer" and len({getattr(kind, field) for _, kind in shape.kinds} - {0}) <= 1
+
+
+def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> Shape[Symbol]:
+    letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in letters.items()}
     d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
+    if not identities:
+        Z = letter["d_head_value"]
+        return cast("Shape[Symbol]", shape._replace(**letter, d_attention=H * Q, d_kv=K * Q, d_value=K * Z, d_mixed=H * Z))
     if shape.n_kv_head == shape.n_head:
         letter["n_kv_head"] = K = H
     attention = d if shape.n_head * shape.d_head == shape.d_model else H * Q
     letter["d_attention"] = attention
     letter["d_kv"] = attention if shape.n_kv_head == shape.n_head else K * Q
+    if shape.d_head_value == shape.d_head:
+        letter |= {"d_head_value": Q, "d_value": letter["d_kv"], "d_mixed": attention}
+    else:
+        letter |= {"d_value": K * letter["d_head_value"], "d_mixed": H * letter["d_head_value"]}
     if shape.d_ff == 4 * shape.d_model:
         letter["d_ff"] = 4 * d
+    if shape.d_expert == shape.d_ff:
+        letter["d_expert"] = letter["d_ff"]
     if shape.d_embedding == shape.d_model:
         letter["d_embedding"] = d
     if shape.d_rotary == shape.d_head:

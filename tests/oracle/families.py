@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
+from newer import NEWER, config_of
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
@@ -73,7 +75,7 @@ LLAMA_LIKE = (
 NEOX_LIKE = SIZES | {"position": "rotary", "d_rotary": 4, "activation": "gelu", "tied": False, "parallel_residual": True}
 OPT_LIKE = SIZES | {"n_position": CONTEXT + 2, "activation": "relu"}
 
-FAMILIES: dict[str, tuple[type, Any, dict[str, Any]]] = {
+OLDER: dict[str, tuple[type, Any, dict[str, Any]]] = {
     "openai-gpt": (
         OpenAIGPTLMHeadModel,
         OpenAIGPTConfig(**GPT2),
@@ -135,17 +137,28 @@ FAMILIES: dict[str, tuple[type, Any, dict[str, Any]]] = {
 }
 
 
+FAMILIES = [*OLDER, *NEWER]
+
+
 def oracle(family: str) -> tuple[torch.nn.Module, ModelSpec]:
     """The model in transformers with every parameter drawn at random, and its spec."""
-    kind, config, fields = FAMILIES[family]
-    config._attn_implementation = "eager"
-    model = kind(config).eval()
+    if family in NEWER:
+        config, fields = config_of(family), NEWER[family][2]
+        config._attn_implementation = config._experts_implementation = "eager"
+        model = AutoModelForCausalLM.from_config(config).eval()
+    else:
+        kind, config, fields = OLDER[family]
+        config._attn_implementation = "eager"
+        model = kind(config).eval()
     torch.manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(torch.randn_like(parameter) * (0.2 if parameter.ndim == 2 else 0.3))
-            if "norm" in name or "ln_" in name:
+            parameter.copy_(torch.randn_like(parameter) * (0.2 if parameter.ndim > 1 else 0.3))
+            if ("norm" in name or "ln_" in name) and not fields.get("norm_weight_plus_one"):
                 parameter += 1.0
+        for name, buffer in model.named_buffers():
+            if "correction" in name:
+                buffer.copy_(torch.randn_like(buffer) * 0.1)
     return model, parse_model({"name": family} | fields)
 
 

@@ -119,13 +119,17 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+# The encoder-decoder is held against torch's own, in test_transformer.py.
+DECODERS = [name for name in catalogue.names() if not name.startswith("transformer-")]
+
+
+@pytest.mark.parametrize("name", DECODERS)
 def test_preset_has_the_parameters_of_the_real_model(name: str) -> None:
     spec = catalogue.find(name)
     assert params(spec).value == count(REAL[spec.family](spec))
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("name", DECODERS)
 def test_importing_the_real_config_gives_the_preset(name: str) -> None:
     """Not only the count: every field that says what the model computes."""
     spec = catalogue.find(name)

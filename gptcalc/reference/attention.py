@@ -1,0 +1,144 @@
+"""Causal self-attention of one layer: projections, plain or through latents, then each head on its own.
+
+B sequences, T tokens (queries), C keys (the same T), d width, H heads, K key-value heads, Q width of a query or key head, Z of a value
+head, R rotated channels of a head.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gptcalc.reference.kernels import normalise, row_blocks, softcap, softmax
+from gptcalc.reference.parts import Context, Parts, linear, norm
+from gptcalc.reference.positions import rotate
+from gptcalc.reference.rope_scaling import score_scale
+from gptcalc.reference.tally import Array, at
+
+
+def attention(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
+    """H query heads, each group of H / K of them sharing one head of keys and values: [B, T, d] -> [B, T, d].
+
+    Keys and values come from x too, or from `memory`, an encoder's output: then every query sees all of it.
+    """
+    B, T, _ = x.shape
+    H, K, Z = context.shape.n_head, context.shape.n_kv_head, context.shape.d_head_value
+    if memory is not None:
+        context = context._replace(sublayer="cross_attention", hidden=None)
+    q, k, v = _from_latents(x, layer, context) if context.spec.kv_lora_rank else _projected(x, memory, layer, context)
+    mixed = np.empty_like(q, shape=(B, T, H, Z))
+    sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
+    for sequence in range(B):
+        for head in range(H):
+            kv = sequence, slice(None), head * K // H
+            bias = None if context.alibi is None else context.alibi[head]
+            attend(q[sequence, :, head], k[kv], v[kv], context, mixed[sequence, :, head], bias, sinks[head])
+    return linear(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/output")  # [B, T, H*Z] -> [B, T, d]
+
+
+def _projected(x: Array, memory: Array | None, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
+    """Queries [B, T, H, Q], keys [B, T, K, Q] and values [B, T, K, Z], normalised and rotated where the model does so."""
+    s, spec, path = context.shape, context.spec, context.attention
+    widths = {"query": (s.n_head, s.d_head), "key": (s.n_kv_head, s.d_head), "value": (s.n_kv_head, s.d_head_value)}
+    heads = {}
+    for name, (n_head, width) in widths.items():
+        source = x if memory is None or name == "query" else memory
+        y = linear(source, layer, f"{path}/{name}")  # [B, T, d] -> [B, T, heads * width]
+        if spec.qkv_clip is not None:
+            np.minimum(y, spec.qkv_clip, out=y)
+            np.maximum(y, -spec.qkv_clip, out=y)
+        heads[name] = y.reshape(*y.shape[:2], n_head, width)
+    if spec.qk_norm_after_rotary:
+        _rotate(heads, context)
+    if spec.qk_norm != "none":
+        for name in ("query", "key"):
+            heads[name] = _normed_heads(heads[name], layer, f"{path}/{name}_norm", context)
+    if not spec.qk_norm_after_rotary:
+        _rotate(heads, context)
+    return heads["query"], heads["key"], heads["value"]
+
+
+def _rotate(heads: dict[str, Array], context: Context) -> None:
+    if context.rotary is not None:
+        at(heads["query"], f"{context.attention}/rotary")
+        rotate(heads["query"], context.rotary)
+        rotate(heads["key"], context.rotary)
+
+
+def _normed_heads(x: Array, layer: Parts, path: str, context: Context) -> Array:
+    """Each head, or all heads as one row: [B, T, H, Q] -> [B, T, H, Q]."""
+    spec = context.spec
+    at(x, path)
+    parts = layer.get(path, {})
+    flat = x.reshape(*x.shape[:2], -1) if spec.qk_norm == "full" else x
+    centred = spec.norm == "layernorm" and spec.qk_norm != "l2"
+    if spec.qk_norm != "heads":
+        return normalise(flat, parts, centred=centred, epsilon=spec.norm_epsilon).reshape(x.shape)
+    normed = normalise(x, {}, centred=centred, epsilon=spec.norm_epsilon)
+    normed *= parts["weight"]  # [H, Q]
+    if "bias" in parts:
+        normed += parts["bias"]
+    return normed
+
+
+def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
+    """Queries and keys [B, T, H, Q] and values [B, T, H, Z]. The last R channels of a head turn; keys have them in common."""
+    B, T, _ = x.shape
+    s, spec, path = context.shape, context.spec, context.attention
+    still = s.d_head - s.d_rotary
+    if spec.q_lora_rank is None:
+        q = linear(x, layer, f"{path}/query")  # [B, T, d] -> [B, T, H*Q]
+    else:
+        latent = norm(linear(x, layer, f"{path}/query_down"), layer, f"{path}/query_norm", spec)
+        q = linear(latent, layer, f"{path}/query_up")  # [B, T, q] -> [B, T, H*Q]
+    q = q.reshape(B, T, s.n_head, s.d_head)
+    down = linear(x, layer, f"{path}/key_value_down")  # [B, T, d] -> [B, T, c + R]
+    turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
+    latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec)
+    up = linear(latent, layer, f"{path}/key_value_up").reshape(B, T, s.n_head, still + s.d_head_value)
+    assert context.rotary is not None
+    at(x, f"{path}/rotary")
+    rotate(q[..., still:], context.rotary)
+    rotate(turning, context.rotary)
+    k = np.empty_like(q)
+    k[..., :still] = up[..., :still]
+    k[..., still:] = turning
+    return q, k, up[..., still:]
+
+
+def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array, bias: Array | None, sink: Array | None) -> None:
+    """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z]. Computes the full square of T x C scores."""
+    spec, path = context.spec, context.attention
+    scale = score_scale(spec, q.shape[-1])
+    at(q, f"{path}/scores")
+    scores = q @ k.T  # [T, Q] @ [Q, C] -> [T, C]
+    last = 0
+    for rows in row_blocks(scores):
+        first, last = last, last + len(rows)
+        at(q, f"{path}/scores")
+        rows *= scale
+        if spec.attention_softcap is not None:
+            softcap(rows, spec.attention_softcap)
+        if bias is not None:
+            rows += bias
+        if context.hidden is not None:
+            rows[:, last:] = -np.inf  # no query of these rows sees these keys; a mask over all keys would take as long as the exponentials
+            nearest = slice(0 if spec.sliding_window else first, last)
+            np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
+        at(q, f"{path}/softmax")
+        softmax(rows, sink)
+    at(q, f"{path}/mix")
+    np.matmul(scores, v, out=mixed)  # [T, C] @ [C, Z] -> [T, Z]
+
+
+def hidden_keys(length: int, window: int, chunks: bool = False) -> Array:
+    """Where a query must not look, bool [T, C]: at later keys, and with a window W at those that are W or more before it.
+
+    With chunks, windows lie side by side: a query must not look at keys before its own.
+
+    >>> hidden_keys(3, window=2).astype(int).tolist()
+    [[0, 1, 1], [0, 0, 1], [1, 0, 0]]
+    """
+    query, key = np.ogrid[:length, :length]  # [T, 1], [1, C]
+    if chunks:
+        return (key > query) | (key // window < query // window)
+    return (key > query) | (key <= query - (window or length))

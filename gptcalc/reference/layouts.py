@@ -1,0 +1,256 @@
+"""How families of real checkpoints name and store their tensors, by the names that transformers gives them.
+
+A layout serves every family that its names fit: what a model does not have is not looked for, and of several names for one tensor the
+first that the checkpoint has is the one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from gptcalc.reference.tally import Array
+from gptcalc.spec.shape import Shape
+
+Split = Callable[[Array, list[int], Shape[int]], list[Array]]
+
+
+class Fused(NamedTuple):
+    """One tensor that holds several of ours, side by side along its output axis; `split` takes it apart. Names as in `Layout`."""
+
+    name: str
+    parts: tuple[str, ...]
+    split: Split
+
+
+class Layout(NamedTuple):
+    """`modules`: ours -> theirs, below `block` and its number for parts of a layer.
+
+    A name that ends with `|` is a bare parameter: "x|" stands for tensors x and x_bias, any other for x.weight and x.bias. `{}` in a name
+    stands for the number of a head or an expert, each of which is a tensor of its own. `mark` is one more tensor that a checkpoint of this
+    layout has.
+    """
+
+    family: str
+    block: str
+    modules: Mapping[str, tuple[str, ...]]
+    transposed: bool  # matrices are [out, in], as torch.nn.Linear has them
+    fused: tuple[Fused, ...] = ()
+    mark: str = ""
+    upright: frozenset[str] = frozenset()  # ours that are stored [in, out] all the same
+    shared_heads: bool | None = None  # of models whose key-value heads are shared, or are not; None: of both
+
+
+def in_turn(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """All of the first part, then all of the second (GPT-2: queries, keys, values)."""
+    return np.split(fused, np.cumsum(widths)[:-1].tolist(), axis=-1)
+
+
+def by_head(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """GPT-NeoX, BLOOM, Falcon: query, key and value of the first key-value head and its queries, of the second, ..."""
+    group = s.n_head // s.n_kv_head  # query heads per head of keys and values
+    heads = fused.reshape(*fused.shape[:-1], s.n_kv_head, group + 2, s.d_head)
+    parts = np.split(heads, [group, group + 1], axis=-2)
+    return [part.reshape(*fused.shape[:-1], -1) for part in parts]
+
+
+def in_quarters(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """CodeGen: a quarter of the queries, of the values, of the keys, then the next quarters."""
+    quarters = fused.reshape(*fused.shape[:-1], 4, 3, -1)
+    return [quarters[..., i, :].reshape(*fused.shape[:-1], -1) for i in (0, 2, 1)]
+
+
+def alternating(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """gpt-oss: gate and up, channel by channel."""
+    return [fused[..., ::2], fused[..., 1::2]]
+
+
+def layout(family: str, block: str, modules: str, **options: object) -> Layout:
+    """A layout from lines of "ours theirs theirs ..."; a second line of the same part adds to the first."""
+    pairs: dict[str, tuple[str, ...]] = {}
+    for ours, *theirs in filter(None, (line.split() for line in modules.splitlines())):
+        pairs[ours] = (*pairs.get(ours, ()), *theirs)
+    return Layout(family, block, pairs, **{"transposed": True, **options})  # type: ignore[arg-type]
+
+
+QUERY_KEY_VALUE = ("attention.query", "attention.key", "attention.value")
+GATE_UP = ("mlp.gate", "mlp.up")
+EXPERTS = ("mlp.experts.gate", "mlp.experts.up")
+
+_GPT = """
+attention.norm ln_1
+attention.output attn.c_proj
+mlp.norm ln_2
+mlp.up mlp.c_fc
+mlp.down mlp.c_proj
+head.output lm_head
+"""
+_GPT_WHOLE = f"{_GPT}\nembedding.token wte\nembedding.position wpe\nfinal_norm ln_f"
+
+_LLAMA = """
+embedding.token embed_tokens
+attention.norm input_layernorm
+attention.query self_attn.q_proj
+attention.key self_attn.k_proj
+attention.value self_attn.v_proj
+attention.query_norm self_attn.q_a_layernorm self_attn.q_norm self_attn.q_layernorm
+attention.query_norm self_attn.query_layernorm self_attn.q_layernorm.norms.{}
+attention.key_norm self_attn.k_norm self_attn.k_layernorm
+attention.key_norm self_attn.key_layernorm self_attn.k_layernorm.norms.{}
+attention.query_down self_attn.q_a_proj
+attention.query_up self_attn.q_b_proj
+attention.key_value_down self_attn.kv_a_proj_with_mqa
+attention.key_value_norm self_attn.kv_a_layernorm
+attention.key_value_up self_attn.kv_b_proj
+attention.softmax self_attn.sinks|
+attention.output self_attn.o_proj self_attn.dense
+attention.output_norm post_self_attn_layernorm post_attention_layernorm
+mlp.norm pre_feedforward_layernorm post_attention_layernorm
+mlp.gate mlp.gate_proj feed_forward.gate_proj
+mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
+mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
+mlp.output_norm post_mlp_layernorm post_feedforward_layernorm
+mlp.router mlp.gate mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.correction mlp.gate mlp
+mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
+mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
+mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2
+mlp.experts.down mlp.experts.down_proj| block_sparse_moe.experts.down_proj| feed_forward.experts.down_proj|
+mlp.shared.gate mlp.shared_expert.gate_proj mlp.shared_experts.gate_proj feed_forward.shared_expert.gate_proj
+mlp.shared.up mlp.shared_expert.up_proj mlp.shared_experts.up_proj feed_forward.shared_expert.up_proj
+mlp.shared.down shared_mlp.output_linear mlp.shared_expert.down_proj mlp.shared_experts.down_proj feed_forward.shared_expert.down_proj
+mlp.shared.scale mlp.shared_expert_gate
+final_norm norm final_layernorm
+head.output lm_head
+"""
+_LLAMA_FUSED = (
+    Fused("self_attn.qkv_proj", QUERY_KEY_VALUE, in_turn),
+    Fused("self_attn.query_key_value", QUERY_KEY_VALUE, by_head),
+    Fused("mlp.gate_up_proj", GATE_UP, in_turn),
+    Fused("shared_mlp.input_linear", ("mlp.shared.gate", "mlp.shared.up"), in_turn),
+    Fused("mlp.experts.gate_up_proj|", EXPERTS, in_turn),
+    Fused("block_sparse_moe.experts.gate_up_proj|", EXPERTS, in_turn),
+)
+_EXPERTS_UPRIGHT = frozenset({*EXPERTS, "mlp.experts.down"})
+
+_BLOOM = """
+embedding.token word_embeddings
+embedding.norm word_embeddings_layernorm
+attention.norm ln_attn input_layernorm
+attention.output self_attention.dense
+mlp.norm ln_mlp post_attention_layernorm
+mlp.up mlp.dense_h_to_4h
+mlp.down mlp.dense_4h_to_h
+final_norm ln_f
+head.output lm_head
+"""
+
+LAYOUTS = (
+    layout(
+        "openai-gpt",
+        "h",
+        f"{_GPT}\nembedding.token tokens_embed\nembedding.position positions_embed",
+        transposed=False,
+        fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),),
+    ),
+    # GPT-2's Conv1D stores [in, out]; GPT-BigCode names its tensors alike, stores [out, in], and is told by its one key-value head.
+    layout("gpt2", "h", _GPT_WHOLE, transposed=False, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=False),
+    layout("gpt_bigcode", "h", _GPT_WHOLE, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=True),
+    layout(
+        "opt",
+        "layers",
+        """
+        embedding.token embed_tokens
+        embedding.position embed_positions
+        embedding.project_in project_in
+        attention.norm self_attn_layer_norm
+        attention.query self_attn.q_proj
+        attention.key self_attn.k_proj
+        attention.value self_attn.v_proj
+        attention.output self_attn.out_proj
+        mlp.norm final_layer_norm
+        mlp.up fc1
+        mlp.down fc2
+        final_norm final_layer_norm layer_norm
+        head.project_out project_out
+        head.output lm_head
+        """,
+    ),
+    layout(
+        "gpt_neox",
+        "layers",
+        """
+        embedding.token embed_in
+        attention.norm input_layernorm
+        attention.output attention.dense
+        mlp.norm post_attention_layernorm
+        mlp.up mlp.dense_h_to_4h
+        mlp.down mlp.dense_4h_to_h
+        final_norm final_layer_norm
+        head.output lm_head
+        """,
+        fused=(Fused("attention.query_key_value", QUERY_KEY_VALUE, by_head),),
+    ),
+    layout(
+        "gptj",
+        "h",
+        """
+        embedding.token wte
+        attention.norm ln_1
+        attention.query attn.q_proj
+        attention.key attn.k_proj
+        attention.value attn.v_proj
+        attention.output attn.out_proj
+        mlp.up mlp.fc_in
+        mlp.down mlp.fc_out
+        final_norm ln_f
+        head.output lm_head
+        """,
+        fused=(Fused("attn.qkv_proj", QUERY_KEY_VALUE, in_quarters),),
+    ),
+    layout(
+        "gpt_neo",
+        "h",
+        """
+        embedding.token wte
+        embedding.position wpe
+        attention.norm ln_1
+        attention.query attn.attention.q_proj
+        attention.key attn.attention.k_proj
+        attention.value attn.attention.v_proj
+        attention.output attn.attention.out_proj
+        mlp.norm ln_2
+        mlp.up mlp.c_fc
+        mlp.down mlp.c_proj
+        final_norm ln_f
+        head.output lm_head
+        """,
+    ),
+    layout(
+        "mpt",
+        "blocks",
+        """
+        embedding.token wte
+        attention.norm norm_1
+        attention.output attn.out_proj
+        mlp.norm norm_2
+        mlp.up ffn.up_proj
+        mlp.down ffn.down_proj
+        final_norm norm_f
+        head.output lm_head
+        """,
+        fused=(Fused("attn.Wqkv", QUERY_KEY_VALUE, in_turn),),
+    ),
+    layout("bloom or falcon", "h", _BLOOM, fused=(Fused("self_attention.query_key_value", QUERY_KEY_VALUE, by_head),)),
+    layout(
+        "gpt_oss",
+        "layers",
+        _LLAMA,
+        fused=(Fused("mlp.experts.gate_up_proj|", EXPERTS, alternating),),
+        mark="layers.0.self_attn.sinks",
+        upright=_EXPERTS_UPRIGHT,
+    ),
+    layout("llama, mistral, qwen, gemma, deepseek or kin", "layers", _LLAMA, fused=_LLAMA_FUSED),
+)

@@ -1,0 +1,124 @@
+"""What fields of a model contradict each other, each in one line with its way out."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.layout import BLOCK_FIELDS, OF_EXPERTS, OF_ROTARY
+from gptcalc.spec.shape import shape_of
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+
+def check_model(spec: "ModelSpec", *, one_kind: bool) -> None:
+    """Raises GptcalcError for the first contradiction in the fields of a model, or in those of one of its kinds of block.
+
+    The layers of one kind may be an encoder without its decoder, which is no model that gptcalc knows.
+    """
+    for message, hint in _contradictions(spec):
+        raise GptcalcError(message, hint=hint)
+    if not spec.blocks:
+        _check_block(spec)
+        if not one_kind and (not spec.causal or spec.cross_attention):
+            raise GptcalcError(
+                "an encoder and its decoder are two kinds of block", hint="give them in blocks and layout, as transformer-base does"
+            )
+        return
+    kinds = list(spec.kinds.values())  # parses them: each is checked as a model of its own
+    embedded = {kind.position for kind in kinds} - {"rotary", "none", "alibi"}
+    if embedded and len({kind.position for kind in kinds}) > 1:
+        raise GptcalcError(f"position '{embedded.pop()}' is added to the embedding: it holds for all kinds of block")
+    _check_stacks(spec)
+
+
+def _check_stacks(spec: "ModelSpec") -> None:
+    """An encoder's layers come first, and the decoder's layers read what comes out of it."""
+    causal = [spec.kinds[kind].causal for kind in spec.layers]
+    if causal != sorted(causal) or not causal[-1]:
+        raise GptcalcError("layers that are not causal are an encoder: they come first, and a decoder's after them")
+    if any(kind.cross_attention != (not all(causal) and kind.causal) for kind in spec.kinds.values()):
+        raise GptcalcError("cross_attention belongs to every layer of a decoder that has an encoder before it, and to no other")
+
+
+def _contradictions(spec: "ModelSpec") -> Iterator[tuple[str, str | None]]:
+    if spec.n_position is not None and spec.position != "learned":
+        yield f"n_position means nothing with position '{spec.position}'", "leave n_position out, or change position"
+    if spec.n_position is not None and spec.n_position < spec.n_ctx:
+        yield f"n_position {spec.n_position} is below n_ctx {spec.n_ctx}: the last positions have no row", None
+    if spec.d_embedding == spec.d_model:
+        yield f"d_embedding {spec.d_embedding} is d_model: nothing to project", "leave d_embedding out"
+    if spec.padded_vocab_size is not None and spec.padded_vocab_size < spec.vocab_size:
+        yield f"padded_vocab_size {spec.padded_vocab_size} is below vocab_size {spec.vocab_size}", None
+    if bool(spec.blocks) != bool(spec.layout):
+        yield "blocks and layout need each other: the kinds of block, and the kind of each layer", None
+    for name, fields in spec.blocks.items():
+        for key in fields:
+            if key not in BLOCK_FIELDS:
+                yield f"blocks.{name}: '{key[:40]}' is no field of a block", did_you_mean(key, BLOCK_FIELDS)
+
+
+def _check_block(spec: "ModelSpec") -> None:
+    shape = shape_of(spec)  # raises where heads do not divide
+    for name in OF_ROTARY:
+        if spec.position != "rotary" and getattr(spec, name) is not None:
+            raise GptcalcError(f"{name} means nothing with position '{spec.position}'", hint=f"leave {name} out, or change position")
+    if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
+        raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
+    for message in (*_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
+        raise GptcalcError(message)
+
+
+def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
+    if spec.window_chunks and spec.sliding_window is None:
+        yield "window_chunks needs sliding_window: how long a chunk is"
+    if spec.causal and not spec.cross_attention:
+        return
+    if spec.position in ("rotary", "alibi") or spec.parallel_residual or spec.qk_norm != "none" or spec.kv_lora_rank or spec.sliding_window:
+        yield "encoders and cross_attention are known with learned or sinusoidal positions and plain attention"
+
+
+def _of_norms(spec: "ModelSpec") -> Iterator[str]:
+    if spec.shared_norm and not spec.parallel_residual:
+        yield "shared_norm needs parallel_residual: one norm for two sublayers that read the same input"
+    if spec.parallel_residual and spec.norm_placement != "pre":
+        yield f"parallel_residual with norm_placement '{spec.norm_placement}' is no architecture that gptcalc knows"
+    if spec.qk_norm in ("none", "l2") and spec.qk_norm_bias:
+        yield f"qk_norm_bias means nothing with qk_norm '{spec.qk_norm}'"
+    if spec.qk_norm_bias and spec.norm == "rmsnorm":
+        yield "qk_norm_bias means nothing with norm 'rmsnorm'"
+    if spec.qk_norm_after_rotary and (spec.qk_norm == "none" or spec.qk_norm == "full"):
+        yield f"qk_norm_after_rotary means nothing with qk_norm '{spec.qk_norm}': it normalises heads"
+    if spec.activation == "silu_clamped" and not spec.gated:
+        yield "activation 'silu_clamped' needs gated: it clamps both projections"
+
+
+def _of_latents(spec: "ModelSpec") -> Iterator[str]:
+    if spec.kv_lora_rank is None:
+        if spec.q_lora_rank is not None:
+            yield "q_lora_rank needs kv_lora_rank: latent attention compresses keys and values first"
+        return
+    shape = shape_of(spec)
+    if spec.position != "rotary" or not 0 < shape.d_rotary < shape.d_head:
+        yield "kv_lora_rank needs position 'rotary' and a d_rotary below d_head: the rotated channels bypass the latent"
+    if spec.n_kv_head not in (None, spec.n_head):
+        yield f"n_kv_head {spec.n_kv_head} differs from n_head {spec.n_head}: latent attention expands keys and values to every head"
+    if spec.qk_norm != "none" or spec.qkv_clip is not None:
+        yield "qk_norm and qkv_clip are not known in latent attention"
+
+
+def _of_experts(spec: "ModelSpec") -> Iterator[str]:
+    if spec.n_expert is None:
+        for name in OF_EXPERTS:
+            if getattr(spec, name):
+                yield f"{name} means nothing without n_expert"
+        return
+    k, groups, chosen = spec.n_expert_per_token, spec.n_router_group or 1, spec.n_router_group_per_token or 1
+    if k is None:
+        yield "n_expert needs n_expert_per_token: how many of the experts a token is sent to"
+    elif k > spec.n_expert:
+        yield f"n_expert_per_token {k} is above n_expert {spec.n_expert}"
+    elif spec.n_expert % groups or chosen > groups or k > spec.n_expert // groups * chosen:
+        yield f"n_router_group {groups}, of which {chosen} are chosen, do not give {k} of {spec.n_expert} experts"
+    if spec.shared_expert_gate and spec.d_shared_expert is None:
+        yield "shared_expert_gate needs d_shared_expert"
