@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.chip import Chip
 from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, matmul, streaming
+from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
-from gptcalc.formulas.table import Operation, operations
+from gptcalc.formulas.table import operations
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.spec.runtime import applies
