@@ -176,7 +176,7 @@ def _layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
             continue
         outputs = [f"{layout.block}.0.{name}.weight" for name in layout.modules["attention.output"]]
         embedded = f"{layout.modules['embedding.token'][0]}.weight" in names
-        if embedded and any(output in names for output in outputs) and (not layout.mark or layout.mark in names):
+        if embedded and any(output in names for output in outputs) and any(layout.mark in name for name in names):
             return layout
     known = ", ".join(layout.family for layout in LAYOUTS)
     raise GptcalcError("the checkpoint is of no family that gptcalc can load", hint=f"known: {known}, with transformers' names")

@@ -29,8 +29,8 @@ class Layout(NamedTuple):
     """`modules`: ours -> theirs, below `block` and its number for parts of a layer.
 
     A name that ends with `|` is a bare parameter: "x|" stands for tensors x and x_bias, any other for x.weight and x.bias. `{}` in a name
-    stands for the number of a head or an expert, each of which is a tensor of its own. `mark` is one more tensor that a checkpoint of this
-    layout has.
+    stands for the number of a head or an expert, each of which is a tensor of its own. `mark` is in the name of
+    some tensor of a checkpoint of this layout.
     """
 
     family: str
@@ -249,7 +249,15 @@ LAYOUTS = (
         "layers",
         _LLAMA,
         fused=(Fused("mlp.experts.gate_up_proj|", EXPERTS, alternating),),
-        mark="layers.0.self_attn.sinks",
+        mark="self_attn.sinks",
+        upright=_EXPERTS_UPRIGHT,
+    ),
+    layout(
+        "llama4",
+        "layers",
+        _LLAMA,
+        fused=(Fused("feed_forward.experts.gate_up_proj|", EXPERTS, in_turn),),
+        mark="feed_forward.router",
         upright=_EXPERTS_UPRIGHT,
     ),
     layout("llama, mistral, qwen, gemma, deepseek or kin", "layers", _LLAMA, fused=_LLAMA_FUSED),

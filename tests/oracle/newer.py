@@ -140,6 +140,22 @@ NEWER: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         | {"rope_theta": 100.0, "rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.7}}
         | dense_first(**DEEPSEEK_EXPERTS, router_score="sigmoid", n_router_group=4, n_router_group_per_token=2),
     ),
+    "llama4": (
+        "llama4_text",
+        GROUPED
+        | {"num_local_experts": 5, "num_experts_per_tok": 2, "intermediate_size_mlp": 31, "interleave_moe_layer_step": 2}
+        | {"no_rope_layers": [1, 0, 1], "attention_chunk_size": WINDOW, "layer_types": None, "tie_word_embeddings": False}
+        | {"use_qk_norm": True, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+        LLAMA
+        | {"norm_epsilon": 1e-5, "rotary_pairs": "neighbours", "d_ff": 31, "layout": ["dense", "moe", "dense"]}
+        | {
+            "blocks": {
+                "dense": {"qk_norm": "l2", "qk_norm_after_rotary": True, "sliding_window": WINDOW, "window_chunks": True},
+                "moe": {"position": "none", "n_expert": 5, "n_expert_per_token": 2, "d_expert": 53, "d_shared_expert": 53}
+                | {"router_score": "sigmoid", "router_normalised": False, "router_weighs_input": True},
+            }
+        },
+    ),
     "qwen3, yarn": (
         "qwen3",
         GROUPED | {"rope_parameters": YARN | {"rope_theta": 100.0}},

@@ -19,4 +19,7 @@ def test_matmul_flops_are_those_that_torch_counts(family: str) -> None:
     angles = sum(sum(flops.values()) for module, flops in by_module.items() if module.endswith("rotary_emb"))
     tally = Tally()
     forward(spec, load_state_dict(spec, model.state_dict()), tokens.numpy(), tally)
-    assert sum(tally.matmul.values()) == counter.get_total_flops() - angles
+    # Llama 4's code multiplies what it does not need: the experts that no score chose, by zeros
+    idle = 5 - 2 if family == "llama4" else 0
+    zeros = idle * tokens.numel() * 3 * 2 * 60 * 53
+    assert sum(tally.matmul.values()) == counter.get_total_flops() - angles - zeros

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, oracle, random_tokens
+from families import FAMILIES, NEWER, oracle, random_tokens
 
+from gptcalc.errors import GptcalcError
 from gptcalc.reference import forward, generate, load_state_dict
+from gptcalc.spec.files import load_model
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -88,3 +90,18 @@ def test_files_with_a_tensor_for_each_expert_load_too(family: str, one_by_one: t
             state[name.replace("mlp.gate", "block_sparse_moe.gate") if family == "mixtral" else name] = tensor
     ours, joined = load_state_dict(spec, state), load_state_dict(spec, model.state_dict())
     assert all(np.array_equal(ours[name], joined[name]) for name in joined)
+
+
+@pytest.mark.parametrize("family", NEWER)
+def test_an_imported_config_gives_the_same_logits(family: str) -> None:
+    """Not only the count: whatever the import leaves out or mistakes changes these numbers."""
+    model, _ = oracle(family)
+    tokens = random_tokens()
+    try:
+        spec = load_model(model.config.to_dict())
+    except GptcalcError as refusal:
+        pytest.skip(str(refusal))
+    with torch.no_grad():
+        expected = model(input_ids=tokens, use_cache=False).logits.numpy()
+    logits = forward(spec, load_state_dict(spec, model.state_dict()), tokens.numpy())
+    assert np.abs(logits - expected).max() < 1e-4
