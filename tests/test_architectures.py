@@ -206,3 +206,10 @@ def test_experts_are_told_apart_in_compare() -> None:
     rows = {row.name: row.flops for row in gc.conventions(parse_model(MIXTRAL), seq=1)}
     assert rows["6ND"] == 6 * 12_879_925_248
     assert rows["Megatron 2021"] is None
+
+
+def test_a_cap_that_a_runtime_does_not_know_is_not_passed_over() -> None:
+    capped = parse_model(LLAMA | SMALL | {"d_model": 64, "attention_softcap": 5.0})
+    with pytest.raises(gc.GptcalcError, match="no attention_softcapped true"):
+        gc.memory(capped, runtime="transformers")
+    assert gc.memory(capped).recipe.runtime == "ideal"

@@ -222,7 +222,7 @@ def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
     if recipe.recompute == "none":
         return own, own
     core = recipe.recompute == "selective"
-    again = sum(flops for row, flops in products if row.path.startswith("block/") and (not core or row.kind in ("scores", "mix")))
+    again = sum(flops for row, flops in products if row.path.startswith("block") and (not core or row.kind in ("scores", "mix")))
     return own, own + again / (recipe.checkpoint_every or 1)
 
 

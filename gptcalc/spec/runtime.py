@@ -156,6 +156,17 @@ def runtime_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (bundled_folder() / "runtimes").glob("*.yaml")))
 
 
+UNUSUAL: dict[str, list[Any]] = {
+    "attention_softcapped": [False],
+    "attention_sinks": [False],
+    "qkv_clipped": [False],
+    "residual_scaled": [False],
+    "logit_scaled": [False],
+    "logit_softcapped": [False],
+}
+"""Steps that have no operation of their own, and keep tensors all the same where they are not fused: no code has them unless it says so."""
+
+
 def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, model: str) -> Implementation:
     """The code of `runtime` that executes an architecture: the first that is for its family or names none, and has its switches.
 
@@ -167,7 +178,7 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
             continue
         odd = [
             f"{switch} {str(getattr(switches, switch)).lower()}"
-            for switch, values in candidate.architecture.items()
+            for switch, values in (UNUSUAL | candidate.architecture if candidate.architecture else {}).items()
             if getattr(switches, switch) not in values
         ]
         if not odd:
