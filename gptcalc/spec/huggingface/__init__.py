@@ -1,0 +1,131 @@
+"""Hugging Face config.json files: exact, or refused with the name of the key that is not understood.
+
+One `Family` per model type says, key by key, what transformers' own class does with it (read in its configuration and modeling
+code): the class's default, and the spec fields that the value becomes. Every other key of a file must be known to change nothing
+that gptcalc computes, with the reason, or the file is refused. A new model type is a new row of one of the files here:
+
+- `llama`: like Llama. `gpt`: like GPT-2. `experts`: with a mixture of experts. `latent`: with latent attention.
+- `handlers`, `rotary`, `layers`: what keys become. `harmless`: the keys that change nothing. `refused`: the classes that are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.huggingface import experts, gpt, latent, llama
+from gptcalc.spec.huggingface.family import Config, Family, Fields, written
+from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
+from gptcalc.spec.huggingface.layers import settle
+from gptcalc.spec.huggingface.refused import REFUSED
+from gptcalc.spec.reading import shown
+
+FAMILIES: Mapping[str, Family] = {
+    family.model_type: family for family in (*gpt.FAMILIES, *llama.FAMILIES, *experts.FAMILIES, *latent.FAMILIES)
+}
+
+
+class Imported(NamedTuple):
+    """The spec fields of a config, and where each came from."""
+
+    fields: Fields
+    read: Mapping[str, object]  # keys of the file that a field came from
+    defaulted: Mapping[str, object]  # keys that the file leaves out, with what the class takes
+    ignored: Mapping[str, str]  # keys of the file that change nothing: why
+
+
+def import_config(data: Mapping[str, Any], *, where: str = "config", name: str = "") -> Fields:
+    """The spec fields of a parsed config.json; what the spec derives by default is left out.
+
+    Raises GptcalcError for a model type or a class that gptcalc does not know, and for each key it cannot account for, by name.
+
+    >>> import_config({"model_type": "gpt2", "n_layer": 2})["n_layer"]
+    2
+    """
+    return read_config(data, where=where, name=name).fields
+
+
+def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "") -> Imported:
+    """The spec fields of a parsed config.json, and an account of every key.
+
+    Raises GptcalcError as `import_config` does.
+
+    >>> read_config({"model_type": "gpt2", "n_layer": 2, "resid_pdrop": 0.1}).ignored["resid_pdrop"]
+    'dropout: no weights, no matrix multiplication, and off in inference'
+    """
+    family = _family(data, where)
+    config = Config(_without_aliases(data, family, where), family, where)
+    _check_class(config)
+    for key in config.data:
+        if key not in family.keys and key not in COMMON and key not in HARMLESS and key not in family.harmless:
+            raise _unknown(key, config)
+    fields: Fields = {"name": _name(data, config, name), "source": "Hugging Face config.json", **family.fixed}
+    for key, entry in family.keys.items():
+        fields |= entry.handler(key, config)
+    for key, entry in COMMON.items():
+        if key in config.data:
+            entry.handler(key, config)
+    return _account(settle(fields), config)
+
+
+def _account(fields: Fields, config: Config) -> Imported:
+    family = config.family
+    reasons = {**HARMLESS, **family.harmless, **dict.fromkeys(COMMON, "says what every model here is")}
+    return Imported(
+        fields,
+        {key: value for key, value in config.data.items() if key in family.keys},
+        {key: entry.default for key, entry in family.keys.items() if key not in config.data and key in config},
+        {key: reasons[key] for key in config.data if key not in family.keys},
+    )
+
+
+def _family(data: Mapping[str, Any], where: str) -> Family:
+    model_type = data.get("model_type")
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        return FAMILIES[model_type]
+    inner = data.get("text_config")
+    if isinstance(inner, dict):
+        hint = f"its language model is described under text_config (model_type {written(inner.get('model_type'))}): give that part alone"
+        raise GptcalcError(f"{where}: model_type {written(model_type)} is not a language model alone", hint=hint)
+    if isinstance(model_type, str) and model_type in REFUSED:
+        raise GptcalcError(f"{where}: model_type {written(model_type)} is not understood: {REFUSED[model_type]}")
+    hint = did_you_mean(str(model_type)[:60], FAMILIES, otherwise=f"gptcalc knows {len(FAMILIES)} model types, such as llama and qwen3_moe")
+    raise GptcalcError(f"{where}: model_type {written(model_type)} is not one that gptcalc can import exactly", hint=hint)
+
+
+def _without_aliases(data: Mapping[str, Any], family: Family, where: str) -> dict[str, Any]:
+    """Under the class's own names: it also accepts a second name for some of its keys."""
+    renamed: dict[str, Any] = {}
+    for key, value in data.items():
+        own = family.aliases.get(key, key)
+        if own in renamed and renamed[own] != value:
+            raise GptcalcError(f"{where}: {shown(key)} and another name of {own} give {written(value)} and {written(renamed[own])}")
+        renamed[own] = value
+    return renamed
+
+
+def _check_class(config: Config) -> None:
+    classes = config.data.get("architectures")
+    if classes is None or classes == []:
+        return
+    if not isinstance(classes, list):
+        raise config.refuse("architectures", f"must be a list of class names, not {written(classes)}")
+    for name in classes:
+        if name not in config.family.classes:
+            raise config.refuse(
+                "architectures", f"names {written(name)}, which has other weights than the language model {config.family.classes[0]}"
+            )
+
+
+def _unknown(key: str, config: Config) -> GptcalcError:
+    known = [*config.family.keys, *config.family.aliases]
+    hint = did_you_mean(key, known, otherwise="leave it out if it changes neither the weights nor the computation")
+    return config.refuse(key, f"is a key that gptcalc does not understand for model_type '{config.data['model_type']}'", hint)
+
+
+def _name(data: Mapping[str, Any], config: Config, fallback: str) -> str:
+    given = data.get("_name_or_path") or data.get("name_or_path") or ""
+    if not isinstance(given, str):
+        raise config.refuse("_name_or_path", f"must be text, not {written(given)}")
+    return shown(given or fallback or str(data["model_type"]))

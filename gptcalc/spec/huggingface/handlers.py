@@ -1,0 +1,170 @@
+"""What the value of a key becomes, for the keys that many model types share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, written
+from gptcalc.spec.reading import shown
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    **dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate"), "gelu_tanh"),
+    "quick_gelu": "gelu_sigmoid",
+    "relu": "relu",
+    "relu2": "relu_squared",
+    "silu": "silu",
+    "swish": "silu",
+}
+
+
+def size(*fields: str) -> Handler:
+    return lambda key, config: dict.fromkeys(fields, config.size(key))
+
+
+def optional_size(name: str) -> Handler:
+    return lambda key, config: {} if config[key] is None else {name: config.size(key)}
+
+
+def flag(*fields: str) -> Handler:
+    return lambda key, config: dict.fromkeys(fields, config.flag(key))
+
+
+def epsilon(key: str, config: Config) -> Fields:
+    return {"norm_epsilon": config.number(key, config[key])}
+
+
+def factor(name: str) -> Handler:
+    """A multiplier: no weights. One changes nothing, and is left out."""
+
+    def read(key: str, config: Config) -> Fields:
+        value = config.number(key, config[key])
+        return {} if value == 1 else {name: value}
+
+    return read
+
+
+def optional_number(name: str) -> Handler:
+    """A number that null leaves out."""
+    return lambda key, config: {} if config[key] is None else {name: config.number(key, config[key])}
+
+
+def nothing(key: str, config: Config) -> Fields:
+    """For keys that another key's handler reads."""
+    return {}
+
+
+def activation(known: Mapping[str, str] = ACTIVATIONS) -> Handler:
+    def read(key: str, config: Config) -> Fields:
+        value = config[key]
+        if not isinstance(value, str) or value not in known:
+            raise config.refuse(key, f"{written(value)} is an activation that gptcalc does not know", f"known: {', '.join(known)}")
+        return {"activation": known[value]}
+
+    return read
+
+
+def only(*values: object, why: str) -> Handler:
+    """A key that is understood for these values alone; leaving it out is fine."""
+
+    def read(key: str, config: Config) -> Fields:
+        value = config[key]
+        if value is not ABSENT and not any(type(value) is type(known) and value == known for known in values):
+            raise config.refuse(key, f"{written(value)} is not understood: {why}")
+        return {}
+
+    return read
+
+
+def agrees(built: Callable[[Config], object], what: str) -> Handler:
+    """A key that the class does not read: its value must be what the class builds anyway."""
+
+    def read(key: str, config: Config) -> Fields:
+        value = config[key]
+        if value is not ABSENT and value is not None and (isinstance(value, bool) or value != built(config)):
+            raise config.refuse(
+                key, f"{written(value)} contradicts {what}, {written(built(config))}: the model's code does not read {shown(key)}"
+            )
+        return {}
+
+    return read
+
+
+def unread(why: str = "the model's code does not read it", *values: object) -> Key:
+    """A key that the class lacks and files carry all the same, harmless as these values or as null."""
+    return Key(ABSENT, only(None, *values, why=why))
+
+
+def kv_heads(key: str, config: Config) -> Fields:
+    """Null, where the class takes that, is as many as the heads."""
+    if config[key] is None or config.size(key) == config.size("num_attention_heads"):
+        return {}  # multi-head attention follows from n_head
+    return {"n_kv_head": config.size(key)}
+
+
+def kv_heads_needed(key: str, config: Config) -> Fields:
+    """For classes that fail on null."""
+    config.size(key)
+    return kv_heads(key, config)
+
+
+def head_width(key: str, config: Config) -> Fields:
+    """As given; where left out or null, the width over the heads, rounded down as `//` does."""
+    d_head = config.d_head
+    if d_head < 1:
+        raise config.refuse("num_attention_heads", f"{config.size('num_attention_heads')} is more than hidden_size: a head has no channel")
+    return {} if d_head * config.size("num_attention_heads") == config.size("hidden_size") else {"d_head": d_head}
+
+
+def head_width_needed(key: str, config: Config) -> Fields:
+    """For classes that fail on null, or have no such key and take one that is given."""
+    if config[key] is not ABSENT:
+        config.size(key)
+    return head_width(key, config)
+
+
+def unread_head_width() -> Key:
+    return Key(ABSENT, agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads"))
+
+
+def unread_kv_heads() -> Key:
+    return Key(ABSENT, agrees(lambda config: config["num_attention_heads"], "num_attention_heads"))
+
+
+def divides(key: str, config: Config) -> Fields:
+    """Some config classes refuse a width that its heads do not divide, even with a `head_dim` of its own."""
+    d_model, n_head = config.size("hidden_size"), config.size(key)
+    if d_model % n_head:
+        raise config.refuse("hidden_size", f"{d_model} is not a multiple of {key} {n_head}")
+    return {"n_head": n_head}
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "vocab_size": size("vocab_size"),
+    "hidden_size": size("d_model"),
+    "intermediate_size": size("d_ff"),
+    "num_hidden_layers": size("n_layer"),
+    "num_attention_heads": size("n_head"),
+    "num_key_value_heads": kv_heads,
+    "head_dim": head_width,
+    "hidden_act": activation(),
+    "max_position_embeddings": size("n_ctx"),
+    "rms_norm_eps": epsilon,
+    "layer_norm_eps": epsilon,
+    "tie_word_embeddings": flag("tied"),
+    "attention_bias": flag("attention_bias", "attention_output_bias"),
+    "mlp_bias": flag("mlp_bias"),
+    "embedding_multiplier": factor("embedding_scale"),
+    "residual_multiplier": factor("residual_scale"),
+    "attention_multiplier": optional_number("attention_scale"),
+    "final_logit_softcapping": optional_number("logit_softcap"),
+    "attn_logit_softcapping": optional_number("attention_softcap"),
+    "clip_qkv": optional_number("qkv_clip"),
+}
+"""By the name that most classes give the key."""
+
+
+def standard(**defaults: object) -> dict[str, Key]:
+    """Keys with their usual handlers and the class's own defaults."""
+    return {key: Key(default, HANDLERS[key]) for key, default in defaults.items()}

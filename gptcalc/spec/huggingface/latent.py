@@ -1,0 +1,233 @@
+"""Model types with latent attention: keys and values are expanded from one latent a token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptcalc.spec.huggingface.experts import MTP, mixture, past, shares
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, variant, written
+from gptcalc.spec.huggingface.handlers import agrees, factor, flag, kv_heads, nothing, only, optional_size, size, standard, unread
+from gptcalc.spec.huggingface.layers import experts_in, experts_listed
+from gptcalc.spec.huggingface.llama import LLAMA, UNBIASED
+from gptcalc.spec.huggingface.rotary import scaling_of
+
+
+def _angles(key: str, config: Config) -> Fields:
+    """The rotated channels are apart from the others: their number is a key of its own."""
+    old, new = config["rope_scaling"], config.data.get(key)
+    given = old or config[key] or {}
+    if not isinstance(given, dict):
+        raise config.refuse(key, f"must be a mapping, not {written(given)}")
+    if old and new and old != new:
+        raise config.refuse("rope_scaling", f"and {key} say different things")
+    inside = dict(given)
+    theta = config.number("rope_theta", inside.pop("rope_theta", config["rope_theta"]))
+    if inside.pop("partial_rotary_factor", 1.0) not in (None, 1, 1.0):
+        raise config.refuse("partial_rotary_factor", "is not understood: qk_rope_head_dim says how many channels rotate")
+    scaling = scaling_of(key, inside, config)
+    return {"rope_theta": theta, **({"rope_scaling": scaling} if scaling else {})}
+
+
+def _whole_head(key: str, config: Config) -> Fields:
+    rotated = config.size("qk_rope_head_dim")
+    return {"d_rotary": rotated, "d_head": config.size(key) + rotated}
+
+
+def _all_heads(key: str, config: Config) -> Fields:
+    """Every head has its own keys and values: the code does not read the key, but for a ratio that must be one."""
+    kv_heads(key, config)
+    if config[key] is not None and config.size(key) != config.size("num_attention_heads"):
+        raise config.refuse(key, f"{config.size(key)} is not num_attention_heads {config.size('num_attention_heads')}")
+    return {}
+
+
+def _value_head(key: str, config: Config) -> Fields:
+    width = config.size(key)
+    return {"d_head_value": width}
+
+
+LATENT: dict[str, Key] = {
+    "num_key_value_heads": Key(None, _all_heads),
+    "head_dim": Key(ABSENT, agrees(lambda config: config.size("qk_rope_head_dim"), "qk_rope_head_dim")),
+    "qk_head_dim": Key(
+        ABSENT, agrees(lambda config: config.size("qk_nope_head_dim") + config.size("qk_rope_head_dim"), "the sum of its two parts")
+    ),
+    "kv_lora_rank": Key(512, size("kv_lora_rank")),
+    "q_lora_rank": Key(1536, optional_size("q_lora_rank")),
+    "qk_nope_head_dim": Key(128, _whole_head),
+    "qk_rope_head_dim": Key(64, nothing),
+    "v_head_dim": Key(128, _value_head),
+    "attention_bias": Key(False, flag("attention_bias", "attention_output_bias")),
+    "rope_parameters": Key(None, _angles),
+}
+
+YOUTU = variant(
+    UNBIASED,
+    "youtu",
+    "YoutuForCausalLM",
+    "Youtu",
+    defaults={
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_attention_heads": 16,
+        "max_position_embeddings": 131072,
+        "tie_word_embeddings": True,
+    },
+    keys={
+        **LATENT,
+        "rope_interleave": Key(True, lambda key, config: {"rotary_pairs": "neighbours" if config.flag(key) else "halves"}),
+    },
+)
+
+
+def _depth_scale(key: str, config: Config) -> Fields:
+    """Each sublayer's output is multiplied by this over the square root of the depth."""
+    return {} if config[key] is None else {"residual_scale": config.number(key, config[key]) / config.layers**0.5}
+
+
+def _value_head_of_minicpm(key: str, config: Config) -> Fields:
+    if config[key] is None:
+        return {"d_head_value": config.size("hidden_size") // config.size("num_attention_heads")}
+    return _value_head(key, config)
+
+
+def _width_scale(key: str, config: Config) -> Fields:
+    return {} if config[key] is None else {"logit_scale": config.number(key, config[key]) / config.size("hidden_size")}
+
+
+MINICPM3 = variant(
+    LLAMA,
+    "minicpm3",
+    "MiniCPM3ForCausalLM",
+    "MiniCPM 3",
+    defaults={
+        "vocab_size": 73448,
+        "hidden_size": 2560,
+        "intermediate_size": 6400,
+        "num_hidden_layers": 62,
+        "num_attention_heads": 40,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": True,
+    },
+    keys={
+        **LATENT,
+        "kv_lora_rank": Key(256, size("kv_lora_rank")),
+        "q_lora_rank": Key(768, optional_size("q_lora_rank")),
+        "qk_nope_head_dim": Key(64, _whole_head),
+        "qk_rope_head_dim": Key(32, nothing),
+        "v_head_dim": Key(None, _value_head_of_minicpm),
+        "scale_emb": Key(12, factor("embedding_scale")),
+        "scale_depth": Key(1.4, _depth_scale),
+        "dim_model_base": Key(256, _width_scale),
+    },
+)
+
+_ROUTER: dict[str, Any] = {"width": "moe_intermediate_size", "shared": shares("n_shared_experts"), "scale": "routed_scaling_factor"}
+
+
+def _experts_of_v2(config: Config) -> Fields:
+    method = config["topk_method"]
+    if method not in ("greedy", "group_limited_greedy"):
+        raise config.refuse("topk_method", f"{written(method)} is not understood")
+    return mixture("n_routed_experts", normalised=False, groups=method == "group_limited_greedy", **_ROUTER)(config)
+
+
+_EXPERTS: dict[str, Key] = {
+    "num_experts_per_tok": Key(8, nothing),
+    "n_shared_experts": Key(1, nothing),
+    "routed_scaling_factor": Key(2.5, nothing),
+    "n_group": Key(8, nothing),
+    "topk_group": Key(4, nothing),
+    "norm_topk_prob": Key(True, nothing),
+    "moe_intermediate_size": Key(2048, nothing),
+    "moe_layer_freq": unread("every layer after the dense ones has experts", 1),
+}
+
+DEEPSEEK_V2 = variant(
+    LLAMA,
+    "deepseek_v2",
+    "DeepseekV2ForCausalLM",
+    "DeepSeek V2",
+    keys={
+        **LATENT,
+        **_EXPERTS,
+        "mlp_bias": Key(False, only(False, why="the shared experts would have biases and the routed ones none")),
+        "num_experts_per_tok": Key(None, nothing),
+        "n_shared_experts": Key(2, nothing),
+        "routed_scaling_factor": Key(1.0, nothing),
+        "n_group": Key(None, nothing),
+        "topk_group": Key(None, nothing),
+        "topk_method": Key("greedy", nothing),
+        "norm_topk_prob": Key(False, only(False, why="the model's code does not divide by the sum")),
+        "moe_intermediate_size": Key(1407, nothing),
+        "first_k_dense_replace": Key(0, nothing),
+        "n_routed_experts": Key(64, experts_in(past("first_k_dense_replace"), _experts_of_v2)),
+        "scoring_func": unread("the model's code scores by a softmax", "softmax"),
+    },
+    fixed={"mlp_bias": False, "rotary_pairs": "neighbours"},
+    aliases={"num_experts": "n_routed_experts"},
+)
+
+_SIGMOID = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
+
+DEEPSEEK_V3 = variant(
+    YOUTU,
+    "deepseek_v3",
+    "DeepseekV3ForCausalLM",
+    "DeepSeek V3",
+    defaults={
+        "vocab_size": 129280,
+        "hidden_size": 7168,
+        "intermediate_size": 18432,
+        "num_hidden_layers": 61,
+        "num_attention_heads": 128,
+        "num_key_value_heads": 128,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": False,
+    },
+    keys={
+        **_EXPERTS,
+        "first_k_dense_replace": Key(3, nothing),
+        "n_routed_experts": Key(256, experts_in(past("first_k_dense_replace"), _SIGMOID)),
+        "topk_method": unread("the model's code corrects scores", "noaux_tc"),
+        "scoring_func": unread("the model's code scores by a sigmoid", "sigmoid"),
+    },
+    aliases={"num_local_experts": "n_routed_experts"},
+    harmless=MTP,
+)
+
+GLM4_MOE_LITE = variant(
+    DEEPSEEK_V3,
+    "glm4_moe_lite",
+    "Glm4MoeLiteForCausalLM",
+    "GLM 4.7 Flash",
+    without="first_k_dense_replace head_dim",
+    defaults={
+        "vocab_size": 154880,
+        "hidden_size": 2048,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 47,
+        "num_attention_heads": 20,
+        "num_key_value_heads": 20,
+        "max_position_embeddings": 202752,
+        "rms_norm_eps": 1e-5,
+        "q_lora_rank": 768,
+        "v_head_dim": 256,
+        "qk_nope_head_dim": 192,
+        "moe_intermediate_size": 1536,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_tok": 4,
+        "routed_scaling_factor": 1.8,
+    },
+    keys={
+        "n_routed_experts": Key(64, nothing),
+        "mlp_layer_types": Key(None, experts_listed(_SIGMOID, lambda config: lambda i: "moe" if i else "dense")),
+        **standard(),
+    },
+    aliases={"num_local_experts": "n_routed_experts", "head_dim": "qk_rope_head_dim"},
+)
+
+FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, GLM4_MOE_LITE)
