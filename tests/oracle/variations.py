@@ -17,7 +17,7 @@ LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTHS = ("hidden_size", "n_embd", "d_model", "word_embed_proj_dim", "embedding_size")
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads", "kv_n_heads")
-LATENT = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "head_dim", "dim_head", "kv_channels")
+HEAD_WIDTHS = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "head_dim", "dim_head", "kv_channels")
 FEED_FORWARD = ("intermediate_size", "n_inner", "ffn_dim", "dff", "dim_ff", "ffn_hidden_size", "intermediate_size_mlp")
 EXPERT_WIDTHS = ("moe_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size", "expert_ffn_hidden_size")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -48,8 +48,8 @@ def small(model_type: str, seed: int) -> dict[str, Any]:
         **dict.fromkeys(LAYERS, layers),
         **dict.fromkeys(WIDTHS, width),
         **dict.fromkeys(HEADS, heads),
-        **dict.fromkeys(KV_HEADS, chance.choice([k for k in (1, 2, 3, 4, heads) if heads % k == 0])),
-        **{name: chance.choice([8, 16, 20, 24]) for name in LATENT},
+        **dict.fromkeys(KV_HEADS, heads if "kv_lora_rank" in known else chance.choice([k for k in (1, 2, 3, 4, heads) if heads % k == 0])),
+        **{name: chance.choice([8, 16, 20, 24]) for name in HEAD_WIDTHS},
         **{name: chance.randint(5, 90) for name in FEED_FORWARD + EXPERT_WIDTHS},
         **dict.fromkeys(EXPERTS, experts),
         **dict.fromkeys(TOP_K, chance.randint(1, 2)),
@@ -59,7 +59,7 @@ def small(model_type: str, seed: int) -> dict[str, Any]:
         "n_group": 1,
         "topk_group": 1,
     }
-    always = {"vocab_size", *LAYERS, *WIDTHS[:3], *HEADS, *EXPERTS, *TOP_K, "n_group", "topk_group"}
+    always = {"vocab_size", *LAYERS, *WIDTHS[:3], *HEADS, *KV_HEADS, *EXPERTS, *TOP_K, "n_group", "topk_group"}
     config: dict[str, Any] = {}
     for name, default in known.items():
         if name in values and (name in always or chance.random() < 0.7):

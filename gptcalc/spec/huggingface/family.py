@@ -70,12 +70,12 @@ def variant(
     changed = {key: entry for key, entry in base.keys.items() if key not in gone} | dict(keys or {})
     for key, default in (defaults or {}).items():
         changed[key] = Key(default, changed[key].handler)
-    merged = base.fixed | ({"family": name} if name else {}) | (fixed or {})
+    kept = {field: value for field, value in base.fixed.items() if field not in gone}
     return Family(
         model_type,
         (cls,),
         changed,
-        {field: value for field, value in merged.items() if field not in gone},
+        kept | ({"family": name} if name else {}) | (fixed or {}),
         {**base.aliases, **(aliases or {})} if aliases != {} else {},
         {key: why for key, why in {**base.harmless, **(harmless or {})}.items() if key not in changed and key not in gone},
     )

@@ -1,3 +1,41 @@
-"""Model types that transformers has and gptcalc does not understand, each with the reason."""
+"""Model types that transformers can build a causal language model of and gptcalc cannot count, each with the reason."""
 
-REFUSED: dict[str, str] = {}
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_REASONS: Mapping[str, str] = {
+    "its layers are state spaces or other recurrences, not attention": "falcon_mamba mamba mamba2 rwkv xlstm",
+    "some of its layers are recurrences or convolutions, not attention": """
+        bailing_hybrid bamba falcon_h1 granitemoehybrid jamba kimi_linear lfm2 lfm2_moe lfm3 minimax nemotron_h olmo_hybrid
+        qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
+    "an indexer with weights of its own chooses the keys of each query": """
+        axk2 deepseek_v32 deepseek_v4 glm_moe_dsa minimax_m3_vl_text dots3_note_text hy_v4""",
+    "it is the decoder of an encoder-decoder model, with cross-attention": """
+        bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper""",
+    "it reads images, sound or music, and its language model is only a part of it": """
+        cohere_compass_text dots3_note emu3 fuyu gemma3 gemma3n gemma4 gemma4_unified git got_ocr2 llama4 mllama moshi
+        moss_transcribe_diarize musicgen musicgen_melody phi4_multimodal qwen3_5 qwen3_5_moe qwen4_exp""",
+    "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
+    "each layer has an embedding table of its own": "gemma3n_text gemma4_text",
+    "layers share keys and values, and values may be the keys": "gemma4_unified_text",
+    "it reads bytes, through models around a model": "blt",
+    "each layer's attention subtracts two softmaxes": "diffllama",
+    "its attention masks have weights of their own": "doge",
+    "its attention heads are experts": "jetmoe",
+    "each layer has two attentions and experts that do nothing": "longcat_flash",
+    "the same layers run several times": "hrm_text",
+    "its first layer has no norm, and its head an MLP without a norm's bias": "modernbert-decoder",
+    "the experts' output has a norm that a dense layer's has not": "axk1",
+    "its positions are a table of relative distances": "cpmant xlnet",
+    "its attention sees random and nearby blocks of keys": "big_bird",
+    "its attention is by hashing": "reformer",
+    "it was trained to fill gaps, and its embedding has another width than its layers": "electra rembert",
+    "its embedding has parts for the sound and the shape of characters": "roc_bert",
+    "its embedding has parts for languages, and its positions are unlike a decoder's": "xlm",
+    "its positions are rotated by a table among its parameters": "roformer",
+    "its layers have adapters for languages": "xmod",
+    "its blocks are unlike those that gptcalc knows": "beam flint inkling_text inkling2_text",
+}
+REFUSED: Mapping[str, str] = {model_type: why for why, types in _REASONS.items() for model_type in types.split()}
+"""Each model type with the reason."""

@@ -1,0 +1,107 @@
+"""Every causal language model class of transformers: its default config and random small ones have the real class's parameters, or are
+refused. A wrong count is the one thing that must never happen.
+
+Each config is read twice: as a person writes it, with the keys that matter, and as `to_dict()` writes it, with all its defaults.
+"""
+
+import functools
+import json
+import logging
+import warnings
+from typing import Any
+
+import pytest
+from variations import CLASSES, count, real_config, small
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.params import params
+from gptcalc.spec.files import load_model
+from gptcalc.spec.huggingface import FAMILIES
+from gptcalc.spec.huggingface.refused import REFUSED
+
+VARIATIONS = 6
+EXACT_CLASSES = 84
+"""How many classes are read exactly: a floor that only rises."""
+
+
+def ours(config: dict[str, Any]) -> int | GptcalcError:
+    try:
+        total: int = params(load_model(json.loads(json.dumps(config)))).value
+    except GptcalcError as error:
+        return error
+    return total
+
+
+def real(config: dict[str, Any]) -> tuple[dict[str, Any], int] | None:
+    """What `to_dict()` writes and what the class holds; None for a config that transformers itself cannot build."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            built = real_config(config)
+            written = built.to_dict()
+            return written, count(config["model_type"], built)
+    except Exception:  # whatever transformers raises
+        return None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@functools.cache
+def outcomes(model_type: str) -> tuple[tuple[dict[str, Any], int | GptcalcError, int], ...]:
+    """Each config as it was given, what gptcalc says of it and what the real class holds."""
+    found = []
+    for config in [{"model_type": model_type}, *(small(model_type, seed) for seed in range(VARIATIONS))]:
+        expected = real(config)
+        if expected is not None:
+            written, total = expected
+            found += [(form, ours(form), total) for form in (config, written)]
+    return tuple(found)
+
+
+@pytest.mark.parametrize("model_type", CLASSES)
+def test_the_count_is_exact_or_refused(model_type: str) -> None:
+    for config, answer, total in outcomes(model_type):
+        if isinstance(answer, GptcalcError):
+            assert str(answer)
+            assert "\n" not in str(answer)
+        else:
+            assert answer == total, config
+
+
+@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) & set(CLASSES)))
+def test_a_known_class_is_read(model_type: str) -> None:
+    """Its own defaults, or where those cannot be built some variation, is exact; and most variations are."""
+    answers = [answer for _, answer, _ in outcomes(model_type)]
+    assert any(not isinstance(answer, GptcalcError) for answer in answers)
+
+
+def test_how_many_classes_are_exact() -> None:
+    exact = [name for name in CLASSES if any(not isinstance(answer, GptcalcError) for _, answer, _ in outcomes(name))]
+    assert len(exact) >= EXACT_CLASSES
+
+
+def test_every_class_is_known_or_refused_by_name() -> None:
+    assert not set(CLASSES) - set(FAMILIES) - set(REFUSED)
+    assert not set(FAMILIES) & set(REFUSED)
+
+
+@pytest.mark.parametrize("model_type", sorted(REFUSED))
+def test_refusal_names_the_model_type(model_type: str) -> None:
+    with pytest.raises(GptcalcError, match=model_type):
+        load_model({"model_type": model_type})
+
+
+@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) & set(CLASSES)))
+def test_defaults_are_the_classes_own(model_type: str) -> None:
+    """What a file leaves out is what the class takes: the shortest config and the fullest one are the same model."""
+    expected = real({"model_type": model_type})
+    if expected is None:
+        pytest.skip("the class's own defaults build no model")
+    try:
+        full = load_model(expected[0])
+    except GptcalcError:
+        with pytest.raises(GptcalcError):
+            load_model({"model_type": model_type})
+    else:
+        assert load_model({"model_type": model_type}) == full.model_copy(update={"name": model_type})
