@@ -6,7 +6,7 @@ B sequences of T queries over C keys; the letters of a model's own numbers are i
 from typing import Any
 
 from gptcalc.choices import Attention
-from gptcalc.formulas.operation import SOFTCAP, SOFTMAX, VASWANI, Operation, Weights, matmul, norm, norm_of
+from gptcalc.formulas.operation import SIGMOID, SOFTCAP, SOFTMAX, VASWANI, Operation, Weights, matmul, norm, norm_of
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import Factors, N, minimum, product, quotient
 
@@ -15,6 +15,7 @@ GROUPED = "Ainslie et al. 2023, arXiv:2305.13245: K key-value heads serve H quer
 LATENT = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv:2405.04434, section 2.1"
 ROTARY = 3  # times cosine, times sine, add
 CLIP = 2  # minimum, maximum
+SOFTPLUS = 3  # exponential, add one, logarithm
 
 PAIRS = {
     "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key",
@@ -38,6 +39,9 @@ def _sublayer(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, conven
     rows = [] if c.norm_placement == "output" else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
     rows += _latent_projections(path, s, tokens) if c.latent else _projections(path, s, tokens)
     rows += _core(path, s, batch, seq, context, convention)
+    rows += _gate(path, s, tokens)
+    if c.inner_norm:
+        rows.append(norm(f"{path}/inner_norm", c, s.n_layer, tokens, s.d_mixed))
     rows.append(matmul(f"{path}/output", s.n_layer, tokens, s.d_mixed, s.d_model, c.attention_output_bias, f"{VASWANI}, section 3.2.2"))
     return [*rows, *close(path, s, tokens)]
 
@@ -122,6 +126,16 @@ def _core(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention
         softmax,
         Operation(f"{path}/mix", "mix", L, matmul=(*pairs, s.d_mixed), source=PAIRS[convention]),
     ]
+
+
+def _gate(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
+    """What attention puts out, times a gate: one for each head, or one for each channel."""
+    gate = s.switches.attention_gate
+    if gate == "none":
+        return []
+    width, cost = (s.n_head, SOFTPLUS) if gate == "head" else (s.d_mixed, SIGMOID)
+    row = matmul(f"{path}/gate", s.n_layer, tokens, s.d_model, width, False, "Qiu et al. 2025, arXiv:2505.06708: gated attention")
+    return [row._replace(other=((cost, tokens, width), (tokens, s.d_mixed)))]
 
 
 def _pairs(s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> Factors:

@@ -18,6 +18,7 @@ ACTIVATION = {
     "silu_clamped": (5, "x / (1 + exp(-1.702 x)) of min(x, 7); OpenAI 2025 (gpt-oss)"),
     "gelu": (5, "x/2 * (1 + erf(x / sqrt 2)); Hendrycks & Gimpel 2016, arXiv:1606.08415"),
     "gelu_tanh": (9, "x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))); Hendrycks & Gimpel 2016, arXiv:1606.08415"),
+    "xielu": (10, "a x^2 + x/2 for x > 0, b (exp(min(x, 0)) - 1 - x) + x/2 elsewhere; Huang & Schlag 2024, arXiv:2411.13010"),
     "gelu_sigmoid": (4, "x / (1 + exp(-1.702 x)); Hendrycks & Gimpel 2016, arXiv:1606.08415"),
 }
 CLAMPED_PRODUCT = 4  # minimum, maximum, add one, multiply
@@ -40,12 +41,20 @@ def _inner(path: str, s: Shape[N], tokens: Any, width: N) -> list[Operation[N]]:
     rows = [matmul(f"{path}/gate", L, tokens, d, width, c.mlp_bias, GATED)] if c.gated else []
     rows += [
         matmul(f"{path}/up", L, tokens, d, width, c.mlp_bias, f"{VASWANI}, section 3.3"),
-        Operation(f"{path}/activation", "activation", L, other=((cost, tokens, width),), source=source),
+        Operation(f"{path}/activation", "activation", L, _of_activation(c.activation), other=((cost, tokens, width),), source=source),
     ]
     if c.gated:
         steps = CLAMPED_PRODUCT if c.activation == "silu_clamped" else 1
         rows.append(Operation(f"{path}/product", "product", L, other=((steps, tokens, width),), source=GATED))
+    if c.inner_norm:
+        rows.append(norm(f"{path}/inner_norm", c, L, tokens, width))
     return [*rows, matmul(f"{path}/down", L, tokens, width, d, c.mlp_bias, f"{VASWANI}, section 3.3")]
+
+
+def _of_activation(name: str) -> Weights:
+    """xIELU learns the slope of each of its sides, for each layer."""
+    one = cast("Any", 1)
+    return (("alpha_p", (one,)), ("alpha_n", (one,))) if name == "xielu" else ()
 
 
 def _experts(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gptcalc.choices import Attention
 from gptcalc.formulas.attention import attention_rows
-from gptcalc.formulas.mlp import mlp_rows
+from gptcalc.formulas.mlp import ACTIVATION, mlp_rows
 from gptcalc.formulas.operation import SOFTCAP, VASWANI, Operation, matmul, norm
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
@@ -52,6 +52,9 @@ def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
         rows.append(Operation("embedding/position", "lookup", 1, (("weight", (P, d)),), other=((tokens, d),), source=source))
     if c.position == "sinusoidal":
         rows.append(Operation("embedding/position", "add", 1, other=((tokens, d),), source=f"{VASWANI}, section 3.5"))
+    if c.token_types:
+        source = "Devlin et al. 2018 (BERT), arXiv:1810.04805, section 3: segments"
+        rows.append(Operation("embedding/token_type", "lookup", 1, (("weight", (s.n_token_type, d)),), other=((tokens, d),), source=source))
     if c.embedding_norm:
         rows.append(norm("embedding/norm", c, 1, tokens, d)._replace(source="BigScience 2022 (BLOOM), arXiv:2211.05100, section 3.2"))
     return rows
@@ -63,6 +66,13 @@ def _head(s: Shape[N], tokens: N) -> list[Operation[N]]:
     rows = [norm("final_norm", c, 1, tokens, d)] if c.final_norm else []
     if c.projected_embedding:
         rows.append(matmul("head/project_out", 1, tokens, d, e, False, OPT))
+    if c.head_transform != "none":
+        cost, formula = ACTIVATION[c.head_transform]
+        rows += [
+            matmul("head/transform", 1, tokens, d, d, True, "Devlin et al. 2018 (BERT), as released"),
+            Operation("head/activation", "activation", 1, other=((cost, tokens, d),), source=formula),
+            norm("head/norm", c, 1, tokens, d),
+        ]
     source = "Press & Wolf 2017, arXiv:1608.05859: the token embedding again" if c.tied else "a matrix of its own"
     head = matmul("head/output", 1, tokens, e, V, c.head_bias, source)
     each_logit = c.logit_scaled + SOFTCAP * c.logit_softcapped

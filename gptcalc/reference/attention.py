@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptcalc.reference.kernels import normalise, row_blocks, softcap, softmax
+from gptcalc.reference.kernels import normalise, row_blocks, sigmoid, softcap, softmax, softplus
 from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.positions import rotate
 from gptcalc.reference.rope_scaling import score_scale
@@ -32,6 +32,12 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
             kv = sequence, slice(None), head * K // H
             bias = None if context.alibi is None else context.alibi[head]
             attend(q[sequence, :, head], k[kv], v[kv], context, mixed[sequence, :, head], bias, sinks[head])
+    if context.spec.attention_gate != "none":
+        gate = linear(x, layer, f"{context.attention}/gate").reshape(B, T, H, -1)  # [B, T, d] -> [B, T, H, 1 or Z]
+        (softplus if context.spec.attention_gate == "head" else sigmoid)(gate)
+        mixed *= gate
+    if context.spec.inner_norm:
+        mixed = norm(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/inner_norm", context.spec)
     return linear(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/output")  # [B, T, H*Z] -> [B, T, d]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from gptcalc.errors import GptcalcError
 from gptcalc.reference.attention import attention, hidden_keys
-from gptcalc.reference.kernels import softcap, unbuffered
+from gptcalc.reference.kernels import ACTIVATIONS, softcap, unbuffered
 from gptcalc.reference.mlp import mlp
 from gptcalc.reference.parts import Context, Parts, linear, norm, residual
 from gptcalc.reference.positions import alibi, rotary_tables, sinusoids
@@ -74,6 +74,11 @@ def forward(
         x = norm(x, rest, "final_norm", spec)
     if spec.d_embedding is not None:
         x = linear(x, rest, "head/project_out")  # [B, T, d] -> [B, T, e]
+    if spec.head_transform != "none":
+        x = linear(x, rest, "head/transform")  # [B, T, d] -> [B, T, d]
+        at(x, "head/activation")
+        ACTIVATIONS[spec.head_transform](x)
+        x = norm(x, rest, "head/norm", spec)
     head = {"weight": rest["embedding/token"]["weight"].T} | rest.get("head/output", {})
     logits = linear(x, {"head/output": head}, "head/output")  # [B, T, e] -> [B, T, V]
     if spec.logit_scale != 1:
@@ -100,6 +105,9 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None) ->
         x += parts["embedding/position"]["weight"][first : first + T]
     if spec.position == "sinusoidal":
         x += sinusoids(T, shape.d_model, x.dtype)
+    if spec.n_token_type is not None:
+        at(x, "embedding/token_type")
+        x += parts["embedding/token_type"]["weight"][0]
     return norm(x, parts, "embedding/norm", spec) if spec.embedding_norm else x
 
 

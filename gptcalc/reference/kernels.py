@@ -103,6 +103,13 @@ def sigmoid(x: Array) -> None:
         np.reciprocal(x, out=x)
 
 
+def softplus(x: Array) -> None:
+    """log(1 + exp(x)), in place; far above zero that is x."""
+    np.exp(np.minimum(x.view(np.ndarray), 80), out=x)
+    x += 1
+    np.log(x, out=x)
+
+
 def softcap(x: Array, cap: float) -> None:
     """cap * tanh(x / cap), in place."""
     x /= cap
@@ -162,6 +169,19 @@ def gelu_tanh(x: Array) -> None:
     t += 1
     x *= t
     x *= 0.5
+
+
+def xielu(x: Array, alpha_p: float, alpha_n: float) -> None:
+    """Two sides with a learned slope each, joined at zero; b is the second side's slope, with the half that both sides share added."""
+    square = np.square(x)
+    square *= alpha_p
+    curved = np.exp(np.minimum(x, 0))
+    curved -= 1
+    curved -= x
+    curved *= alpha_n + 0.5
+    np.copyto(curved, square, where=np.greater(x, 0).view(np.ndarray))
+    x *= 0.5
+    x += curved
 
 
 ACTIVATIONS: dict[str, Callable[[Array], None]] = {

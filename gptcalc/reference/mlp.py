@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptcalc.reference.kernels import ACTIVATIONS, SILU_LIMIT, row_blocks, sigmoid, softmax
-from gptcalc.reference.parts import Context, Parts, linear
+from gptcalc.reference.kernels import ACTIVATIONS, SILU_LIMIT, row_blocks, sigmoid, softmax, xielu
+from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.tally import Array, at
 from gptcalc.spec.model import ModelSpec
 
@@ -27,7 +27,10 @@ def _inner(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
     inner = linear(x, parts, f"{path}/gate") if spec.gated else up
     at(x, f"{path}/activation")
     for rows in row_blocks(inner):
-        ACTIVATIONS[spec.activation](rows)
+        if spec.activation == "xielu":
+            xielu(rows, *(float(np.logaddexp(0, parts[f"{path}/activation"][name][0])) for name in ("alpha_p", "alpha_n")))
+        else:
+            ACTIVATIONS[spec.activation](rows)
     if spec.gated:
         at(x, f"{path}/product")
         if spec.activation == "silu_clamped":
@@ -35,6 +38,8 @@ def _inner(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
             np.maximum(up, -SILU_LIMIT, out=up)
             up += 1
         inner *= up
+    if spec.inner_norm:
+        inner = norm(inner, parts, f"{path}/inner_norm", spec)
     return linear(inner, parts, f"{path}/down")
 
 

@@ -34,6 +34,8 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
         shapes |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
     if spec.position == "learned":
         shapes |= {"embedding.position.weight": (s.n_position, s.d_model)}
+    if spec.n_token_type is not None:
+        shapes |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
     if spec.embedding_norm:
         shapes |= _norm("embedding.norm", spec, s.d_model)
     for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
@@ -46,6 +48,8 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
         shapes |= _norm("final_norm", spec, s.d_model)
     if spec.d_embedding is not None:
         shapes |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
+    if spec.head_transform != "none":
+        shapes |= _linear("head.transform", s.d_model, s.d_model, bias=True) | _norm("head.norm", spec, s.d_model)
     if not spec.tied:
         shapes |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
     if spec.head_bias:
@@ -88,6 +92,10 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
             shapes |= {f"{path}.{name}_norm.{kind}": shape for kind in ("weight", "bias")[: 1 + spec.qk_norm_bias]}
     if spec.attention_sinks:
         shapes |= {f"{path}.softmax.sink": (s.n_head,)}
+    if spec.attention_gate != "none":
+        shapes |= _linear(f"{path}.gate", d, s.n_head * (s.d_head_value if spec.attention_gate == "channel" else 1), bias=False)
+    if spec.inner_norm:
+        shapes |= _norm(f"{path}.inner_norm", spec, s.n_head * s.d_head_value)
     shapes |= _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
     return shapes | (_norm(f"{path}.output_norm", spec, d) if spec.norm_placement in ("sandwich", "output") else {})
 
@@ -109,6 +117,10 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
 
 def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:
     shapes = _linear(f"{path}.gate", spec.d_model, width, spec.mlp_bias) if spec.gated else {}
+    if spec.activation == "xielu":
+        shapes |= {f"{path}.activation.alpha_p": (1,), f"{path}.activation.alpha_n": (1,)}
+    if spec.inner_norm:
+        shapes |= _norm(f"{path}.inner_norm", spec, width)
     return shapes | _linear(f"{path}.up", spec.d_model, width, spec.mlp_bias) | _linear(f"{path}.down", width, spec.d_model, spec.mlp_bias)
 
 

@@ -89,6 +89,12 @@ def _of_norms(spec: "ModelSpec") -> Iterator[str]:
         yield "qk_norm_bias means nothing with norm 'rmsnorm'"
     if spec.qk_norm_after_rotary and (spec.qk_norm == "none" or spec.qk_norm == "full"):
         yield f"qk_norm_after_rotary means nothing with qk_norm '{spec.qk_norm}': it normalises heads"
+    if spec.activation == "xielu" and (spec.gated or spec.n_expert is not None):
+        yield "activation 'xielu' has weights of its own, and is known in plain MLPs only"
+    if spec.inner_norm and (spec.n_expert is not None or spec.kv_lora_rank is not None):
+        yield "inner_norm is not known with experts or latent attention"
+    if spec.head_transform != "none" and spec.d_embedding is not None:
+        yield "head_transform is not known with d_embedding"
     if spec.activation == "silu_clamped" and not spec.gated:
         yield "activation 'silu_clamped' needs gated: it clamps both projections"
 

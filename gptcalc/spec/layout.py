@@ -27,6 +27,8 @@ BLOCK_FIELDS = frozenset(
         "attention_scale",
         "attention_softcap",
         "attention_sinks",
+        "attention_gate",
+        "inner_norm",
         "qkv_clip",
         "qk_norm",
         "qk_norm_bias",

@@ -93,6 +93,7 @@ class ModelSpec(Record):
     rope_theta: float = Field(10000.0, gt=0)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
+    n_token_type: int | None = None  # rows of a table of segments, whose first row is added to every token (BERT)
     window_chunks: bool = False  # instead the sequence is cut into windows, and a query sees the keys of its own (Llama 4)
 
     # Norms and the block
@@ -120,6 +121,10 @@ class ModelSpec(Record):
     qkv_clip: float | None = Field(None, gt=0)  # queries, keys and values are kept within plus and minus this (MPT, DBRX)
     attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
     attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
+    # What attention puts out is multiplied by a gate of the same input: one for each head, a softplus (Laguna), or one for each channel,
+    # a sigmoid (Afmoe).
+    attention_gate: Literal["none", "head", "channel"] = "none"
+    inner_norm: bool = False  # a norm before the output projection, and one before the MLP's second matrix (BitNet)
     attention_sinks: bool = False  # one more logit for each head in the softmax, without a value (gpt-oss)
     # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
     # a second attention reads the encoder's output.
@@ -132,7 +137,7 @@ class ModelSpec(Record):
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts
-    activation: Literal["gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared", "silu", "silu_clamped"] = "gelu_tanh"
+    activation: Literal["gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared", "silu", "silu_clamped", "xielu"] = "gelu_tanh"
     gated: bool = False  # SwiGLU and kin: three matrices instead of two
 
     # Mixture of experts: instead of one MLP
@@ -156,6 +161,8 @@ class ModelSpec(Record):
     # Head
     tied: bool = True  # the head reuses the token embedding
     head_bias: bool = False
+    # Before the head: a square matrix with a bias, this activation, and a norm (BERT)
+    head_transform: Literal["none", "gelu", "gelu_tanh", "relu", "silu"] = "none"
     logit_scale: float = Field(1.0, gt=0)
     logit_softcap: float | None = Field(None, gt=0)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total

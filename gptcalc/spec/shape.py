@@ -1,8 +1,8 @@
 """The plain form of a model that formulas read: its numbers as ints, arrays or symbols, its categories as `Switches`.
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
-R d_rotary, W sliding_window, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token, f d_expert,
-s d_shared_expert.
+R d_rotary, W sliding_window, y n_token_type, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token,
+f d_expert, s d_shared_expert.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -27,6 +27,7 @@ LETTERS = {
     "d_embedding": "e",
     "d_rotary": "R",
     "sliding_window": "W",
+    "n_token_type": "y",
     "q_lora_rank": "q",
     "kv_lora_rank": "c",
     "n_expert": "E",
@@ -39,6 +40,7 @@ ABSENT_IS_NONE = frozenset(
         "n_position",
         "d_rotary",
         "sliding_window",
+        "n_token_type",
         "q_lora_rank",
         "kv_lora_rank",
         "n_expert",
@@ -49,14 +51,14 @@ ABSENT_IS_NONE = frozenset(
 )
 """Numbers that are zero where an architecture does without what they measure."""
 
-MODEL_LETTERS = frozenset("dVPe")
+MODEL_LETTERS = frozenset("dVPey")
 """Numbers of the whole model; the others may differ from one kind of block to another."""
 
 
 class Switches(NamedTuple):
     """The categories of an architecture, which formulas may branch on. The fields are explained in `spec.model.ModelSpec`.
 
-    Those after `head_bias` say whether a number is there at all, or differs from one where one changes nothing.
+    Those after `head_transform` say whether a number is there at all, or differs from one where one changes nothing.
     """
 
     position: str = "learned"
@@ -77,6 +79,8 @@ class Switches(NamedTuple):
     qk_norm_bias: bool = False
     qk_norm_after_rotary: bool = False
     attention_sinks: bool = False
+    attention_gate: str = "none"
+    inner_norm: bool = False
     mlp_bias: bool = True
     activation: str = "gelu_tanh"
     gated: bool = False
@@ -86,8 +90,10 @@ class Switches(NamedTuple):
     router_normalised: bool = True
     tied: bool = True
     head_bias: bool = False
+    head_transform: str = "none"
     projected_embedding: bool = False
     windowed: bool = False
+    token_types: bool = False
     latent: bool = False
     latent_query: bool = False
     experts: bool = False
@@ -124,6 +130,7 @@ class Shape(NamedTuple, Generic[N]):
     d_embedding: N
     d_rotary: N
     sliding_window: N
+    n_token_type: N
     q_lora_rank: N
     kv_lora_rank: N
     n_expert: N
@@ -235,6 +242,7 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         d_embedding=number("d_embedding", d_model),
         d_rotary=number("d_rotary", d_head) if spec.position == "rotary" else 0,
         sliding_window=number("sliding_window"),
+        n_token_type=number("n_token_type"),
         q_lora_rank=number("q_lora_rank"),
         kv_lora_rank=number("kv_lora_rank"),
         n_expert=number("n_expert"),
@@ -248,6 +256,7 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
 PRESENT = {
     "projected_embedding": "d_embedding",
     "windowed": "sliding_window",
+    "token_types": "n_token_type",
     "latent": "kv_lora_rank",
     "latent_query": "q_lora_rank",
     "experts": "n_expert",

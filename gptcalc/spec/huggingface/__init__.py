@@ -4,7 +4,7 @@ One `Family` per model type says, key by key, what transformers' own class does 
 code): the class's default, and the spec fields that the value becomes. Every other key of a file must be known to change nothing
 that gptcalc computes, with the reason, or the file is refused. A new model type is a new row of one of the files here:
 
-- `llama`: like Llama. `gpt`: like GPT-2. `experts`: with a mixture of experts. `latent`: with latent attention.
+- `llama`: like Llama. `gpt`: like GPT-2. `experts`: with a mixture of experts. `latent`: with latent attention. `bert`: like BERT.
 - `handlers`, `rotary`, `layers`: what keys become. `harmless`: the keys that change nothing. `refused`: the classes that are refused.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.huggingface import experts, gpt, latent, llama
+from gptcalc.spec.huggingface import bert, experts, gpt, latent, llama
 from gptcalc.spec.huggingface.family import Config, Family, Fields, written
 from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
 from gptcalc.spec.huggingface.layers import settle
@@ -22,7 +22,8 @@ from gptcalc.spec.huggingface.refused import REFUSED
 from gptcalc.spec.reading import shown
 
 FAMILIES: Mapping[str, Family] = {
-    family.model_type: family for family in (*gpt.FAMILIES, *llama.FAMILIES, *experts.FAMILIES, *latent.FAMILIES)
+    family.model_type: family
+    for family in (*gpt.FAMILIES, *llama.FAMILIES, *experts.FAMILIES, *latent.FAMILIES, *bert.FAMILIES)
 }
 
 

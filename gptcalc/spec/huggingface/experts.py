@@ -498,7 +498,7 @@ GLM4_MOE = variant(
         "head_dim": HEAD_IF_GIVEN,
         "attention_bias": Key(False, flag("attention_bias")),
         "use_qk_norm": Key(False, lambda key, config: {"qk_norm": "head"} if config.flag(key) else {}),
-        **rotary_keys(share=0.5),
+        **rotary_keys(share=0.5, odd_up=True),
         "moe_intermediate_size": Key(1408, nothing),
         "num_experts_per_tok": Key(8, nothing),
         "n_shared_experts": Key(1, nothing),
@@ -526,7 +526,7 @@ SOLAR_OPEN = variant(
     defaults={"vocab_size": 196608, "num_hidden_layers": 48, "num_attention_heads": 64, "moe_intermediate_size": 1280},
     keys={
         "head_dim": Key(128, head_width_needed),
-        **rotary_keys(1000000.0, share=1.0),
+        **rotary_keys(1000000.0, share=1.0, odd_up=True),
         "partial_rotary_factor": Key(1.0, nothing),
         "n_routed_experts": Key(128, everywhere(mixture("n_routed_experts", shared=shares("n_shared_experts"), **_DEEPSEEK_ROUTER))),
     },
@@ -905,6 +905,119 @@ DBRX = Family(
     {"num_attention_heads": "n_heads", "hidden_size": "d_model", "num_hidden_layers": "n_layers", "max_position_embeddings": "max_seq_len"},
 )
 
+AFMOE = variant(
+    MLP_UNBIASED,
+    "afmoe",
+    "AfmoeForCausalLM",
+    "AFMoE",
+    defaults={
+        "vocab_size": 200192,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_attention_heads": 16,
+        "max_position_embeddings": 16384,
+        "rms_norm_eps": 1e-5,
+    },
+    keys={
+        "head_dim": Key(128, head_width_needed),
+        "global_attn_every_n_layers": Key(4, nothing),
+        "sliding_window": Key(1024, nothing),
+        "layer_types": Key(
+            None,
+            attentions(every(from_key("global_attn_every_n_layers")), full=lambda config: {"position": "none"}),
+        ),
+        "mup_enabled": Key(
+            False, lambda key, config: {"embedding_scale": config.size("hidden_size") ** 0.5} if config.flag(key) else {}
+        ),
+        "moe_intermediate_size": Key(1408, nothing),
+        "num_experts_per_tok": Key(6, nothing),
+        "num_shared_experts": Key(2, nothing),
+        "route_scale": Key(1.0, nothing),
+        "num_dense_layers": Key(1, nothing),
+        # The score correction is among this class's parameters, though it is not trained.
+        "num_experts": Key(
+            64,
+            experts_in(
+                past("num_dense_layers"), mixture(shared=shares("num_shared_experts"), scale="route_scale", router_bias=True, **_SIGMOID)
+            ),
+        ),
+    },
+    fixed={"norm_placement": "sandwich", "qk_norm": "head", "attention_gate": "channel"},
+)
+
+
+def _heads_of_each(config: Config) -> list[int]:
+    value = config["num_attention_heads_per_layer"]
+    if value is None:
+        return [config.size("num_attention_heads")] * config.layers
+    if not isinstance(value, list) or len(value) != config.layers or not all(type(entry) is int and entry > 0 for entry in value):
+        raise config.refuse("num_attention_heads_per_layer", f"must be a list of {config.layers} whole numbers above zero")
+    return value
+
+
+def _laguna_layers(key: str, config: Config) -> Fields:
+    """Layers differ in their windows, their angles and their number of heads."""
+    read = attentions(always("full"), full=_LAGUNA_ANGLES("full_attention"), sliding=_LAGUNA_ANGLES("sliding_attention"))
+    layers: Any = read(key, config)[ATTENTION]
+    return {
+        ATTENTION: [
+            Layer(layer.kind, {**layer.fields, "n_head": heads, "n_kv_head": config.size("num_key_value_heads")})
+            for layer, heads in zip(layers, _heads_of_each(config), strict=True)
+        ]
+    }
+
+
+_LAGUNA_ANGLES = angles_by_kind(
+    {"full_attention": 500000.0, "sliding_attention": 10000.0}, {"full_attention": 0.5, "sliding_attention": 1.0}
+)
+LAGUNA = variant(
+    UNBIASED,
+    "laguna",
+    "LagunaForCausalLM",
+    "Laguna",
+    without="rope_scaling",
+    defaults={
+        "vocab_size": 100352,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 48,
+        "max_position_embeddings": 131072,
+    },
+    keys={
+        "num_key_value_heads": Key(8, size()),
+        "head_dim": Key(128, size("d_head")),
+        "attention_bias": Key(False, flag("attention_bias", "attention_output_bias")),
+        "rope_parameters": Key(None, nothing),
+        "partial_rotary_factor": Key(ABSENT, nothing),
+        "rope_theta": Key(ABSENT, nothing),
+        "sliding_window": Key(512, nothing),
+        "num_attention_heads_per_layer": Key(None, nothing),
+        "layer_types": Key(None, _laguna_layers),
+        "gating": Key(True, only(True, "per-head", why="the gate is one for each head")),
+        "moe_intermediate_size": Key(512, nothing),
+        "shared_expert_intermediate_size": Key(512, nothing),
+        "num_experts_per_tok": Key(8, nothing),
+        "num_experts": Key(256, nothing),
+        "moe_routed_scaling_factor": Key(1.0, nothing),
+        "moe_router_logit_softcapping": Key(0.0, only(0.0, 0, why="the routers' logits would be capped")),
+        "moe_apply_router_weight_on_input": Key(False, only(False, why="the model's code does not")),
+        "mlp_layer_types": Key(
+            None,
+            experts_listed(
+                mixture(
+                    shared=lambda config: config.size("shared_expert_intermediate_size"),
+                    scale="moe_routed_scaling_factor",
+                    router_bias=True,
+                    **_SIGMOID,
+                ),
+                lambda config: lambda i: "moe" if i else "dense",
+            ),
+        ),
+    },
+    fixed={"qk_norm": "head", "attention_gate": "head"},
+)
+
 # --- Llama 4 ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -917,7 +1030,7 @@ def _llama4_layers(key: str, config: Config) -> Fields:
     kinds = config[key] or ["chunked_attention" if entry else "full_attention" for entry in rotated]
     if kinds != ["chunked_attention" if entry else "full_attention" for entry in rotated]:
         raise config.refuse(key, "contradicts no_rope_layers: the layers that rotate are those that attend within chunks")
-    chunked: Fields = {"attention_chunk": config.size("attention_chunk_size"), **({"qk_norm": "l2", "qk_norm_after_rotary": True} if config.flag("use_qk_norm") else {})}
+    chunked: Fields = {"sliding_window": config.size("attention_chunk_size"), "window_chunks": True, **({"qk_norm": "l2", "qk_norm_after_rotary": True} if config.flag("use_qk_norm") else {})}
     return {ATTENTION: [Layer("chunked", chunked) if entry else Layer("full", {"position": "none"}) for entry in rotated]}
 
 
@@ -975,5 +1088,5 @@ LLAMA4 = variant(
 
 FAMILIES = (
     MIXTRAL, MINIMAX_M2, OLMOE, FLEX_OLMO, PHIMOE, GRANITEMOE, GRANITEMOESHARED, GRANITEMOE_SWA, ARIA, GPT_OSS, HUNYUAN_MOE, QWEN3_MOE,
-    QWEN2_MOE, MELLUM, GLM4_MOE, SOLAR_OPEN, DOTS1, EXAONE_MOE, HY_V3, MIMO_V2, KOLIBRI1, ERNIE45_MOE, COHERE2_MOE, DBRX, LLAMA4,
+    QWEN2_MOE, MELLUM, GLM4_MOE, SOLAR_OPEN, DOTS1, EXAONE_MOE, HY_V3, MIMO_V2, KOLIBRI1, ERNIE45_MOE, COHERE2_MOE, DBRX, LLAMA4, AFMOE, LAGUNA,
 )  # fmt: skip

@@ -299,6 +299,61 @@ SEED_OSS = variant(
     keys={"attention_bias": Key(True, flag("attention_bias")), "attention_out_bias": Key(False, flag("attention_output_bias"))},
 )
 
+def _xielu(key: str, config: Config) -> Fields:
+    if config[key] == "xielu":
+        return {"activation": "xielu"}
+    return activation()(key, config)
+
+
+APERTUS = variant(
+    MLP_UNBIASED,
+    "apertus",
+    "ApertusForCausalLM",
+    "Apertus",
+    defaults={
+        "vocab_size": 131072,
+        "intermediate_size": 14336,
+        "max_position_embeddings": 65536,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 12000000.0,
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 12000000.0,
+            "factor": 8.0,
+            "original_max_position_embeddings": 8192,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+        },
+    },
+    keys={
+        "head_dim": HEAD_IF_GIVEN,
+        "hidden_act": Key("xielu", _xielu),
+        "post_norm": unread("the model's norms come before its sublayers", False),
+        "qk_norm": unread("the model's code always has it", True),
+    },
+    fixed={"qk_norm": "head", "gated": False},
+)
+
+BITNET = variant(
+    MLP_UNBIASED,
+    "bitnet",
+    "BitNetForCausalLM",
+    "BitNet",
+    defaults={
+        "vocab_size": 128256,
+        "hidden_size": 2560,
+        "intermediate_size": 6912,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 20,
+        "num_key_value_heads": 5,
+        "hidden_act": "relu2",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0,
+    },
+    keys={"head_dim": unread_head_width()},  # the inner norm is as wide as the model, whatever the heads are
+    fixed={"inner_norm": True},
+)
+
 # --- Qwen ---------------------------------------------------------------------------------------------------------------------------
 
 _QWEN_WINDOW = {
@@ -490,7 +545,7 @@ GLM = variant(
         "head_dim": Key(128, head_width_needed),
         "attention_bias": Key(True, flag("attention_bias")),
         **standard(rms_norm_eps=0.00000015625),
-        **rotary_keys(share=0.5),
+        **rotary_keys(share=0.5, odd_up=True),
     },
     fixed={"rotary_pairs": "neighbours"},
 )
@@ -901,7 +956,7 @@ EXAONE4 = variant(
 )
 
 FAMILIES = (
-    LLAMA, MISTRAL, MINISTRAL, MINISTRAL3, CWM, ARCEE, ERNIE45, IQUESTCODER, INTERNLM3, JAIS2, NEMOTRON, SEED_OSS, QWEN2, QWEN3, OLMO,
+    LLAMA, MISTRAL, MINISTRAL, MINISTRAL3, CWM, ARCEE, ERNIE45, IQUESTCODER, INTERNLM3, JAIS2, NEMOTRON, SEED_OSS, APERTUS, BITNET, QWEN2, QWEN3, OLMO,
     OLMO2, OLMO3, GEMMA, GEMMA2, GEMMA3, VAULTGEMMA, GLM, GLM4, COHERE, COHERE2, GRANITE, GRANITE_SWA, HYPERCLOVAX, HELIUM, HUNYUAN,
     NANOCHAT, PHI3, STARCODER2, PERSIMMON, PHI, STABLELM, SMOLLM3, EXAONE4,
 )  # fmt: skip

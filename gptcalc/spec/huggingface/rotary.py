@@ -26,21 +26,22 @@ OTHER_KEYS = {"original_max_position_embeddings", "rope_type", "type", "finetune
 OLD_NAMES = {"su": "longrope"}
 
 
-def rotary_keys(theta: float = 10000.0, *, share: float | None = None, **names: str) -> dict[str, Key]:
+def rotary_keys(theta: float = 10000.0, *, share: float | None = None, odd_up: bool = False, **names: str) -> dict[str, Key]:
     """The keys that say it: today's `rope_parameters`, and the older `rope_scaling`, `rope_theta` and share of a head's channels.
 
-    `share` is the class's default where it rotates a part of each head; None where it always rotates whole heads.
+    `share` is the class's default where it rotates a part of each head; None where it always rotates whole heads. `odd_up`: an odd number
+    of channels becomes the next even one.
     """
     theta_key, share_key = names.get("theta_key", "rope_theta"), names.get("share_key", "partial_rotary_factor")
     return {
-        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None)),
+        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None, odd_up=odd_up)),
         "rope_scaling": Key(None, nothing),
         theta_key: Key(theta, nothing),
         share_key: Key(1.0 if share is None else share, nothing),
     }
 
 
-def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor", *, partly: bool = False) -> Handler:
+def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor", *, partly: bool = False, odd_up: bool = False) -> Handler:
     """The handler of `rope_parameters`."""
 
     def read(key: str, config: Config) -> Fields:
@@ -52,7 +53,7 @@ def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor"
         if old and new and old != new:
             raise config.refuse("rope_scaling", f"and {key} say different things")
         share = _share(config, share_key, given, partly)
-        return angles(key, given, config, theta=config[theta_key], share=share, share_key=share_key)
+        return angles(key, given, config, theta=config[theta_key], share=share, share_key=share_key, odd_up=odd_up)
 
     return read
 
@@ -66,13 +67,21 @@ def _share(config: Config, share_key: str, given: Mapping[str, Any], partly: boo
 
 
 def angles(
-    key: str, given: Mapping[str, Any], config: Config, *, theta: Any, share: Any = 1.0, share_key: str = "partial_rotary_factor"
+    key: str,
+    given: Mapping[str, Any],
+    config: Config,
+    *,
+    theta: Any,
+    share: Any = 1.0,
+    share_key: str = "partial_rotary_factor",
+    odd_up: bool = False,
 ) -> Fields:
     """The fields of one set of angles, of all layers or of those of one kind."""
     inside = dict(given)
     fields: Fields = {"rope_theta": config.number("rope_theta", inside.pop("rope_theta", theta))}
     inside.pop("partial_rotary_factor", None)
     rotated = _rotated(share, config, share_key)
+    rotated += rotated % 2 if odd_up and rotated < config.d_head else 0
     if rotated != config.d_head:
         fields["d_rotary"] = rotated
     scaling = scaling_of(key, inside, config)
