@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, memory, models, proof, replicate, train
+from gptcalc.cli import arithmetic, comparison, devices, importing, memory, models, proof, replicate, train
 
 app = typer.Typer(
     name="gptcalc",
@@ -28,6 +28,7 @@ for command in (
     replicate.replicate,
 ):
     app.command()(command)
+app.command("import")(importing.import_)
 
 
 def _version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from gptcalc.spec import catalogue
 from gptcalc.spec.reading import brief, check_mapping, parse_yaml, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
+    from gptcalc.spec.huggingface import Imported
     from gptcalc.spec.model import ModelSpec
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -85,6 +86,18 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _from_path(path: str) -> tuple[dict[str, Any], str]:
+    text, path = _text_of(path)
+    where = shown(path)
+    json_file = path.lower().endswith(".json")
+    data = read_json(text, where) if json_file else read_yaml(text, where)
+    own = json_file and not {"d_model", "n_layer"} <= data.keys()
+    if own and "model_type" not in data:
+        raise _not_a_config(data, where)
+    return _from_mapping(data, where, name=_stem(path))
+
+
+def _text_of(path: str) -> tuple[str, str]:
+    """The text of a file, or of the config.json of a folder, and that file's path."""
     if not isinstance(path, str):
         raise GptcalcError(f"{shown(path)}: is not a path in text")
     path = os.path.expanduser(path)
@@ -97,19 +110,31 @@ def _from_path(path: str) -> tuple[dict[str, Any], str]:
         path = os.path.join(path, "config.json")
         if not os.path.exists(path):
             raise GptcalcError(f"{where}: this folder has no config.json")
-        where = shown(path)
     elif not path.lower().endswith(SUFFIXES):
         hint = None if os.path.lexists(path) else "'gptcalc models' lists the presets"
         missing = "is neither a .yaml nor a .json file, nor a folder" if hint is None else "no such file, and no preset of that name"
         raise GptcalcError(f"{where}: {missing}", hint=hint)
-    text = read_text(path)
-    json_file = path.lower().endswith(".json")
-    data = read_json(text, where) if json_file else read_yaml(text, where)
-    own = json_file and not {"d_model", "n_layer"} <= data.keys()
-    if own and "model_type" not in data:
+    return read_text(path), path
+
+
+def _stem(path: str) -> str:
+    """A name for a model whose file gives none."""
+    return Path(path).resolve().parent.name if Path(path).name == "config.json" else Path(path).stem
+
+
+def read_config_file(path: str) -> Imported:
+    """A config.json, or the folder that holds one, with an account of every key.
+
+    Raises GptcalcError, in one line, for everything that is not a config gptcalc understands exactly.
+    """
+    from gptcalc.spec.huggingface import read_config
+
+    text, path = _text_of(path)
+    where = shown(path)
+    data = read_json(text, where)
+    if "model_type" not in data:
         raise _not_a_config(data, where)
-    stem = Path(path).resolve().parent.name if Path(path).name == "config.json" else Path(path).stem
-    return _from_mapping(data, where, name=stem)
+    return read_config(data, where=where, name=_stem(path))
 
 
 def _not_a_config(data: Mapping[str, Any], where: str) -> GptcalcError:

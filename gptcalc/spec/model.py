@@ -65,6 +65,14 @@ class Published(Record):
     note: str = ""
 
 
+class Quantization(Record):
+    """How weights are stored: the bits of one quantized weight, scales included, and the modules that are left as they are."""
+
+    method: str
+    bits: float = Field(gt=0, le=32)
+    kept: tuple[str, ...] = Field(default=(), strict=False)
+
+
 class ModelSpec(Record):
     name: str
     family: str = ""
@@ -166,6 +174,8 @@ class ModelSpec(Record):
     logit_scale: float = Field(1.0, gt=0)
     logit_softcap: float | None = Field(None, gt=0)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total
+
+    quantization: Quantization | None = None  # of the stored weights; None: in the number format that is asked for
 
     # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as
     # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layout`.

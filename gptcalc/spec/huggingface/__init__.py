@@ -17,7 +17,7 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.huggingface import bert, experts, gpt, latent, llama
 from gptcalc.spec.huggingface.family import Config, Family, Fields, written
 from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
-from gptcalc.spec.huggingface.layers import settle
+from gptcalc.spec.huggingface.layers import ATTENTION, MLP, settle
 from gptcalc.spec.huggingface.refused import REFUSED
 from gptcalc.spec.reading import shown
 
@@ -30,7 +30,9 @@ FAMILIES: Mapping[str, Family] = {
 class Imported(NamedTuple):
     """The spec fields of a config, and where each came from."""
 
+    model_type: str
     fields: Fields
+    origins: Mapping[str, str]  # field: the key that it came from, where it came from one
     read: Mapping[str, object]  # keys of the file that a field came from
     defaulted: Mapping[str, object]  # keys that the file leaves out, with what the class takes
     ignored: Mapping[str, str]  # keys of the file that change nothing: why
@@ -62,23 +64,34 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
         if key not in family.keys and key not in COMMON and key not in HARMLESS and key not in family.harmless:
             raise _unknown(key, config)
     fields: Fields = {"name": _name(data, config, name), "source": "Hugging Face config.json", **family.fixed}
-    for key, entry in family.keys.items():
-        fields |= entry.handler(key, config)
-    for key, entry in COMMON.items():
-        if key in config.data:
-            entry.handler(key, config)
-    return _account(settle(fields), config)
+    origins: dict[str, str] = {}
+    for key, entry in (*family.keys.items(), *((key, COMMON[key]) for key in COMMON if key in config.data)):
+        found = entry.handler(key, config)
+        fields |= found
+        origins |= dict.fromkeys(found, key)
+    return _account(fields, origins, config)
 
 
-def _account(fields: Fields, config: Config) -> Imported:
-    family = config.family
+def _account(fields: Fields, origins: dict[str, str], config: Config) -> Imported:
+    family, settled = config.family, settle(fields)
+    layered = " and ".join(dict.fromkeys(origins[name] for name in (ATTENTION, MLP) if name in origins))
+    for name in settled:
+        if name not in fields:  # of single layers
+            origins[name] = next((origins[part] for part in (ATTENTION, MLP) if name in _set_by(fields.get(part))), layered)
+    origins |= {name: family.aliases.get(key, key) for name, key in config.sources.items() if name in origins}
     reasons = {**HARMLESS, **family.harmless, **dict.fromkeys(COMMON, "says what every model here is")}
     return Imported(
-        fields,
-        {key: value for key, value in config.data.items() if key in family.keys},
+        family.model_type,
+        settled,
+        {name: key for name, key in origins.items() if name in settled and key},
+        {key: value for key, value in config.data.items() if key in family.keys or key in origins.values()},
         {key: entry.default for key, entry in family.keys.items() if key not in config.data and key in config},
-        {key: reasons[key] for key in config.data if key not in family.keys},
+        {key: reasons[key] for key in config.data if key not in family.keys and key not in origins.values()},
     )
+
+
+def _set_by(layers: Any) -> set[str]:
+    return {name for layer in layers or () for name in layer.fields}
 
 
 def _family(data: Mapping[str, Any], where: str) -> Family:

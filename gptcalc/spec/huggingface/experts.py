@@ -79,6 +79,8 @@ def mixture(
         found["router_normalised"] = config.flag(normalised) if isinstance(normalised, str) else normalised
         if scale and config.number(scale, config[scale]) != 1:
             found["router_scale"] = config.number(scale, config[scale])
+        config.sources |= {"n_expert": n, "n_expert_per_token": k, "d_expert": width, "router_scale": scale}
+        config.sources |= {"router_normalised": normalised if isinstance(normalised, str) else "", **dict.fromkeys(fixed, "")}
         return {**found, **(_groups(config) if groups else {})}
 
     return fields
@@ -87,6 +89,7 @@ def mixture(
 def _groups(config: Config) -> Fields:
     if config["n_group"] in (None, 1) and config["topk_group"] in (None, 1):
         return {}
+    config.sources |= {"n_router_group": "n_group", "n_router_group_per_token": "topk_group"}
     return {"n_router_group": config.size("n_group"), "n_router_group_per_token": config.size("topk_group")}
 
 

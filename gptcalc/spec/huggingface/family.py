@@ -89,6 +89,7 @@ class Config:
 
     def __init__(self, data: Mapping[str, Any], family: Family, where: str) -> None:
         self.data, self.family, self.where = data, family, where
+        self.sources: dict[str, str] = {}  # fields that came from another key than the one whose handler gives them; "" for no key
 
     def __getitem__(self, key: str) -> Any:
         own = self.family.aliases.get(key, key)

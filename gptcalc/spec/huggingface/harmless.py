@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gptcalc.spec.huggingface.family import Config, Fields, Key, written
 from gptcalc.spec.huggingface.handlers import only
+from gptcalc.spec.huggingface.quantization import quantization
 
 _KEYS: Mapping[str, str] = {
     "says where the file came from": """
@@ -63,5 +64,7 @@ COMMON: Mapping[str, Key] = {
     "pruned_heads": Key(None, only(None, {}, [], why="layers differ in their number of heads")),
     "per_layer_config": Key(None, only(None, {}, why="layers differ from one another")),
     "auto_map": Key(None, _own_code),
+    "quantization_config": Key(None, quantization),
+    "compression_config": Key(None, only(None, why="compressed weights are stored in ways of their own")),
 }
 """Keys that no class reads the way a model would be built with them; they may say what every model here is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gptcalc.spec.huggingface.experts import MTP, mixture, past, shares
+from gptcalc.spec.huggingface.experts import mixture, past, shares
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, variant, written
 from gptcalc.spec.huggingface.handlers import agrees, factor, flag, kv_heads, nothing, only, optional_size, size, standard, unread
 from gptcalc.spec.huggingface.layers import experts_in, experts_listed
@@ -172,6 +172,12 @@ DEEPSEEK_V2 = variant(
 
 _SIGMOID = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
 
+
+def _further_tokens(key: str, config: Config) -> Fields:
+    """Counted apart, outside the total."""
+    return {"n_mtp": config.size(key)} if config[key] else {}
+
+
 DEEPSEEK_V3 = variant(
     YOUTU,
     "deepseek_v3",
@@ -193,9 +199,9 @@ DEEPSEEK_V3 = variant(
         "n_routed_experts": Key(256, experts_in(past("first_k_dense_replace"), _SIGMOID)),
         "topk_method": unread("the model's code corrects scores", "noaux_tc"),
         "scoring_func": unread("the model's code scores by a sigmoid", "sigmoid"),
+        "num_nextn_predict_layers": Key(1, _further_tokens),
     },
-    aliases={"num_local_experts": "n_routed_experts"},
-    harmless=MTP,
+    aliases={"num_local_experts": "n_routed_experts", "num_mtp_layers": "num_nextn_predict_layers"},
 )
 
 GLM4_MOE_LITE = variant(
@@ -203,7 +209,7 @@ GLM4_MOE_LITE = variant(
     "glm4_moe_lite",
     "Glm4MoeLiteForCausalLM",
     "GLM 4.7 Flash",
-    without="first_k_dense_replace head_dim",
+    without="first_k_dense_replace head_dim num_nextn_predict_layers",
     defaults={
         "vocab_size": 154880,
         "hidden_size": 2048,
