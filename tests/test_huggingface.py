@@ -1,5 +1,7 @@
 """config.json files: every key is used, known to change nothing, or refused by name."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +10,10 @@ from hypothesis import strategies as st
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.params import params
-from gptcalc.spec import huggingface
 from gptcalc.spec.files import load_model
-from gptcalc.spec.huggingface import FAMILIES
+from gptcalc.spec.huggingface import FAMILIES, read_config
+from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
+from gptcalc.spec.huggingface.writing import preset_text
 from gptcalc.spec.model import ModelSpec
 
 # Hand-written and old-style files, as published beside the weights: keys are left out, renamed since, or of other times.
@@ -243,7 +246,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         ({"model_type": "gpt2", "n_ctx": 2048}, "n_ctx"),
         ({"model_type": "gpt2", "head_dim": 128}, "head_dim"),
         ({"model_type": "gpt2", "num_key_value_heads": 1}, "num_key_value_heads"),
-        ({"model_type": "gpt2", "activation_function": "quick_gelu"}, "activation_function"),
+        ({"model_type": "gpt2", "activation_function": "hardswish"}, "activation_function"),
         ({"model_type": "gpt2", "activation_function": ["gelu"]}, "activation_function"),
         ({"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention"),
         ({"model_type": "gpt2", "scale_attn_weights": False}, "scale_attn_weights"),
@@ -289,7 +292,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         ({"model_type": "gpt_neox", "rope_theta": 500.0}, "rope_theta"),
         ({"model_type": "gpt_neox", "rotary_pct": 0.001}, "rotary_pct"),
         ({"model_type": "gpt_neox", "rotary_pct": None}, "rotary_pct"),
-        ({"model_type": "bert"}, "bert"),
+        ({"model_type": "mamba"}, "mamba"),
         ({"model_type": "gpt"}, "gpt"),
         ({"model_type": None}, "model_type"),
     ],
@@ -336,15 +339,15 @@ def test_tables_agree_with_themselves() -> None:
     """No key is both used and harmless, and each alias stands for a key of its class."""
     for family in FAMILIES.values():
         keys = set(family.keys)
-        harmless = huggingface._HARMLESS_KEYS | set(family.harmless)
+        harmless = set(HARMLESS) | set(family.harmless)
         assert not keys & harmless
-        assert not keys & set(huggingface.COMMON)
+        assert not keys & set(COMMON)
         assert set(family.aliases.values()) <= keys
         assert not set(family.aliases) & keys
 
 
 every_key = sorted(
-    {key for family in FAMILIES.values() for key in (*family.keys, *family.aliases, *family.harmless)} | set(huggingface.COMMON)
+    {key for family in FAMILIES.values() for key in (*family.keys, *family.aliases, *family.harmless)} | set(COMMON)
 )
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 4096), st.floats(), st.text(max_size=5), st.sampled_from([10**40, "gelu", 1e-5, 0.25])
@@ -365,3 +368,86 @@ def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, obje
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert isinstance(spec, ModelSpec)
+
+
+# --- Files published beside the weights, the presets and the way back -----------------------------------------------------------------
+
+PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "configs.json").read_text())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_config_is_the_preset(name: str) -> None:
+    told = {"name", "family", "source", "notes", "published", "training_tokens"}
+    imported, preset = load_model(PUBLISHED[name]), load_model(name)
+    written = {field for field in ModelSpec.model_fields if field not in told}
+    assert {field: getattr(imported, field) for field in written} == {field: getattr(preset, field) for field in written}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_import_writes_is_the_same_model(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "written.yaml"
+    path.write_text(preset_text(read_config(PUBLISHED[name], name=name)), "utf-8")
+    assert load_model(path) == load_model({**PUBLISHED[name], "_name_or_path": name})
+
+
+def test_every_key_is_accounted_for() -> None:
+    read = read_config({"model_type": "llama", "hidden_size": 2048, "attention_dropout": 0.1, "torch_dtype": "float16"})
+    assert read.read == {"hidden_size": 2048}
+    assert read.origins["d_model"] == "hidden_size"
+    assert read.defaulted["num_hidden_layers"] == 32
+    assert set(read.ignored) == {"model_type", "attention_dropout", "torch_dtype"}
+    assert all(read.ignored.values())
+
+
+@pytest.mark.parametrize(
+    ("config", "bits"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, 4 + 20 / 128),
+        ({"quant_method": "awq", "bits": 4, "group_size": 64, "version": "gemm"}, 4 + 20 / 64),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 8 + 32 / 128**2),
+        ({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, 4.25),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 8),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": False}, 4.5),
+        ({"load_in_4bit": True, "bnb_4bit_use_double_quant": True}, 4 + (8 + 32 / 256) / 64),
+    ],
+)
+def test_stored_bits_of_quantized_weights(config: dict[str, Any], bits: float) -> None:
+    spec = load_model({"model_type": "llama", "quantization_config": config})
+    assert spec.quantization is not None
+    assert spec.quantization.bits == bits
+    assert params(spec).value == params(load_model({"model_type": "llama"})).value
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model_type": "llama", "quantization_config": {"quant_method": "aqlm"}}, "aqlm"),
+        ({"model_type": "llama", "quantization_config": {"quant_method": "gptq", "bits": "4"}}, "bits"),
+        ({"model_type": "llama", "quantization_config": []}, "quantization_config"),
+        ({"model_type": "qwen3", "layer_types": ["full_attention"]}, "layer_types"),
+        ({"model_type": "qwen3", "layer_types": ["linear_attention"] * 32}, "linear_attention"),
+        ({"model_type": "qwen3", "layer_types": ["sliding_attention"] * 32}, "use_sliding_window"),
+        ({"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 8}, "num_experts_per_tok"),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": ["1"]}, "mlp_only_layers"),
+        ({"model_type": "deepseek_v3", "kv_lora_rank": None}, "kv_lora_rank"),
+        ({"model_type": "deepseek_v3", "num_key_value_heads": 8}, "num_key_value_heads"),
+        ({"model_type": "deepseek_v3", "scoring_func": "softmax"}, "scoring_func"),
+        ({"model_type": "deepseek_v3", "num_hidden_layers": 10**7}, "num_hidden_layers"),
+        ({"model_type": "mixtral", "num_local_experts": 0}, "num_local_experts"),
+        ({"model_type": "gemma2", "hidden_activation": None}, "hidden_activation"),
+        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ({"model_type": "gpt_neo", "attention_types": [[["global"], 3]]}, "attention_types"),
+        ({"model_type": "falcon", "new_decoder_architecture": True, "parallel_attn": False}, "parallel_attn"),
+        ({"model_type": "mpt", "attn_config": {"alibi": False}}, "alibi"),
+        ({"model_type": "mpt", "expansion_ratio": 2}, "expansion_ratio"),
+        ({"model_type": "bert", "tie_word_embeddings": False}, "tie_word_embeddings"),
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, "gemma3"),
+        ({"model_type": "jamba"}, "jamba"),
+        ({"model_type": "bart"}, "bart"),
+    ],
+)
+def test_refused_by_name_in_newer_types(config: dict[str, Any], named: str) -> None:
+    with pytest.raises(GptcalcError) as caught:
+        load_model(config)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)

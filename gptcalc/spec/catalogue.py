@@ -84,7 +84,7 @@ def names() -> list[str]:
     """The names of all presets, in the order of their files, without parsing the bundled ones: quick enough for shell completion.
 
     >>> names()[:2]
-    ['cerebras-gpt-111m', 'cerebras-gpt-256m']
+    ['apertus-8b', 'bitnet-2b-4t']
     """
     found: list[str] = []
     for path in _bundled_files():

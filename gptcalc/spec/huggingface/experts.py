@@ -51,7 +51,7 @@ from gptcalc.spec.huggingface.llama import (
     pattern_or_none,
     unrotated_beside_windows,
 )
-from gptcalc.spec.huggingface.rotary import rotary_keys
+from gptcalc.spec.huggingface.rotary import rope, rotary_keys
 
 
 def mixture(
@@ -118,6 +118,16 @@ MIXTRAL = variant(
     aliases={"num_experts": "num_local_experts"},
 )
 
+
+def _turned_of_minimax(key: str, config: Config) -> Fields:
+    """`rotary_dim` says how many channels turn, where nothing else does."""
+    fields = rope(partly=True, odd_up=True)(key, config)
+    given = (config["rope_scaling"] or config[key] or {}).get("partial_rotary_factor", config.data.get("partial_rotary_factor"))
+    if given is not None or config["rotary_dim"] in (None, ABSENT):
+        return fields
+    return {**fields, "d_rotary": config.size("rotary_dim")}
+
+
 MINIMAX_M2 = variant(
     UNBIASED,
     "minimax_m2",
@@ -137,7 +147,7 @@ MINIMAX_M2 = variant(
         "num_local_experts": Key(256, everywhere(mixture("num_local_experts", router_score="sigmoid"))),
         "num_experts_per_tok": Key(8, nothing),
         **rotary_keys(5000000.0, share=1.0),
-        "partial_rotary_factor": Key(1.0, nothing),
+        "rope_parameters": Key(None, _turned_of_minimax),
         "rotary_dim": Key(ABSENT, nothing),
         "scoring_func": unread("the model's code scores by a sigmoid", "sigmoid"),
         "use_qk_norm": unread("the model's code always has it", True),

@@ -16,7 +16,7 @@ def preset_text(read: Imported) -> str:
     """The YAML text of a preset, with a comment on every line that came from a key.
 
     >>> from gptcalc.spec.huggingface import read_config
-    >>> print(preset_text(read_config({"model_type": "gpt2", "n_layer": 2, "resid_pdrop": 0.1})).splitlines()[4])
+    >>> print(preset_text(read_config({"model_type": "gpt2", "n_layer": 2, "resid_pdrop": 0.1})).splitlines()[7])
     n_layer: 2  # n_layer
     """
     about = [_line(name, read.fields[name], "") for name in FIRST if name in read.fields]
