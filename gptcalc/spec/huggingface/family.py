@@ -76,7 +76,7 @@ def variant(
         (cls,),
         changed,
         kept | ({"family": name} if name else {}) | (fixed or {}),
-        {**base.aliases, **(aliases or {})} if aliases != {} else {},
+        {other: own for other, own in {**base.aliases, **(aliases or {})}.items() if own in changed},
         {key: why for key, why in {**base.harmless, **(harmless or {})}.items() if key not in changed and key not in gone},
     )
 
