@@ -346,9 +346,7 @@ def test_tables_agree_with_themselves() -> None:
         assert not set(family.aliases) & keys
 
 
-every_key = sorted(
-    {key for family in FAMILIES.values() for key in (*family.keys, *family.aliases, *family.harmless)} | set(COMMON)
-)
+every_key = sorted({key for family in FAMILIES.values() for key in (*family.keys, *family.aliases, *family.harmless)} | set(COMMON))
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 4096), st.floats(), st.text(max_size=5), st.sampled_from([10**40, "gelu", 1e-5, 0.25])
 )

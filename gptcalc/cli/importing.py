@@ -11,7 +11,8 @@ from gptcalc.cli.options import Form
 def import_(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A config.json, or a folder that holds one.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the preset to this .yaml file.", show_default="standard output")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write the preset to this .yaml file.", show_default="standard output"),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name.", show_default="as the file says")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,

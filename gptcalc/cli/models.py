@@ -8,9 +8,12 @@ from gptcalc.cli.options import Form
 
 
 def models(
-    family: Annotated[str | None, typer.Option("--family", metavar="NAME", help="Only families with this in their name.", show_default=False)] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="NAME", help="Only families with this in their name.", show_default=False)
+    ] = None,
     min_params: Annotated[
-        str | None, typer.Option("--min-params", metavar="N", help="Only models of at least so many parameters, such as 30B.", show_default=False)
+        str | None,
+        typer.Option("--min-params", metavar="N", help="Only models of at least so many parameters, such as 30B.", show_default=False),
     ] = None,
     form: Form = "table",
 ) -> None:

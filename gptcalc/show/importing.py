@@ -13,7 +13,7 @@ def result(read: Imported, total: int) -> dict[str, Any]:
         "parameters": total,
         "fields": dict(read.fields),
         "read": dict(read.read),
-        "defaulted": {key: value for key, value in read.defaulted.items()},
+        "defaulted": dict(read.defaulted),
         "ignored": dict(read.ignored),
     }
 

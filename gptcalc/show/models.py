@@ -38,7 +38,9 @@ def chosen(models: list[ModelSpec], family: str | None, least: int | None) -> li
     kept = [m for m in models if family is None or folded(family) in folded(m.family)]
     if not kept:
         names = list(dict.fromkeys(m.family for m in models))
-        raise GptcalcError(f"no family named '{shown(str(family))}'", hint=did_you_mean(str(family), names, otherwise=f"families: {', '.join(names)}"))
+        raise GptcalcError(
+            f"no family named '{shown(str(family))}'", hint=did_you_mean(str(family), names, otherwise=f"families: {', '.join(names)}")
+        )
     kept = [m for m in kept if least is None or params(m).value >= least]
     if not kept:
         raise GptcalcError(f"no model{'' if family is None else ' of that family'} has {least:,} parameters or more")

@@ -4,8 +4,10 @@ One `Family` per model type says, key by key, what transformers' own class does 
 code): the class's default, and the spec fields that the value becomes. Every other key of a file must be known to change nothing
 that gptcalc computes, with the reason, or the file is refused. A new model type is a new row of one of the files here:
 
-- `llama`: like Llama. `gpt`: like GPT-2. `experts`: with a mixture of experts. `latent`: with latent attention. `bert`: like BERT.
-- `handlers`, `rotary`, `layers`: what keys become. `harmless`: the keys that change nothing. `refused`: the classes that are refused.
+- `llama` and `lineages`: like Llama. `gpt`: like GPT-2. `bert`: like BERT. `experts`: with experts in every layer; `sparse`: in some;
+  `latent`: with latent attention.
+- `handlers`, `rotary`, `layers`, `mixture`: what keys become. `harmless`: the keys that change nothing. `refused`: the classes that are
+  refused. `writing`: a config that was read as a preset.
 """
 
 from __future__ import annotations
@@ -14,17 +16,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.huggingface import bert, experts, gpt, latent, llama
+from gptcalc.spec.huggingface import bert, experts, gpt, latent, lineages, llama, sparse
 from gptcalc.spec.huggingface.family import Config, Family, Fields, written
 from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
 from gptcalc.spec.huggingface.layers import ATTENTION, MLP, settle
 from gptcalc.spec.huggingface.refused import REFUSED
 from gptcalc.spec.reading import shown
 
-FAMILIES: Mapping[str, Family] = {
-    family.model_type: family
-    for family in (*gpt.FAMILIES, *llama.FAMILIES, *experts.FAMILIES, *latent.FAMILIES, *bert.FAMILIES)
-}
+_GROUPS = (gpt, llama, lineages, experts, sparse, latent, bert)
+FAMILIES: Mapping[str, Family] = {family.model_type: family for group in _GROUPS for family in group.FAMILIES}
 
 
 class Imported(NamedTuple):
@@ -104,8 +104,8 @@ def _family(data: Mapping[str, Any], where: str) -> Family:
         raise GptcalcError(f"{where}: model_type {written(model_type)} is not a language model alone", hint=hint)
     if isinstance(model_type, str) and model_type in REFUSED:
         raise GptcalcError(f"{where}: model_type {written(model_type)} is not understood: {REFUSED[model_type]}")
-    hint = did_you_mean(str(model_type)[:60], FAMILIES, otherwise=f"gptcalc knows {len(FAMILIES)} model types, such as llama and qwen3_moe")
-    raise GptcalcError(f"{where}: model_type {written(model_type)} is not one that gptcalc can import exactly", hint=hint)
+    near = did_you_mean(str(model_type)[:60], FAMILIES, otherwise=f"gptcalc knows {len(FAMILIES)} model types, such as llama and qwen3_moe")
+    raise GptcalcError(f"{where}: model_type {written(model_type)} is not one that gptcalc can import exactly", hint=near)
 
 
 def _without_aliases(data: Mapping[str, Any], family: Family, where: str) -> dict[str, Any]:

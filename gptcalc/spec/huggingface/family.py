@@ -81,6 +81,15 @@ def variant(
     )
 
 
+def because(why: str, keys: str) -> dict[str, str]:
+    """Harmless keys that have one reason.
+
+    >>> because("dropout", "attn_pdrop resid_pdrop")
+    {'attn_pdrop': 'dropout', 'resid_pdrop': 'dropout'}
+    """
+    return dict.fromkeys(keys.split(), why)
+
+
 class Config:
     """A config with its class's defaults filled in, and the words of an error that names the file and the key.
 
@@ -127,9 +136,9 @@ class Config:
     @property
     def d_head(self) -> int:
         """The width of a head: as given, or the model's width over its heads, rounded down as `//` does."""
-        if "head_dim" in self.family.keys or "head_dim" in self.family.aliases:
-            if self["head_dim"] is not None and self["head_dim"] is not ABSENT:
-                return self.size("head_dim")
+        known = "head_dim" in self.family.keys or "head_dim" in self.family.aliases
+        if known and self["head_dim"] is not None and self["head_dim"] is not ABSENT:
+            return self.size("head_dim")
         return self.size("hidden_size") // self.size("num_attention_heads")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Handler, Key, variant, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, because, variant, written
 from gptcalc.spec.huggingface.handlers import (
     activation,
     agrees,
     epsilon,
     flag,
-    kv_heads_needed,
     nothing,
     only,
     optional_size,
@@ -33,10 +32,11 @@ GPT_ALIASES = {
     "num_attention_heads": "n_head",
     "num_hidden_layers": "n_layer",
 }
-SUMMARY: Mapping[str, str] = dict.fromkeys(
-    """summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout summary_last_dropout
-    predict_special_tokens""".split(),
+SUMMARY: Mapping[str, str] = because(
     "the pooled head of other classes",
+    """
+        summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
+        summary_last_dropout predict_special_tokens""",
 )
 UNREAD_CONTEXT = Key(ABSENT, agrees(lambda config: config["n_positions"], "n_positions"))
 
@@ -130,10 +130,11 @@ GPT_BIGCODE = variant(
         "multi_query": Key(True, _one_key_head),
         "num_key_value_heads": Key(ABSENT, agrees(lambda config: 1 if config.flag("multi_query") else config["n_head"], "multi_query")),
     },
-    harmless=dict.fromkeys(
-        """attention_softmax_in_fp32 scale_attention_softmax_in_fp32 inference_runner max_batch_size max_sequence_length pad_key_length
-        pre_allocate_kv_cache validate_runner_input""".split(),
+    harmless=because(
         "the same scores, computed another way",
+        """
+        attention_softmax_in_fp32 scale_attention_softmax_in_fp32 inference_runner max_batch_size
+        max_sequence_length pad_key_length pre_allocate_kv_cache validate_runner_input""",
     ),
 )
 
@@ -320,10 +321,11 @@ BLOOM = Family(
     },
     {"family": "BLOOM", "position": "alibi", "embedding_norm": True},
     {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head"},
-    dict.fromkeys(
-        """slow_but_exact skip_bias_add skip_bias_add_qkv attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion
-        offset_alibi unk_token_id""".split(),
+    because(
         "the same numbers, computed another way",
+        """
+        slow_but_exact skip_bias_add skip_bias_add_qkv attention_softmax_in_fp32 bias_dropout_fusion
+        masked_softmax_fusion offset_alibi unk_token_id""",
     ),
 )
 
@@ -341,7 +343,11 @@ def _attention_of_mpt(key: str, config: Config) -> Fields:
     known = {*fixed, *read, "attn_pdrop", "attn_impl", "attn_uses_sequence_id", "alibi_bias_max"}
     about = {"model_type", "return_dict", "architectures", "_name_or_path", "dtype", "id2label", "label2id", "problem_type"}
     for name in given:
-        if name not in known and name not in about and name not in ("output_hidden_states", "output_attentions", "chunk_size_feed_forward", "is_encoder_decoder"):
+        if (
+            name not in known
+            and name not in about
+            and name not in ("output_hidden_states", "output_attentions", "chunk_size_feed_forward", "is_encoder_decoder")
+        ):
             raise config.refuse(f"{key}.{name}", "is a key that gptcalc does not understand")
     return {field: config.number(f"{key}.{name}", given[name]) for name, field in read.items() if given.get(name) is not None}
 
@@ -375,9 +381,7 @@ MPT = Family(
         "activation": "gelu",
     },
     {"num_attention_heads": "n_heads", "hidden_size": "d_model", "num_hidden_layers": "n_layers"},
-    dict.fromkeys(
-        "learned_pos_emb init_device embedding_fraction verbose init_config use_pad_tok_in_ffn".split(), "the model's code does not read it"
-    ),
+    because("the model's code does not read it", "learned_pos_emb init_device embedding_fraction verbose init_config use_pad_tok_in_ffn"),
 )
 
 

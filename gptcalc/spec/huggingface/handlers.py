@@ -140,6 +140,11 @@ def divides(key: str, config: Config) -> Fields:
     return {"n_head": n_head}
 
 
+def norm_of_heads(key: str, config: Config) -> Fields:
+    """A norm for each head, with a weight for each of its channels in each head."""
+    return {"qk_norm": "heads"} if config.flag(key) else {}
+
+
 HANDLERS: Mapping[str, Handler] = {
     "vocab_size": size("vocab_size"),
     "hidden_size": size("d_model"),

@@ -45,7 +45,7 @@ HARMLESS: Mapping[str, str] = {key: why for why, keys in _KEYS.items() for key i
 
 
 def _own_code(key: str, config: Config) -> Fields:
-    """Code that comes with the weights: transformers runs its own class unless it is told to trust that code. Both must be the same class."""
+    """Code that comes with the weights: transformers runs its own class unless told to trust that code. Both must be the same class."""
     value = config[key]
     if value is not None and not isinstance(value, dict):
         raise config.refuse(key, f"must be a mapping, not {written(value)}")

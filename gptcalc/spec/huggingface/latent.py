@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gptcalc.spec.huggingface.experts import mixture, past, shares
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, variant, written
 from gptcalc.spec.huggingface.handlers import agrees, factor, flag, kv_heads, nothing, only, optional_size, size, standard, unread
 from gptcalc.spec.huggingface.layers import experts_in, experts_listed
 from gptcalc.spec.huggingface.llama import LLAMA, UNBIASED
+from gptcalc.spec.huggingface.mixture import mixture, past, shares
 from gptcalc.spec.huggingface.rotary import scaling_of
 
 

@@ -153,7 +153,9 @@ def window_or_none(config: Config) -> int | None:
     return None if config["sliding_window"] is None else config.size("sliding_window")
 
 
-def angles_by_kind(thetas: Mapping[str, Any], shares: Mapping[str, float] | None = None, old: Mapping[str, str] | None = None) -> Callable[[str], Callable[[Config], Fields]]:
+def angles_by_kind(
+    thetas: Mapping[str, Any], shares: Mapping[str, float] | None = None, old: Mapping[str, str] | None = None
+) -> Callable[[str], Callable[[Config], Fields]]:
     """The rotary angles of one kind of layer, where `rope_parameters` has a mapping for each kind.
 
     `thetas` are the class's defaults; `old` names the keys that older files give them under.

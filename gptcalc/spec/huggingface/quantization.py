@@ -51,7 +51,7 @@ def _grouped(bits: str, group: str, default: int) -> Callable[[_Given], float]:
 
     def of(given: _Given) -> float:
         width, size = given.number(bits, 4), given.number(group, default)
-        return width if size == -1 else width + (SCALE + width) / size
+        return float(width) if size == -1 else width + (SCALE + width) / size
 
     return of
 
@@ -63,7 +63,7 @@ def _fp8(given: _Given) -> float:
         return 8
     if not isinstance(block, list) or len(block) != 2 or not all(type(size) is int and size > 0 for size in block):
         raise given.refuse("weight_block_size", f"must be two whole numbers, not {written(block)}")
-    return 8 + FINE_SCALE / (block[0] * block[1])
+    return 8 + FINE_SCALE / float(block[0] * block[1])
 
 
 def _bitsandbytes(given: _Given) -> float:

@@ -40,7 +40,12 @@ def _line(name: str, value: object, comment: str) -> str:
 
 def _value(value: object) -> str:
     """JSON, which YAML reads; plain words without quotes."""
-    if isinstance(value, str) and value.replace("_", "").isalnum() and not value[0].isdigit() and value.lower() not in ("true", "false", "null"):
+    if (
+        isinstance(value, str)
+        and value.replace("_", "").isalnum()
+        and not value[0].isdigit()
+        and value.lower() not in ("true", "false", "null")
+    ):
         return value
     return json.dumps(list(value) if isinstance(value, tuple) else value, default=list)
 
