@@ -21,7 +21,8 @@ import gptcalc as gc
 Run = Callable[..., Ran]
 
 COMMANDS: list[tuple[str, ...]] = [
-    ("models",),
+    ("models", "--family", "gpt"),
+    ("models", "--min-params", "100B"),
     ("params", "gpt3-175b"),
     ("params", "llama3-8b", "--check", "--depth", "9"),
     ("params", "gpt2", "--explain"),
@@ -117,6 +118,60 @@ def test_the_library_gives_the_same_as_the_command_line(run: Run) -> None:
     assert answer(run("flops", "mistral-7b", "-f", "json"))["result"] == gc.flops(model).to_dict()
 
 
+def test_models_are_filtered(run: Run) -> None:
+    rows = answer(run("models", "--family", "qwen", "-f", "json"))["result"]
+    assert {row["family"] for row in rows} == {"Qwen 2", "Qwen 2.5", "Qwen 3"}
+    large = answer(run("models", "--min-params", "100B", "-f", "json"))["result"]
+    assert {"gpt3-175b", "deepseek-v3"} <= {row["name"] for row in large}
+    assert all(row["parameters"] >= 10**11 and row["active_parameters"] <= row["parameters"] for row in large)
+    deepseek = next(row for row in large if row["name"] == "deepseek-v3")
+    assert deepseek["active_parameters"] < 4 * 10**10
+
+
+def test_a_config_becomes_a_preset(run: Run, tmp_path: Path) -> None:
+    config, out = tmp_path / "config.json", tmp_path / "mine.yaml"
+    config.write_text('{"model_type": "mixtral", "hidden_size": 1024, "num_local_experts": 4, "attention_dropout": 0.1}', "utf-8")
+    text = run("import", config).out
+    assert "d_model: 1024  # hidden_size" in text
+    assert "n_expert: 4  # num_local_experts" in text
+    assert "n_layer: 32  # num_hidden_layers, left out: the class's default" in text
+    assert "#   attention_dropout: dropout" in text
+    wrote = run("import", tmp_path, "-o", out, "--name", "mine")
+    assert (wrote.code, wrote.out) == (0, "")
+    assert wrote.err.startswith(f"wrote {out}: mine, ")
+    again = run("import", config, "-o", out)
+    assert (again.code, again.err.splitlines()[1]) == (2, "hint: --force overwrites it")
+    assert run("import", config, "-o", out, "--force").code == 0
+    assert answer(run("params", out, "-f", "json"))["result"]["value"] == gc.params(gc.model(config)).value
+    assert answer(run("import", config, "-f", "json"))["result"]["fields"]["n_expert"] == 4
+
+
+BAD_CONFIGS = {
+    '{"model_type": "llama", "hidden_size": 40': "is not valid JSON (it ends too early)",
+    '{"hidden_size": 4096}': "has no 'model_type'",
+    '{"tokenizer_class": "LlamaTokenizer"}': "describes a tokenizer",
+    '{"model_type": "llama", "hidden_size": "4096"}': "hidden_size must be a whole number",
+    '{"model_type": "llama", "num_hidden_layers": 1e400}': "num_hidden_layers must be a whole number",
+    '{"model_type": "llama", "num_hidden_layers": 123456789012345678}': "num_hidden_layers must be a whole number",
+    '{"model_type": "qwen3", "num_hidden_layers": 4, "layer_types": ["full_attention"]}': "layer_types must be a list of 4 kinds",
+    '{"model_type": "llava", "text_config": {"model_type": "llama"}}': "is not a language model alone",
+    '{"model_type": "mamba2"}': "state spaces",
+}
+
+
+@pytest.mark.parametrize("text", BAD_CONFIGS)
+@pytest.mark.parametrize("command", ["params", "import"])
+def test_a_bad_config_is_one_line(run: Run, tmp_path: Path, command: str, text: str) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(text, "utf-8")
+    ran = run(command, config)
+    assert (ran.code, ran.out) == (2, "")
+    first, *hints = ran.err.splitlines()
+    assert first.startswith("error: ")
+    assert BAD_CONFIGS[text] in first
+    assert all(hint.startswith("hint: ") for hint in hints)
+
+
 def test_a_failed_check_exits_with_1(run: Run, tmp_path: Path) -> None:
     spec = tmp_path / "wrong.yaml"
     spec.write_text(
@@ -129,6 +184,11 @@ def test_a_failed_check_exits_with_1(run: Run, tmp_path: Path) -> None:
 
 
 WRONG: dict[tuple[str, ...], tuple[str, str]] = {
+    ("models", "--family", "qwem"): ("no family named 'qwem'", ""),
+    ("models", "--min-params", "many"): ("--min-params", ""),
+    ("models", "--min-params", "900T"): ("no model has 900,000,000,000,000 parameters or more", ""),
+    ("import", "no/such.json"): ("no/such.json: no such file", ""),
+    ("import", "gpt2"): ("gpt2: no such file", ""),
     ("params", "gpt3-17b"): ("no model named 'gpt3-17b'", "did you mean 'gpt3-175b'?"),
     ("params", "../etc/passwd"): ("../etc/passwd", ""),
     ("params", "/etc/passwd"): ("/etc/passwd", ""),

@@ -27,12 +27,23 @@ def test_import_gptcalc_loads_nothing_heavy() -> None:
         ("'--version'", {"typer"}),
         ("'params', 'gpt3-175b'", {"typer", "yaml", "pydantic"}),
         ("'flops', 'gpt3-175b', '-f', 'json'", {"typer", "yaml", "pydantic"}),
+        ("'import', '--help'", {"typer"}),
         ("'compare', 'gpt1', 'gpt3'", {"typer", "yaml", "pydantic"}),
         ("'memory', 'gpt2', '--batch', '8'", {"typer", "yaml", "pydantic"}),
     ],
 )
 def test_a_command_loads_only_what_it_needs(arguments: str, allowed: set[str]) -> None:
     assert loaded(RUN.format(arguments=arguments)) <= allowed
+
+
+def test_a_preset_needs_no_importer() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import gptcalc as gc; gc.params(gc.model('gpt3-175b'))\n{LOADED}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "gptcalc.spec.huggingface" not in ran.stdout.split()
 
 
 def test_formulas_need_no_numpy_for_ints() -> None:

@@ -33,6 +33,7 @@ NAMES = {
     "f": "expert width",
     "s": "shared expert width",
     "M": "further tokens predicted",
+    "y": "token types",
 }
 LETTER = re.compile(r"\b[A-Za-z](?:_[a-z0-9_]+)?\b")
 """A letter, or one of a kind of block: F_moe."""
