@@ -51,7 +51,13 @@ def optional_number(name: str) -> Handler:
 
 
 def nothing(key: str, config: Config) -> Fields:
-    """For keys that another key's handler reads."""
+    """For keys that another key's handler reads, or none for these values of the others: of the type that the class's default is of."""
+    default, value = config.family.keys[key].default, config[key]
+    for kind, name in ((bool, "true or false"), (int | float, "a number"), (str, "text"), (dict, "a mapping")):
+        if isinstance(default, kind):
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool)):
+                raise config.refuse(key, f"must be {name}, not {written(value)}")
+            break
     return {}
 
 

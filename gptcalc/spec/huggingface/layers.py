@@ -169,9 +169,9 @@ def angles_by_kind(
             for name in given or {}:
                 if name not in ATTENTIONS:
                     raise config.refuse("rope_parameters", f"has the key {written(name)}: its angles must stand under the kinds of layers")
-            inside = dict((given or {}).get(kind) or {})
-            if "rope_scaling" in config.data and config["rope_scaling"] and kind == "full_attention":
-                inside |= dict(config["rope_scaling"])
+            inside = dict(_mapping(config, "rope_parameters", (given or {}).get(kind)))
+            if kind == "full_attention" and "rope_scaling" in config.data:
+                inside |= _mapping(config, "rope_scaling", config["rope_scaling"])
             theta_key = (old or {}).get(kind)
             theta = config.data.get(theta_key, thetas[kind]) if theta_key else thetas[kind]
             share = inside.get("partial_rotary_factor", (shares or {}).get(kind, 1.0))
@@ -180,6 +180,12 @@ def angles_by_kind(
         return read
 
     return of_kind
+
+
+def _mapping(config: Config, key: str, value: object) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise config.refuse(key, f"must be a mapping, not {written(value)}")
+    return value or {}
 
 
 # --- Layers with experts ------------------------------------------------------------------------------------------------------------
