@@ -146,6 +146,7 @@ GEMMA = variant(
         "hidden_activation": unread("Gemma's code reads hidden_act", "gelu_pytorch_tanh"),
         "use_bidirectional_attention": BOTH_WAYS,
     },
+    fixed={"norm_weight_plus_one": True},
 )
 
 GEMMA2 = variant(

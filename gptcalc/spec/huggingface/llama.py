@@ -279,7 +279,7 @@ NEMOTRON = variant(
         "max_position_embeddings": 4096,
     },
     keys={"norm_eps": Key(1e-5, epsilon), "num_key_value_heads": Key(None, kv_heads_needed), **rotary_keys(share=0.5)},
-    fixed={"norm": "layernorm", "norm_bias": True, "gated": False},
+    fixed={"norm": "layernorm", "norm_bias": True, "norm_weight_plus_one": True, "gated": False},
 )
 
 SEED_OSS = variant(

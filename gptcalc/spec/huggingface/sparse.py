@@ -691,7 +691,11 @@ LLAMA4 = variant(
             experts_in(
                 _llama4_sparse,
                 mixture(
-                    "num_local_experts", shared=lambda config: config.size("intermediate_size"), normalised=False, router_score="sigmoid"
+                    "num_local_experts",
+                    shared=lambda config: config.size("intermediate_size"),
+                    normalised=False,
+                    router_score="sigmoid",
+                    router_weighs_input=True,
                 ),
             ),
         ),
