@@ -1,0 +1,138 @@
+"""Every kernel of one forward pass that serves: the rows of the operation table, as the server's code fuses them.
+
+B sequences of T new tokens, C positions in all; N = B·T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gptcalc.formulas.inference.attend import decode_attention, prefill_attention, seen
+from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear
+from gptcalc.formulas.inference.links import all_gather, all_reduce
+from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.kernels import Kernel
+from gptcalc.formulas.table import Operation, operations
+from gptcalc.spec.expression import evaluate
+from gptcalc.spec.runtime import applies
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import product
+
+REDUCED = ("attention/output", "mlp/down", "experts/down")
+"""Row-parallel matmuls: each rank has a part of every sum (Shoeybi et al. 2019, Megatron-LM, arXiv:1909.08053, section 3)."""
+
+
+class Launch(NamedTuple):
+    """One kernel with what it computes and moves in one run."""
+
+    kernel: Kernel
+    flops: Any = 0
+    n_bytes: Any = 0
+
+    @property
+    def path(self) -> str:
+        return self.kernel.path
+
+    def at(self, path: str, runs: Any) -> Launch:
+        return self._replace(kernel=self.kernel._replace(path=path, runs=self.kernel.runs * runs))
+
+
+def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list[Launch]:
+    """The kernels of one forward pass on one rank: `phase` "prefill" (whole prompts) or "decode" (one token a sequence).
+
+    The head is computed for the last token of each sequence only.
+    """
+    rows = operations(work.shape, batch, seq, 1)
+    heads = {row.path: row for row in operations(work.shape, batch, 1, 1)}
+    rows = [heads[row.path] if row.path.startswith(("final_norm", "head/")) else row for row in rows]
+    found: list[Launch] = []
+    for group in _fused(work, rows):
+        first = group[0]
+        path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{_name(work, first)}"
+        found += [launch.at(path, first.runs) for launch in _of(work, group, batch, seq, context, phase)]
+    return found
+
+
+def blocks_of(s: Shape[Any]) -> dict[str, Shape[Any]]:
+    """Each kind of block by the first part of its rows' paths."""
+    return dict(getattr(s, "blocks", None) or [("block", s)])
+
+
+def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
+    """Rows that run as one kernel together: matmuls of one input, as the server's code has them."""
+    taken: set[str] = set()
+    by_path = {row.path: row for row in rows}
+    for row in rows:
+        if row.path in taken:
+            continue
+        folder, _, leaf = row.path.rpartition("/")
+        group = [row]
+        for names in work.server.fused.values():
+            if names[0] == leaf and all(f"{folder}/{name}" in by_path for name in names):
+                group = [by_path[f"{folder}/{name}"] for name in names]
+        taken |= {one.path for one in group}
+        yield group
+
+
+def _name(work: Work, first: Operation[Any]) -> str:
+    leaf = first.path.rpartition("/")[2]
+    return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
+
+
+def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, context: Any, phase: str) -> Iterator[Launch]:
+    row = group[0]
+    if row.kind == "matmul":
+        yield from _linear(work, group, batch, seq)
+    elif row.kind == "scores":
+        s = blocks_of(work.shape)[row.path.split("/")[0]]
+        yield from _cache(work, s, batch, seq, context, phase)
+        found = prefill_attention(work, s, batch, seq) if phase == "prefill" else decode_attention(work, s, batch, context)
+        yield Launch(*found)
+    elif row.kind != "mix":
+        yield from _passes(work, row.kind, _elements(row), phase)
+
+
+def _elements(row: Operation[Any]) -> Any:
+    """How many numbers a row writes: the last two factors of its arithmetic are rows and width."""
+    if row.kind == "rotary":
+        return product(row.other[0][-3:])
+    if row.kind == "lookup":
+        return product(row.other[0]) if row.other else None  # the token's row is read with it
+    return product(row.other[0][-2:])
+
+
+def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any) -> Iterator[Launch]:
+    row = group[0]
+    _, m, k, _ = row.matmul
+    n = sum(one.matmul[3] for one in group)
+    quantized = row.path.startswith("block")
+    shape = row.weights[0][1] if row.weights else ()
+    if len(shape) == 3:  # experts
+        tokens = batch * seq
+        used = distinct_experts(shape[0], m / tokens, tokens)
+        yield Launch(*linear(work, m / used, k, n, quantized=quantized, matrices=used))
+    else:
+        yield Launch(*linear(work, m, k, n, quantized=quantized))
+    if work.cast:
+        yield Launch(a_pass(work, "pass", 6 * k * n), 0, 6 * k * n)
+    if work.tp > 1 and row.path.endswith(REDUCED):
+        yield Launch(all_reduce(work.chip, work.link, work.width * m * n, work.tp), 0, 0)
+    if work.tp > 1 and row.path == "head/output":
+        yield Launch(all_gather(work.chip, work.link, work.width * m * n * work.tp, work.tp), 0, 0)
+
+
+def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, context: Any, phase: str) -> Iterator[Launch]:
+    letters = {"n": batch * seq * s.d_kv, "s": batch * seen(s, context) * s.d_kv, "c": work.width}
+    yield from _passes(work, "cache", None, phase, letters)
+
+
+def _passes(work: Work, kind: str, elements: Any, phase: str, letters: dict[str, Any] | None = None) -> Iterator[Launch]:
+    values = letters or {"n": elements, "c": work.width}
+    if letters is None and elements is None:
+        return
+    for one in work.server.passes.get(kind, []):
+        if applies(one.when, work.tags | {phase}):
+            size = evaluate(one.bytes, values)
+            count = None if one.elements is None else evaluate(one.elements, values)
+            yield Launch(a_pass(work, "norm" if kind == "norm" and one.kind == "pass" else one.kind, size, count, one.count), 0, size)

@@ -1,0 +1,65 @@
+"""A linear layer that serves: weights as they are stored, few rows or many, one matrix or the experts that a batch touches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.kernels import FEW_ROWS, Kernel, matmul, pick, streaming
+from gptcalc.formulas.serving import Stored
+
+
+def weight_bytes(stored: Stored, k: Any, n: Any) -> Any:
+    """Bytes of a k x n matrix as it is stored, scales included.
+
+    >>> weight_bytes(Stored(4, 20, 128), 4096, 4096) / 4096**2 * 8
+    4.15625
+    """
+    scales = 0 if stored.group is None else n if stored.group == 0 else k * n / stored.group
+    return (stored.bits * k * n + stored.scale_bits * scales) / 8
+
+
+def distinct_experts(n_expert: Any, per_token: Any, tokens: Any) -> Any:
+    """How many of E experts at least one of N tokens goes to, each token choosing k at random: E·(1 - (1 - k/E)^N) expected.
+
+    >>> distinct_experts(8, 2, 1), round(distinct_experts(8, 2, 4), 3)
+    (2.0, 5.469)
+    """
+    return n_expert * (1 - (1 - per_token / n_expert) ** tokens)
+
+
+def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any = 1) -> tuple[Kernel, Any, Any]:
+    """An [m, k] by [k, n] product, or `matrices` of them with m rows each; with its FLOPs and the bytes that it moves.
+
+    Weights are read once, in the bits they are stored in; where the arithmetic units take another type they are converted on the way.
+    One row is a product of a matrix and a vector: it streams the weights, and no tensor core cares for alignment.
+    """
+    chip = work.chip
+    arithmetic = work.arithmetic if quantized else work.plain
+    size = 1 if arithmetic in ("fp8", "int8") else work.width
+    dense = matmul(chip, m, n, k, arithmetic, batch=1)
+    if not ((n * size) % 16 == 0 and (k * size) % 16 == 0):
+        odd = matmul(chip, m, n, k, arithmetic, aligned=False)
+        alone = m <= 1
+        dense = dense._replace(arithmetic=pick(alone, dense.arithmetic, 0.0), memory=pick(alone, dense.memory, odd.memory))
+    stored = work.stored if quantized else Stored(max(work.stored.bits, 16))
+    weights = weight_bytes(stored, k, n)
+    speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
+    memory = dense.memory + (weights - size * k * n) / speed if stored.bits != 8 * size else dense.memory
+    if quantized and work.dequantised:
+        memory = memory + k * n / (chip.rate_dequantise * chip.multiprocessors * chip.clock)
+    kernel = dense._replace(arithmetic=matrices * dense.arithmetic, memory=matrices * memory, fixed=gap(work, "matmul"))
+    return kernel, 2 * m * k * n * matrices, (weights + size * m * k + work.width * m * n) * matrices
+
+
+def gap(work: Work, kind: str) -> float:
+    """Seconds that starting a kernel costs on the device itself: fewer inside a CUDA graph, where nothing is between two kernels."""
+    chip = work.chip
+    if not work.server.graph:
+        return chip.matmul_gap if kind == "matmul" else chip.gap
+    return {"matmul": chip.graph_matmul, "norm": chip.graph_norm}.get(kind, chip.graph_pass)
+
+
+def a_pass(work: Work, kind: str, n_bytes: Any, elements: Any = None, count: int = 1) -> Kernel:
+    """`count` passes over memory."""
+    return streaming(work.chip, kind, n_bytes, elements, count)._replace(fixed=gap(work, kind))

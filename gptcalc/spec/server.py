@@ -1,0 +1,67 @@
+"""`ServerSpec`: whose code serves a model. What it fuses and which passes over memory it makes: presets/servers, whose README.md explains."""
+
+import functools
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.model import Record
+from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.runtime import Size
+
+CONDITIONS = {"prefill", "decode", "gated", "layernorm", "rmsnorm", "gelu", "gelu_tanh", "relu", "silu"}
+
+
+def _conditions(text: str) -> str:
+    for word in text.split():
+        if word.removeprefix("!") not in CONDITIONS:
+            raise GptcalcError(f"'{word}' is no condition", hint=did_you_mean(word, CONDITIONS))
+    return text
+
+
+class ServerPass(Record):
+    """`count` kernels of `bytes` each, read and written; `kind` and `elements` where memory alone does not bound them."""
+
+    kind: str = "pass"
+    bytes: Size
+    elements: Size | None = None
+    count: int = 1
+    when: Annotated[str, AfterValidator(_conditions)] = ""
+
+
+class ServerSpec(Record):
+    name: str
+    title: str
+    source: str
+    graph: bool = False  # captured once: kernels follow each other without the processor
+    host: str | None = None  # the runtime of presets/runtimes whose processor time each operation takes
+    fused: dict[str, list[str]] = Field(default={})  # matmuls of one input that run as one
+    passes: dict[str, list[ServerPass]]  # by kind of row of the operation table, and `cache`
+
+
+@functools.cache
+def load_server(name: str) -> ServerSpec:
+    """The server of a name.
+
+    Raises GptcalcError for a name that no file has, and for a malformed file.
+
+    >>> load_server("graph").fused["gate_up"]
+    ['gate', 'up']
+    """
+    wanted, known = folded(str(name)), server_names()
+    if wanted not in known:
+        hint = did_you_mean(wanted, known, otherwise=f"there are {', '.join(known)}")
+        raise GptcalcError(f"no inference runtime named '{shown(str(name))}'", hint=hint)
+    path = bundled_folder() / "servers" / f"{wanted}.yaml"
+    try:
+        return ServerSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def server_names() -> tuple[str, ...]:
+    """The inference runtimes there are files for."""
+    return tuple(sorted(path.stem for path in (bundled_folder() / "servers").glob("*.yaml")))
