@@ -52,11 +52,11 @@ def decode_attention(work: Work, s: Shape[Any], batch: Any, context: Any) -> tup
     cache = in_bytes(work.kv_bits, 2 * batch * keys * s.d_kv)
     memory = cache / (chip.cache_streaming * chip.bandwidth)
     if work.kv_bits < 8 * work.width:
-        memory = memory + 2 * batch * keys * s.d_kv / (chip.rate_dequantise * chip.multiprocessors * chip.clock)
+        memory = memory + 2 * batch * keys * s.d_kv / (chip.rate_dequantise * chip.lanes)
     rows = ceil(s.n_head // s.n_kv_head, QUERY_ROWS) * QUERY_ROWS * s.n_kv_head
     computed = 4 * batch * keys * rows * s.d_head / (chip.flash_forward * chip.peak(work.plain))
     flops = 4 * batch * keys * s.d_attention
-    blocks = batch * s.n_kv_head / chip.multiprocessors * chip.cache_block
+    blocks = batch * s.n_kv_head * chip.cache_block / chip.lanes
     fixed = chip.decode_attention_fixed + (0 if work.server.graph else 2 * (chip.gap - chip.graph_gap))
     kernel = Kernel("", "decode", "attention", 0.0, most((memory, computed, blocks)), fixed)
     return kernel, flops, cache + 2 * work.width * batch * s.d_attention

@@ -50,8 +50,15 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
     for group in _fused(work, rows):
         first = group[0]
         path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{_name(work, first)}"
-        found += [launch.at(path, first.runs) for launch in _of(work, group, batch, seq, context, phase)]
+        found += [launch.at(_place(path, launch), first.runs) for launch in _of(work, group, batch, seq, context, phase)]
     return found
+
+
+def _place(path: str, launch: Launch) -> str:
+    """Messages and the cache are parts of a bill of their own, beside the operation that they belong to."""
+    apart = {"all-reduce": "all-reduce", "all-gather": "all-gather"}.get(launch.kernel.kind, launch.kernel.path)
+    path = path.replace("attention/scores", "attention/core")
+    return f"{path.rpartition('/')[0]}/{apart}" if apart else path
 
 
 def blocks_of(s: Shape[Any]) -> dict[str, Shape[Any]]:
@@ -90,16 +97,17 @@ def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, context: 
         found = prefill_attention(work, s, batch, seq) if phase == "prefill" else decode_attention(work, s, batch, context)
         yield Launch(*found)
     elif row.kind != "mix":
-        yield from _passes(work, row.kind, _elements(row), phase)
+        arithmetic = sum((product(term) for term in row.other), 0)
+        for launch in _passes(work, row.kind, {"n": _elements(row, batch * seq), "c": work.width}, phase):
+            yield launch._replace(flops=arithmetic)
+            arithmetic = 0  # it is done once, in however many passes
 
 
-def _elements(row: Operation[Any]) -> Any:
-    """How many numbers a row writes: the last two factors of its arithmetic are rows and width."""
-    if row.kind == "rotary":
-        return product(row.other[0][-3:])
+def _elements(row: Operation[Any], tokens: Any) -> Any:
+    """How many numbers a row writes: the last factors of its arithmetic are rows and width."""
     if row.kind == "lookup":
-        return product(row.other[0]) if row.other else None  # the token's row is read with it
-    return product(row.other[0][-2:])
+        return product((tokens, row.weights[0][1][-1]))
+    return product(row.other[0][-3:] if row.kind == "rotary" else row.other[0][-2:])
 
 
 def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any) -> Iterator[Launch]:
@@ -123,16 +131,16 @@ def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any) -> It
 
 
 def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, context: Any, phase: str) -> Iterator[Launch]:
-    letters = {"n": batch * seq * s.d_kv, "s": batch * seen(s, context) * s.d_kv, "c": work.width}
-    yield from _passes(work, "cache", None, phase, letters)
+    """`n` new keys or values, `s` of all the tokens that can be seen."""
+    letters = {"n": batch * seq * s.d_kv, "s": batch * seen(s, context) * s.d_kv, "c": work.kv_bits / 8}
+    for launch in _passes(work, "cache", letters, phase):
+        yield launch._replace(kernel=launch.kernel._replace(path="cache"))
 
 
-def _passes(work: Work, kind: str, elements: Any, phase: str, letters: dict[str, Any] | None = None) -> Iterator[Launch]:
-    values = letters or {"n": elements, "c": work.width}
-    if letters is None and elements is None:
-        return
+def _passes(work: Work, kind: str, letters: dict[str, Any], phase: str) -> Iterator[Launch]:
     for one in work.server.passes.get(kind, []):
         if applies(one.when, work.tags | {phase}):
-            size = evaluate(one.bytes, values)
-            count = None if one.elements is None else evaluate(one.elements, values)
-            yield Launch(a_pass(work, "norm" if kind == "norm" and one.kind == "pass" else one.kind, size, count, one.count), 0, size)
+            size = evaluate(one.bytes, letters)
+            count = None if one.elements is None else evaluate(one.elements, letters)
+            what = "norm" if kind == "norm" and one.kind == "pass" else one.kind
+            yield Launch(a_pass(work, what, size, count, one.count), 0, size)

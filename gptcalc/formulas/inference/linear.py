@@ -47,7 +47,7 @@ def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any
     speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
     memory = dense.memory + (weights - size * k * n) / speed if stored.bits != 8 * size else dense.memory
     if quantized and work.dequantised:
-        memory = memory + k * n / (chip.rate_dequantise * chip.multiprocessors * chip.clock)
+        memory = memory + k * n / (chip.rate_dequantise * chip.lanes)
     kernel = dense._replace(arithmetic=matrices * dense.arithmetic, memory=matrices * memory, fixed=gap(work, "matmul"))
     return kernel, 2 * m * k * n * matrices, (weights + size * m * k + work.width * m * n) * matrices
 

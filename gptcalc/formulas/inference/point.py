@@ -1,0 +1,90 @@
+"""One setting of a server: what its prompts and its new tokens take, through all of its pipeline's stages.
+
+B sequences at once, P tokens of prompt, O new tokens; decode step i sees P + i positions. B and P may be arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gptcalc.formulas.inference.forward import launches
+from gptcalc.formulas.inference.links import send
+from gptcalc.formulas.inference.phase import Phase, timed
+from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.kernels import ceil, most
+
+
+class Point(NamedTuple):
+    """Seconds. `prefill` and `decode` are one pass of one group of sequences; `sent` is what stages send each other in one."""
+
+    batch: Any
+    prompt: Any
+    output: int
+    prefill: Phase
+    decode: Phase
+    sent: Any
+    prefill_time: Any
+    first: Any
+    last: Any
+    per_token: Any
+
+    @property
+    def decode_time(self) -> Any:
+        """All O steps."""
+        return self.output * self.per_token
+
+    @property
+    def rate(self) -> Any:
+        """New tokens per second while decoding."""
+        return self.batch / self.per_token
+
+
+def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -> Point:
+    """Prefill and every decode step, the context growing by one token each.
+
+    A pipeline of p stages is kept full by p groups of sequences, one behind the other: each token of a group passes all stages.
+
+    Units: seconds.   Source: pipelines: Narayanan et al. 2021, arXiv:2104.04473, section 2.2, without its backward pass.
+    """
+    group = ceil(batch, pp)
+    groups = ceil(batch, group)
+    b, p = _column(group), _column(prompt)
+    d = work.shape.d_model
+    prefill = timed(work, launches(work, b, p, p, "prefill"))
+    decode = timed(work, launches(work, b, 1, _contexts(p, output), "decode"))
+    hop, token = (0.0, 0.0)
+    if pp > 1:
+        hop = (pp - 1) * send(work.chip, work.link, work.width * group * prompt * d)
+        token = (pp - 1) * send(work.chip, work.link, work.width * group * d) + send(work.chip, work.link, 4 * group)
+    stage = _slowest(prefill, pp)
+    first_prompt = prefill.mean + hop
+    whole = first_prompt + (groups - 1) * stage if pp > 1 else first_prompt
+    steps = decode.seconds
+    first, last = (steps[..., 0], steps[..., -1]) if hasattr(steps, "ndim") else (steps, steps)
+    if hasattr(first, "shape") and not first.shape:
+        first, last = float(first), float(last)
+    mean = decode.mean
+    mean = float(mean) if hasattr(mean, "shape") and not mean.shape else mean
+    return Point(batch, prompt, output, prefill, decode, token, whole, first + token, last + token, mean + token)
+
+
+def _column(value: Any) -> Any:
+    """An array along all axes but the last, which counts decode steps."""
+    return value[..., None] if hasattr(value, "ndim") and value.ndim else value
+
+
+def _contexts(prompt: Any, output: int) -> Any:
+    """P + 1 ... P + O, one number where there is one step."""
+    if output == 1:
+        return prompt + 1
+    import numpy as np
+
+    return prompt + np.arange(1.0, output + 1.0)
+
+
+def _slowest(phase: Phase, pp: int) -> Any:
+    """Seconds of the slowest stage: its share of the layers, and the head on the last."""
+    blocks = sum((one.seconds for one in phase.operations if one.path.startswith("block")), 0.0)
+    rest = sum((one.seconds for one in phase.operations if not one.path.startswith("block")), 0.0)
+    one = most((blocks / pp + rest, phase.host / pp))
+    return one.mean(axis=-1) if hasattr(one, "ndim") and one.ndim else one
