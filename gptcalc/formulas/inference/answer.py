@@ -1,0 +1,136 @@
+"""Serving a model: time to first token, time per token, tokens per second, what bounds it, how many requests fit, what tokens cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.inference.economy import Cost, Steady, cost_of, steady_of
+from gptcalc.formulas.inference.phase import plain
+from gptcalc.formulas.inference.point import Point, point_of
+from gptcalc.formulas.inference.request import Request, request_of
+from gptcalc.formulas.inference.room import Room, room_of
+from gptcalc.formulas.inference.work import Work, work_of
+from gptcalc.formulas.node import Node
+
+if TYPE_CHECKING:
+    from gptcalc.formulas.inference.sweep import Sweep
+    from gptcalc.formulas.inference.target import Targets
+    from gptcalc.spec.model import ModelSpec
+
+
+class Inference(NamedTuple):
+    """One server. Seconds, bytes, USD; arrays where batch or prompt are."""
+
+    request: Request
+    work: Work
+    point: Point
+    room: Room
+    cost: Cost | None
+    steady: Steady
+    notes: list[str]
+    sweep: Sweep | None = None
+    targets: Targets | None = None
+
+    @property
+    def value(self) -> Any:
+        """Seconds of a whole request: its prompt and its O tokens."""
+        return self.point.prefill_time + self.point.decode_time
+
+    @property
+    def tokens_per_second(self) -> Any:
+        """New tokens of all replicas while they decode."""
+        return self.request.replicas * self.point.rate
+
+    @property
+    def fits(self) -> bool:
+        return bool(self.room.fits.all() if hasattr(self.room.fits, "all") else self.room.fits)
+
+    @property
+    def parts(self) -> tuple[Node[Any], Node[Any]]:
+        """The bill of one prefill pass and of one decode step (their mean), operation by operation."""
+        return self.point.prefill.bill("prefill"), self.point.decode.bill("decode step")
+
+    def to_dict(self) -> dict[str, Any]:
+        p, single = self.point, not hasattr(self.value, "dtype") or self.value.ndim == 0
+        result: dict[str, Any] = {
+            "prefill_time": plain(p.prefill_time),
+            "decode_step_time_first": plain(p.first),
+            "decode_step_time_last": plain(p.last),
+            "time_to_first_token": plain(p.prefill_time),
+            "time_per_output_token": plain(p.per_token),
+            "decode_time": plain(p.decode_time),
+            "request_time": plain(self.value),
+            "tokens_per_second": plain(self.tokens_per_second),
+            "tokens_per_second_of_one_user": plain(1 / p.per_token),
+            "prompt_tokens_per_second": plain(self.request.replicas * p.batch * p.prompt / p.prefill_time),
+            "kv_cache_bytes": plain(self.room.kv_cache),
+            "max_batch": self.room.max_batch,
+            "max_users": None if self.room.max_batch is None else self.room.max_batch * self.request.replicas,
+            "fits": plain(self.room.fits),
+            "memory": self.room.to_dict(),
+            "steady": self.steady.to_dict(),
+            "calibrated": self.request.device.calibrated,
+            "notes": self.notes,
+        }
+        if single:
+            result |= {"bound": p.decode.bound, "prefill_bound": p.prefill.bound, "decode_bound": p.decode.bound}
+            result |= {"operations": {"prefill": p.prefill.to_list(), "decode": p.decode.to_list()}}
+            result |= {"parts": [part.to_dict() for part in self.parts]}
+        result |= self.cost.to_dict() if self.cost else {"usd_per_million_input_tokens": None, "usd_per_million_output_tokens": None}
+        result |= {"sweep": self.sweep.to_dict()} if self.sweep else {}
+        return result | ({"targets": self.targets.to_dict()} if self.targets else {})
+
+
+def infer(model: ModelSpec | str, *, device: Any = "h100-80gb", price: Any = None, sweep: Any = None, target: Any = None, **options: Any) -> Inference:
+    """What serving a model takes, on `count` devices of one kind, `batch` sequences at once in each replica.
+
+    Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights), `kv_precision`, `group_size` (of int4), `block_size` (of the
+    cache's pages), `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour). `batch` and
+    `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
+
+    Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
+    Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.
+
+    >>> answer = infer("gpt3-13b", device="h100-80gb", batch=8, prompt=1024, output=256)
+    >>> round(answer.point.prefill_time, 2), round(answer.point.per_token, 4), answer.point.decode.bound
+    (0.32, 0.014, 'bandwidth')
+    """
+    from gptcalc.spec.device import load_device
+    from gptcalc.spec.files import as_model
+
+    spec = as_model(model)
+    try:
+        request = request_of(spec, load_device(device) if isinstance(device, str) else device, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
+        raise
+    work = work_for(request)
+    point = point_of(work, request.batch, request.prompt, request.output, pp=request.pp)
+    cost, notes = cost_of(request, point, price)
+    answer = Inference(request, work, point, room_of(request), cost, steady_of(request, work, point), [*_notes(request, work), *notes])
+    if sweep is not None:
+        from gptcalc.formulas.inference.sweep import sweep_of
+
+        answer = answer._replace(sweep=sweep_of(answer, sweep, price))
+    if target is not None:
+        from gptcalc.formulas.inference.target import targets_of
+
+        answer = answer._replace(targets=targets_of(spec, request.device, target, price, options))
+    return answer
+
+
+def work_for(r: Request) -> Work:
+    """What a request launches on one rank."""
+    options: dict[str, Any] = {"precision": r.precision, "kv_precision": r.kv_precision, "group_size": r.group_size}
+    return work_of(r.model, r.device, runtime=r.runtime, tp=r.tp, **options)
+
+
+def _notes(r: Request, work: Work) -> list[str]:
+    notes = list(work.notes)
+    if not r.device.calibrated:
+        notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
+    if r.tp > 8:
+        notes.append(f"tensor parallel over {r.tp} devices as if one fast link joined them all")
+    return notes
