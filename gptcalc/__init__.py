@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gptcalc.formulas.compare import compare
     from gptcalc.formulas.conventions import conventions
     from gptcalc.formulas.flops import flops
+    from gptcalc.formulas.inference.answer import infer
     from gptcalc.formulas.memory import memory
     from gptcalc.formulas.node import Node
     from gptcalc.formulas.params import params
@@ -30,6 +31,7 @@ _HOMES = {
     "compare": "gptcalc.formulas.compare",
     "conventions": "gptcalc.formulas.conventions",
     "flops": "gptcalc.formulas.flops",
+    "infer": "gptcalc.formulas.inference.answer",
     "memory": "gptcalc.formulas.memory",
     "model": "gptcalc.spec.files:load_model",
     "params": "gptcalc.formulas.params",
@@ -46,6 +48,7 @@ __all__ = [
     "compare",
     "conventions",
     "flops",
+    "infer",
     "memory",
     "model",
     "params",

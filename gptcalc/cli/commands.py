@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, importing, memory, models, proof, replicate, train
+from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, proof, replicate, train
 
 app = typer.Typer(
     name="gptcalc",
@@ -23,6 +23,7 @@ for command in (
     arithmetic.flops,
     memory.memory,
     train.train,
+    infer.infer,
     comparison.compare,
     proof.verify,
     replicate.replicate,

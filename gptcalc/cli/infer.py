@@ -1,0 +1,76 @@
+"""`infer`: latency, throughput and cost of serving a model."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from gptcalc.choices import Precision
+from gptcalc.cli.options import Explain, Form, Model, Set, load, settings_of
+
+
+def infer(
+    model: Model,
+    device: Annotated[str, typer.Option("--device", help="One device of the catalogue.")] = "h100-80gb",
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of devices.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences that a replica serves at once.")] = 1,
+    prompt: Annotated[
+        int | None, typer.Option("--prompt", min=1, help="Tokens of a prompt.", show_default="1024, or what the model reaches")
+    ] = None,
+    output: Annotated[
+        int | None, typer.Option("--output", min=1, help="New tokens after it.", show_default="256, or a quarter of what it reaches")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Of the weights.", show_default="16 bits as the device has them")
+    ] = None,
+    kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8, int8 ...", show_default=False)] = None,
+    group_size: Annotated[
+        int | None, typer.Option("--group-size", min=1, help="Weights that share a scale in int4.", show_default="128")
+    ] = None,
+    block_size: Annotated[int, typer.Option("--block-size", min=1, help="Tokens of a page of the cache.")] = 1,
+    runtime: Annotated[str, typer.Option("--runtime", help="graph (one CUDA graph, fused) or eager (transformers).")] = "graph",
+    tp: Annotated[int | None, typer.Option("--tp", min=1, help="Tensor parallel size of a replica.", show_default="all devices")] = None,
+    pp: Annotated[int | None, typer.Option("--pp", min=1, help="Pipeline stages of a replica.", show_default="1")] = None,
+    price: Annotated[
+        str | None, typer.Option("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="ttft=200ms,tpot=30ms", help="Latencies to keep.", show_default=False)
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="batch=1..256", help="Throughput against latency.", show_default=False)
+    ] = None,
+    roofline: Annotated[bool, typer.Option("--roofline", help="The operations under the device's roof.")] = False,
+    explain: Explain = False,
+    set_: Set = None,
+    form: Form = "table",
+) -> None:
+    """How fast a server answers: time to first token, time per token, tokens per second, how many users fit, what tokens cost."""
+    from gptcalc.formulas.inference.answer import infer as formulas
+    from gptcalc.show import infer as show
+    from gptcalc.show.output import emit
+
+    spec = load(model, set_)
+    options: dict[str, Any] = {"count": count, "batch": batch, "prompt": prompt, "output": output, "precision": precision}
+    options |= {"kv_precision": kv_precision, "group_size": group_size, "block_size": block_size, "runtime": runtime, "tp": tp, "pp": pp}
+    answer = formulas(spec, device=device, price=price, sweep=sweep, target=target, **options)
+    roof = None
+    if roofline:
+        from gptcalc.formulas.inference.roofline import roofline_of
+
+        roof = roofline_of(answer)
+    result = answer.to_dict() | ({"roofline": roof} if roof else {})
+    inputs = settings_of(spec) | answer.request.inputs | {"price": price, "target": target, "sweep": sweep}
+    emit("infer", inputs, result, lambda: show.tables(answer, explain=explain, roofline=roof), form)
+    if form == "table" and (sweep or roof):
+        from gptcalc.show import plots
+
+        for picture in ([plots.throughput(answer)] if sweep else []) + ([plots.roofline(roof)] if roof else []):
+            sys.stdout.write("\n" + picture)
+    lines = [] if answer.fits else show.too_large(answer)
+    if answer.targets and not answer.targets.met:
+        lines.append(show.unmet(answer))
+    for line in lines:
+        typer.echo(line, err=True)
+    if lines:
+        raise typer.Exit(1)

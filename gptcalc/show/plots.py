@@ -1,0 +1,71 @@
+"""Curves of `infer` in the terminal, drawn by plotext."""
+
+import sys
+from shutil import get_terminal_size
+from typing import Any
+
+from gptcalc.formulas.inference.answer import Inference
+
+
+def throughput(answer: Inference) -> str:
+    """Tokens per second of all users over the time that one waits for a token; points are named by their batch."""
+    assert answer.sweep is not None
+    rows, option = answer.sweep.rows, answer.sweep.option
+    plotext = _figure()
+    x, y = [1e3 * row["time_per_output_token"] for row in rows], [row["tokens_per_second"] for row in rows]
+    plotext.plot(x, y, marker=_line())
+    plotext.scatter(x, y, marker="o", label=f"{option} {rows[0][option]:,} to {rows[-1][option]:,}")
+    for at, row in zip(zip(x, y, strict=True), rows, strict=True):
+        plotext.text(f" {row[option]}", *at)
+    plotext.xlabel("ms for each token")
+    plotext.ylabel("tokens/s")
+    return _text(plotext)
+
+
+def roofline(data: dict[str, Any]) -> str:
+    """The roof, and operations as points under it: FLOP/s over FLOP per byte, both in powers of ten."""
+    from math import log10
+
+    plotext = _figure()
+    intensities = [0.1, data["ridge"], max(10 * data["ridge"], *(point["intensity"] for point in data["points"]))]
+    roof = [min(data["peak"], data["bandwidth"] * i) for i in intensities]
+    plotext.plot([log10(i) for i in intensities], [log10(f) for f in roof], marker=_line(), label="roof")
+    for phase, marker in (("prefill", "P"), ("decode", "d")):
+        points = [point for point in data["points"] if point["phase"] == phase and point["intensity"] >= 0.1]
+        where = [log10(point["intensity"]) for point in points], [log10(point["flops_per_second"]) for point in points]
+        plotext.scatter(*where, marker=marker, label=phase)
+    ticks = range(-1, int(log10(intensities[-1])) + 2)
+    plotext.xticks(list(ticks), [f"{10.0**power:g}" for power in ticks])
+    floor = int(min(log10(point["flops_per_second"]) for point in data["points"]))
+    powers = range(floor, int(log10(data["peak"])) + 2)
+    plotext.yticks(list(powers), [f"1e{power}" for power in powers])
+    plotext.xlabel("FLOP per byte")
+    plotext.ylabel("FLOP/s")
+    return _text(plotext)
+
+
+def _figure() -> Any:
+    import plotext  # type: ignore[import-untyped]
+
+    width, height = get_terminal_size((100, 24))
+    plotext.clear_figure()
+    plotext.theme("clear" if not sys.stdout.isatty() else "pro")
+    plotext.plot_size(min(width, 120), max(12, min(height - 4, 24)))
+    return plotext
+
+
+ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│", "+++++++++-|")
+
+
+def _line() -> str:
+    """The marker of a curve: finer than a letter where the terminal can."""
+    return "braille" if "utf" in (sys.stdout.encoding or "").lower() else "."
+
+
+def _text(plotext: Any) -> str:
+    text = str(plotext.build())
+    if not sys.stdout.isatty():
+        text = str(plotext.uncolorize(text))
+    if _line() == ".":
+        text = text.translate(ASCII).encode("ascii", "replace").decode()
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
