@@ -23,7 +23,7 @@ def infer(
     precision: Annotated[
         Precision | None, typer.Option("--precision", help="Of the weights.", show_default="16 bits as the device has them")
     ] = None,
-    kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8, int8 ...", show_default=False)] = None,
+    kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8 ...", show_default=False)] = None,
     group_size: Annotated[
         int | None, typer.Option("--group-size", min=1, help="Weights that share a scale in int4.", show_default="128")
     ] = None,
@@ -67,7 +67,7 @@ def infer(
 
         for picture in ([plots.throughput(answer)] if sweep else []) + ([plots.roofline(roof)] if roof else []):
             sys.stdout.write("\n" + picture)
-    lines = [] if answer.fits else show.too_large(answer)
+    lines = show.too_large(answer) if not answer.fits and not answer.targets else []
     if answer.targets and not answer.targets.met:
         lines.append(show.unmet(answer))
     for line in lines:

@@ -40,7 +40,7 @@ def summary(answer: Inference) -> Table:
     """The answers, in s, tokens/s, bytes and USD."""
     r, p, room, steady = answer.request, answer.point, answer.room, answer.steady
     where = f"{r.count} × {r.device.name}" if r.count > 1 else r.device.name
-    headline = f"{r.model.name} on {where}: {span(p.prefill_time)} to the first token, then {span(p.per_token)} for each, "
+    headline = f"{r.model.name} on {where}: {span(p.prefill_time)} to the first token, {span(p.per_token)} each, "
     headline += f"{_rate(answer.tokens_per_second)} tokens/s"
     rows: list[list[Any]] = [
         ["time to first token", Amount(p.prefill_time, span), f"bound by {p.prefill.bound}"],
@@ -155,7 +155,15 @@ def targets(answer: Inference) -> Table:
 
 
 def _row(o: Offer) -> list[Any]:
-    return [f"{o.count} × {o.device}", o.batch, o.binds, o.time_to_first_token, o.time_per_output_token, o.usd_per_hour, o.usd_per_million_output_tokens]
+    return [
+        f"{o.count} × {o.device}",
+        o.batch,
+        o.binds,
+        o.time_to_first_token,
+        o.time_per_output_token,
+        o.usd_per_hour,
+        o.usd_per_million_output_tokens,
+    ]
 
 
 def _named(offers: list[Offer]) -> str:

@@ -1,4 +1,4 @@
-"""`ServerSpec`: whose code serves a model. What it fuses and which passes over memory it makes: presets/servers, whose README.md explains."""
+"""`ServerSpec`: whose code serves a model, what it fuses and which passes over memory it makes. The format: presets/servers/README.md."""
 
 import functools
 from typing import Annotated

@@ -82,7 +82,9 @@ class Inference(NamedTuple):
         return result | ({"targets": self.targets.to_dict()} if self.targets else {})
 
 
-def infer(model: ModelSpec | str, *, device: Any = "h100-80gb", price: Any = None, sweep: Any = None, target: Any = None, **options: Any) -> Inference:
+def infer(
+    model: ModelSpec | str, *, device: Any = "h100-80gb", price: Any = None, sweep: Any = None, target: Any = None, **options: Any
+) -> Inference:
     """What serving a model takes, on `count` devices of one kind, `batch` sequences at once in each replica.
 
     Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights), `kv_precision`, `group_size` (of int4), `block_size` (of the

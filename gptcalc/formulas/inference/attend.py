@@ -58,5 +58,6 @@ def decode_attention(work: Work, s: Shape[Any], batch: Any, context: Any) -> tup
     flops = 4 * batch * keys * s.d_attention
     blocks = batch * s.n_kv_head * chip.cache_block / chip.lanes
     fixed = chip.decode_attention_fixed + (0 if work.server.graph else 2 * (chip.gap - chip.graph_gap))
-    kernel = Kernel("", "decode", "attention", 0.0, most((memory, computed, blocks)), fixed)
+    text = f"one query a sequence over its cache, {s.n_head} heads of {s.d_head} on {s.n_kv_head} of keys"
+    kernel = Kernel("", "decode", "attention", 0.0, most((memory, computed, blocks)), fixed, text=text)
     return kernel, flops, cache + 2 * work.width * batch * s.d_attention

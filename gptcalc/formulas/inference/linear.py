@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import FEW_ROWS, Kernel, matmul, pick, streaming
+from gptcalc.formulas.kernels import FEW_ROWS, Kernel, ceil, matmul, pick, streaming
 from gptcalc.formulas.serving import Stored
+
+TILE_ROWS = 128
+"""Rows of one tile: each tile converts its weights for itself."""
 
 
 def weight_bytes(stored: Stored, k: Any, n: Any) -> Any:
@@ -47,8 +50,9 @@ def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any
     speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
     memory = dense.memory + (weights - size * k * n) / speed if stored.bits != 8 * size else dense.memory
     if quantized and work.dequantised:
-        memory = memory + k * n / (chip.rate_dequantise * chip.lanes)
-    kernel = dense._replace(arithmetic=matrices * dense.arithmetic, memory=matrices * memory, fixed=gap(work, "matmul"))
+        memory = memory + ceil(m, TILE_ROWS) * k * n / (chip.rate_dequantise * chip.lanes)
+    text = dense.text if stored.bits == 8 * size else f"{dense.text}, weights of {stored.bits} bits"
+    kernel = dense._replace(arithmetic=matrices * dense.arithmetic, memory=matrices * memory, fixed=gap(work, "matmul"), text=text)
     return kernel, 2 * m * k * n * matrices, (weights + size * m * k + work.width * m * n) * matrices
 
 

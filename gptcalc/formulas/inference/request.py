@@ -20,7 +20,7 @@ class Request(NamedTuple):
 
     model: ModelSpec
     device: DeviceSpec
-    count: int
+    count: Any
     batch: Any
     prompt: Any
     output: int
@@ -34,7 +34,7 @@ class Request(NamedTuple):
 
     @property
     def replicas(self) -> int:
-        return self.count // (self.tp * self.pp)
+        return int(self.count // (self.tp * self.pp))
 
     @property
     def context(self) -> Any:

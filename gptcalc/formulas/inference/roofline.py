@@ -36,4 +36,10 @@ def roofline_of(answer: Inference) -> dict[str, Any]:
             for one in passed.to_list()
             if one["flops"] and one["intensity"]
         ]
-    return {"arithmetic": work.arithmetic, "peak": peak, "bandwidth": work.chip.bandwidth, "ridge": peak / work.chip.bandwidth, "points": points}
+    return {
+        "arithmetic": work.arithmetic,
+        "peak": peak,
+        "bandwidth": work.chip.bandwidth,
+        "ridge": peak / work.chip.bandwidth,
+        "points": points,
+    }

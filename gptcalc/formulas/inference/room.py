@@ -1,4 +1,4 @@
-"""What a server's sequences take of a device's memory, and how many fit: the weights, the cache of whole sequences, one pass over prompts."""
+"""What a server's sequences take of a device's memory, and how many fit: weights, the cache of whole sequences, one pass over prompts."""
 
 from __future__ import annotations
 

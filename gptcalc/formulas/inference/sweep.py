@@ -45,8 +45,8 @@ def sweep_of(answer: Inference, text: str, price: Any) -> Sweep:
     option, values = read_sweep(text)
     if option == "prompt":
         check_context(r.model, max(values), r.output)
-    r = r._replace(**{option: np.array(values, dtype=float)})
-    batch, prompt = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (r.batch, r.prompt)))
+    swept = np.array(values, dtype=float)
+    batch, prompt = (swept if name == option else np.full_like(swept, getattr(r, name)) for name in SWEPT)
     r = r._replace(batch=batch, prompt=prompt)
     point = point_of(work, batch, prompt, r.output, pp=r.pp)
     return Sweep(option, _rows(r, point, values, option, answer.room.room, price), turning_points(work, answer.request))
@@ -104,7 +104,8 @@ def read_sweep(text: str) -> tuple[str, list[int]]:
     """
     name, equals, values = str(text).partition("=")
     if name.strip() not in SWEPT or not equals:
-        hint = did_you_mean(name.strip(), SWEPT, otherwise="write batch=1..256 or prompt=128,1024,4096")
+        near = did_you_mean(name.strip(), SWEPT) if equals else None
+        hint = near or "write batch=1..256 or prompt=128,1024,4096"
         raise GptcalcError(f"no sweep over {str(text)[:60]!r}", hint=hint)
     low, dots, high = values.partition("..")
     if not dots:

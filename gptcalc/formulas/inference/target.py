@@ -27,10 +27,10 @@ SHOWN = 3
 
 
 class Offer(NamedTuple):
-    """One kind and number of devices. `ratios` are times over promises at the asked batch; `binds` is what the next sequence would break."""
+    """One kind and number of devices. `ratios`: times over promises at the asked batch; `binds`: what one more sequence would break."""
 
     device: str
-    count: int
+    count: Any
     meets: bool
     ratios: dict[str, float]
     fits: bool

@@ -1,0 +1,338 @@
+"""Serving: laws that hold whatever the constants are."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gptcalc as gc
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.inference.answer import Inference
+from gptcalc.formulas.inference.attend import pairs
+from gptcalc.formulas.inference.linear import distinct_experts
+from gptcalc.formulas.inference.links import all_reduce
+from gptcalc.formulas.inference.phase import BOUNDS
+from gptcalc.formulas.inference.point import point_of
+from gptcalc.formulas.inference.room import serving_of
+from gptcalc.formulas.inference.sweep import read_sweep
+from gptcalc.formulas.inference.target import read_targets
+from gptcalc.formulas.node import Node
+from gptcalc.spec.device import load_device
+from gptcalc.spec.files import load_model
+from gptcalc.spec.server import load_server, server_names
+from gptcalc.spec.shape import shape_of
+
+LLAMA = gc.model("llama3.1-8b")
+
+
+def served(model: Any = LLAMA, **options: Any) -> Inference:
+    return gc.infer(model, **({"batch": 4, "prompt": 512, "output": 16} | options))
+
+
+def per_token(**options: Any) -> float:
+    return float(served(**options).point.per_token)
+
+
+def parts_add_up(node: Node[Any]) -> None:
+    if node.parts:
+        assert node.value == pytest.approx(sum(part.value for part in node.parts))
+        for part in node.parts:
+            parts_add_up(part)
+
+
+@pytest.mark.parametrize("runtime", server_names())
+@pytest.mark.parametrize("options", [{}, {"precision": "int4", "kv_precision": "fp8"}, {"count": 4}, {"output": 1}])
+def test_parts_and_shares_add_up(runtime: str, options: dict[str, Any]) -> None:
+    answer = served(runtime=runtime, **options)
+    for part, phase in zip(answer.parts, (answer.point.prefill, answer.point.decode), strict=True):
+        parts_add_up(part)
+        assert part.value == pytest.approx(float(phase.mean))
+        assert sum(phase.by_bound().values()) == pytest.approx(float(phase.mean))
+        shares = [one["share"] for one in phase.to_list()]
+        waiting = sum(node.value for name, node in part.walk() if name == "waiting for the processor")
+        assert sum(shares) == pytest.approx(1 - waiting / part.value)
+        assert {one["bound"] for one in phase.to_list()} <= set(BOUNDS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 4000))
+def test_more_work_never_takes_less_and_twice_the_users_never_slow_the_server(batch: int, prompt: int) -> None:
+    work = served().work
+    sizes = ((batch, prompt), (batch + 1, prompt), (batch, prompt + 1), (2 * batch, prompt))
+    one, more, longer, twice = (point_of(work, b, p, 4) for b, p in sizes)
+    assert more.prefill_time >= one.prefill_time <= longer.prefill_time
+    assert more.per_token >= one.per_token <= longer.per_token
+    assert twice.rate >= one.rate * (1 - 1e-9)  # the weights are read once for all; one more may open another tile
+
+
+def test_the_integral_equals_the_sum_of_its_steps() -> None:
+    for model, options in ((LLAMA, {}), (gc.model("mistral-7b"), {"prompt": 4090}), (LLAMA, {"runtime": "eager"})):
+        whole = served(model, output=12, **options).point
+        steps = [float(served(model, output=1, **options | {"prompt": options.get("prompt", 512) + i}).point.first) for i in range(12)]
+        assert whole.decode_time == pytest.approx(sum(steps), rel=1e-12)
+        assert (whole.first, whole.last) == pytest.approx((steps[0], steps[-1]), rel=1e-12)
+
+
+def test_first_and_last_step_are_one_where_there_is_one() -> None:
+    point = served(output=1).point
+    assert point.first == point.last == point.per_token
+
+
+def test_arrays_equal_scalars() -> None:
+    batches, prompts = [1, 8, 64], [128, 2000, 333]
+    for options in ({}, {"runtime": "eager"}, {"precision": "int4"}, {"count": 2}, {"count": 4, "tp": 2, "pp": 2}):
+        together = served(batch=np.array(batches, dtype=float), prompt=np.array(prompts, dtype=float), **options)
+        for i, (batch, prompt) in enumerate(zip(batches, prompts, strict=True)):
+            alone = served(batch=batch, prompt=prompt, **options)
+            for name in ("prefill_time", "first", "last", "per_token"):
+                assert getattr(together.point, name)[i] == pytest.approx(getattr(alone.point, name), rel=1e-9), name
+            assert together.room.kv_cache[i] == alone.room.kv_cache
+            assert together.cost is not None
+            assert alone.cost is not None
+            assert together.cost.output.likely[i] == pytest.approx(alone.cost.output.likely)
+
+
+def test_fewer_bits_are_read_faster() -> None:
+    assert per_token(precision="int4") < per_token(precision="int8") < per_token(precision="bf16") < per_token(precision="fp32")
+    assert per_token(precision="fp8") < per_token(precision="int8")  # the arithmetic takes fp8 as it is
+    full, half = (per_token(batch=64, prompt=4096, kv_precision=kv) for kv in ("bf16", "fp8"))
+    assert half < full
+    assert per_token(precision="int4", group_size=32) > per_token(precision="int4", group_size=128)
+
+
+def test_a_type_without_arithmetic_is_dequantised_and_said() -> None:
+    answer = served(device="a100", precision="fp8")
+    assert any("a100-80gb has no fp8 arithmetic" in note for note in answer.notes)
+    assert not any("fp8" in note for note in served(device="h100", precision="fp8").notes)
+    assert any("int4 weights are dequantised" in note for note in served(precision="int4").notes)
+    assert answer.point.per_token < served(device="a100").point.per_token  # half the bytes all the same
+
+
+def test_grouped_heads_read_less() -> None:
+    many = {"batch": 32, "prompt": 4096}
+    grouped, full = served(**many), served(LLAMA.model_copy(update={"n_kv_head": None}), **many)
+    assert full.room.kv_cache == 4 * grouped.room.kv_cache
+    times = [{one["operation"]: one["time"] for one in answer.point.decode.to_list()} for answer in (grouped, full)]
+    assert 3.5 < times[1]["block/attention/core"] / times[0]["block/attention/core"] < 4
+
+
+def test_a_window_bounds_the_cache_and_its_time() -> None:
+    mistral = gc.model("mistral-7b")
+    early, late = (served(mistral, batch=16, prompt=prompt, output=1) for prompt in (5000, 20000))
+    assert early.point.per_token == late.point.per_token
+    assert early.room.kv_cache == late.room.kv_cache
+    assert late.point.prefill_time > 3 * early.point.prefill_time
+
+
+def test_pairs_of_a_window() -> None:
+    for window in (1, 3, 8, 100):
+        s = shape_of(load_model("mistral-7b", {"sliding_window": window}))
+        for seq in (1, 2, 3, 9, 30):
+            assert pairs(s, seq) == sum(min(i, window) for i in range(1, seq + 1))
+
+
+def test_distinct_experts_of_a_batch() -> None:
+    assert distinct_experts(8, 2, 1) == 2
+    assert distinct_experts(8, 8, 5) == 8
+    assert distinct_experts(64, 6, 10**6) == pytest.approx(64)
+    counts = [distinct_experts(256, 8, n) for n in (1, 2, 8, 64, 512)]
+    assert counts == sorted(counts)
+
+
+def test_tensor_parallel_is_faster_and_less_efficient() -> None:
+    one, two, eight = (served("llama3.1-70b", precision="int4", count=n).point.per_token for n in (1, 2, 8))
+    assert one / 2 < two < one
+    assert two / 4 < eight < two
+    assert "all-reduce" in str([one["operation"] for one in served(count=2).point.decode.to_list()])
+
+
+def test_replicas_serve_more_users_as_fast() -> None:
+    one, four = served(), served(count=4, tp=1)
+    assert four.point.per_token == one.point.per_token
+    assert four.tokens_per_second == pytest.approx(4 * one.tokens_per_second)
+    assert four.steady.tokens_per_second == pytest.approx(4 * one.steady.tokens_per_second)
+    assert four.cost is not None
+    assert one.cost is not None
+    assert four.cost.output.likely == pytest.approx(one.cost.output.likely)
+
+
+def test_a_full_pipeline_serves_more_and_answers_one_no_sooner() -> None:
+    flat, pipe = served(batch=32), served(batch=32, count=4, pp=4)
+    assert pipe.tokens_per_second > flat.tokens_per_second
+    assert served(batch=1, count=4, pp=4).point.per_token > served(batch=1).point.per_token
+    assert pipe.point.prefill_time < flat.point.prefill_time
+    assert pipe.room.to_dict()["weights"] < flat.room.to_dict()["weights"]
+
+
+def test_eager_waits_for_the_processor() -> None:
+    assert per_token(batch=1, runtime="eager") > 3 * per_token(batch=1)
+    assert served(batch=1, runtime="eager").point.decode.bound == "launch"
+    assert served("gpt2", batch=1, prompt=128).point.decode.bound == "launch"  # kernels of some three microseconds
+    assert served(batch=1).point.decode.bound == "bandwidth"
+    assert served(batch=16).point.prefill.bound == "compute"
+
+
+def test_memory_decides_between_two_chips_of_one_peak() -> None:
+    h100, h200 = (served(device=name, batch=1).point.per_token for name in ("h100", "h200"))
+    assert 1 < h100 / h200 < 4.8 / 3.35
+
+
+def test_the_largest_batch_fits_and_one_more_does_not() -> None:
+    for options in ({}, {"precision": "int4", "block_size": 16}, {"count": 2}):
+        answer = served(**options)
+        most = answer.room.max_batch
+        assert most is not None
+        assert serving_of(answer.request, most).value <= answer.room.room < serving_of(answer.request, most + 1).value
+    assert served("gpt3-175b").room.max_batch == 0
+    assert not served("gpt3-175b").fits
+
+
+def test_money_is_the_time_of_all_devices() -> None:
+    answer = served(count=4, tp=2, price=3.6)
+    r = answer.request
+    assert answer.cost is not None
+    paid = r.replicas * r.batch * (r.prompt * answer.cost.input.likely + r.output * answer.cost.output.likely) / 1e6
+    assert paid == pytest.approx(answer.value * 4 * 3.6 / 3600)
+
+
+def test_steady_state_is_decoding_and_others_prompts() -> None:
+    answer = served(output=64)
+    assert answer.steady.tokens_per_second < answer.tokens_per_second
+    assert answer.steady.tokens_per_second == pytest.approx(answer.steady.requests_per_second * 64)
+    assert answer.steady.time_per_output_token * (1 - answer.steady.prefill_share) == pytest.approx(answer.point.per_token)
+
+
+def test_a_sweep_is_the_answers_of_its_points() -> None:
+    answer = served(sweep="batch=1..20")
+    assert answer.sweep is not None
+    assert [row["batch"] for row in answer.sweep.rows] == [1, 2, 4, 8, 16, 20]
+    for row in answer.sweep.rows:
+        alone = served(batch=row["batch"])
+        assert row["tokens_per_second"] == pytest.approx(alone.tokens_per_second)
+        assert row["bound"] == alone.point.decode.bound
+        assert row["fits"] == alone.fits
+    prompts = served(sweep="prompt=128,512")
+    assert prompts.sweep is not None
+    assert prompts.sweep.rows[1]["time_to_first_token"] == pytest.approx(answer.point.prefill_time)
+
+
+def test_where_decoding_turns_compute_bound() -> None:
+    turns = served(prompt=16, sweep="batch=1,2").sweep.turns  # type: ignore[union-attr]
+    assert turns["matmuls"] is not None
+    ridge = 989.4e12 / 3.35e12
+    assert ridge / 2 < turns["matmuls"] < 2 * ridge
+    below, above = (served(prompt=16, batch=turns["matmuls"] + d).point.decode.by_bound(of="matmul") for d in (-1, 0))
+    assert below["bandwidth"] + below["launch"] >= below["compute"]
+    assert above["compute"] > above["bandwidth"]
+    assert served(prompt=8000, sweep="batch=1").sweep.turns["decode_step"] is None  # type: ignore[union-attr]
+
+
+def test_targets_are_kept_by_the_batch_that_is_named() -> None:
+    answer = served(target="ttft=200ms,tpot=12ms")
+    assert answer.targets is not None
+    here = answer.targets.here
+    assert here.meets
+    point = served(batch=here.batch).point
+    assert point.prefill_time <= 0.2
+    assert point.per_token <= 0.012
+    more = served(batch=here.batch + 1).point
+    assert here.binds == "ttft"
+    assert more.prefill_time > 0.2
+    prices = [offer.usd_per_hour for offer in answer.targets.cheapest]
+    assert prices == sorted(prices)
+    assert all(offer.meets and offer.batch >= 4 for offer in answer.targets.cheapest)
+
+
+def test_targets_that_nothing_meets_name_the_closest() -> None:
+    targets = served(target="tpot=10us").targets
+    assert targets is not None
+    assert not targets.met
+    assert targets.closest is not None
+    assert targets.closest.ratios["tpot"] > 1
+
+
+def test_what_memory_binds() -> None:
+    targets = served(target="ttft=1000s").targets
+    assert targets is not None
+    assert targets.here.binds == "memory"
+    assert targets.here.batch == served().room.max_batch
+
+
+# nccl-tests of one node, microseconds (aiconfigurator's database): device, ranks, bytes, all-reduce
+MESSAGES = [
+    ("a100", 2, 8192, 10.97),
+    ("a100", 4, 8192, 14.68),
+    ("a100", 8, 8192, 21.27),
+    ("a100", 8, 131072, 27.41),
+    ("a100", 8, 16777216, 216.5),
+    ("h100", 2, 8192, 6.77),
+    ("h100", 4, 131072, 11.42),
+    ("h100", 8, 8192, 15.96),
+    ("h100", 8, 1048576, 25.4),
+    ("h100", 8, 16777216, 121.91),
+    ("b200", 4, 8192, 15.66),
+    ("b200", 8, 131072, 28.08),
+]
+
+
+@pytest.mark.parametrize(("device", "ranks", "size", "us"), MESSAGES)
+def test_measured_messages(device: str, ranks: int, size: int, us: float) -> None:
+    from gptcalc.formulas.chip import chip_of
+
+    spec = load_device(device)
+    assert spec.link is not None
+    chip = chip_of(spec)
+    assert all_reduce(chip, spec.link.bandwidth, size, ranks).seconds(chip) * 1e6 == pytest.approx(us, rel=0.13)
+
+
+@pytest.mark.parametrize("device", ["h100-80gb", "v100-32gb", "tpu-v5e", "mi300x", "gaudi3", "epyc-9654", "apple-m2", "t4"])
+@pytest.mark.parametrize("model", ["gpt2", "gpt1", "opt-350m", "gptj-6b", "pythia-1b", "llama2-7b", "mistral-7b"])
+def test_every_kind_of_model_is_served_on_every_kind_of_device(model: str, device: str) -> None:
+    point = gc.infer(model, device=device, prompt=64, output=4).point
+    floor = 2 * gc.params(gc.model(model)).value / load_device(device).bandwidth
+    assert point.per_token > 0.6 * floor  # an embedding that is looked up is not read
+    assert point.prefill_time > 0
+
+
+def test_servers_name_kinds_of_the_table() -> None:
+    for name in server_names():
+        kinds = {"lookup", "add", "norm", "rotary", "softmax", "activation", "product", "routing", "cache"}
+        assert set(load_server(name).passes) == kinds
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prompt": 131072}, "n_ctx"),
+        ({"batch": 0}, "batch"),
+        ({"output": 2.5}, "output"),
+        ({"count": 3}, "n_head 32 is not a multiple"),
+        ({"count": 8, "tp": 3}, "device count 8"),
+        ({"device": "v100-32gb", "precision": "bf16"}, "no bf16 arithmetic"),
+        ({"target": "tpot"}, "no time"),
+        ({"target": "tps=3s"}, "no target"),
+        ({"precision": "int3"}, "no precision"),
+        ({"kv_precision": "int3"}, "no cache precision"),
+        ({"group_size": 32}, "group size"),
+        ({"runtime": "gpaph"}, "no inference runtime"),
+        ({"device": "h1000"}, "no device"),
+        ({"users": 3}, "no option"),
+        ({"sweep": "depth=1..2"}, "no sweep"),
+        ({"sweep": "prompt=1..200000"}, "n_ctx"),
+        ({"price": "0"}, "price"),
+    ],
+)
+def test_bad_input_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(GptcalcError, match=words):
+        served(**options)
+
+
+def test_reading_sweeps_and_targets() -> None:
+    assert read_sweep("batch=3..3") == ("batch", [3])
+    assert read_sweep("prompt=100,50") == ("prompt", [100, 50])
+    assert read_targets("TTFT=1.5s, tpot = 800us") == {"ttft": 1.5, "tpot": pytest.approx(0.0008)}
+    for text in ("", "ttft", "ttft=0ms", "ttft=5", "itl=5ms"):
+        with pytest.raises(GptcalcError):
+            read_targets(text)
