@@ -23,6 +23,9 @@ RECOMPUTED = 4 / 3
 STEPS = "steps"
 """The name that stands for all measured training steps."""
 
+SERVING = "serving"
+"""The name that stands for all measured decode steps, prefills and rates of servers."""
+
 
 class Replica(NamedTuple):
     """One reported number. `error` is predicted over reported, less one; `tolerance` None: shown, not judged."""
@@ -43,7 +46,8 @@ class Replica(NamedTuple):
 
 
 def replicate(run: str | None = None) -> list[Replica]:
-    """Every published run, or those whose name starts with `run`: predicted beside reported. "steps" are the measured training steps.
+    """Every published run, or those whose name starts with `run`: predicted beside reported. "steps" are the measured training steps,
+    "serving" measured servers.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -54,10 +58,12 @@ def replicate(run: str | None = None) -> list[Replica]:
 
     if run == STEPS:
         return _measured_steps()
+    if run == SERVING:
+        return _measured_serving()
     known = all_runs()
     chosen = [one for one in known if run is None or one.name == run] or [one for one in known if run and one.name.startswith(run)]
     if not chosen:
-        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), [STEPS, *(one.name for one in known)]))
+        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), [STEPS, SERVING, *(one.name for one in known)]))
     return [row for one in chosen for row in _rows(one)]
 
 
@@ -72,6 +78,25 @@ def _measured_steps() -> list[Replica]:
         note = "" if one.fitted else "no constant was fitted on this row"
         error = predicted / one.milliseconds - 1
         rows.append(Replica(one.title, one.title, "step_ms", predicted, one.milliseconds, error, one.tolerance, one.source, note))
+    return rows
+
+
+def _measured_serving() -> list[Replica]:
+    """Decode steps, prefills and rates of presets/serving, predicted by `infer`."""
+    from gptcalc.formulas.inference.answer import infer
+    from gptcalc.spec.measured_serving import all_served
+    from gptcalc.spec.model import parse_model
+
+    rows = []
+    for one in all_served():
+        model = parse_model(one.spec) if one.spec else str(one.model)
+        answer = infer(model, **one.options)
+        milliseconds = {"decode": answer.point.first, "prefill": answer.point.prefill_time}.get(one.phase, 0.0) * 1000
+        predicted = float(answer.tokens_per_second if one.phase == "rate" else milliseconds)
+        quantity = {"rate": "tokens_per_second"}.get(one.phase, f"{one.phase}_ms")
+        tolerance = one.tolerance if one.judged else None
+        error = predicted / one.value - 1
+        rows.append(Replica(one.title, one.title, quantity, predicted, one.value, error, tolerance, one.source, one.note))
     return rows
 
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 
+UNCALIBRATED = 0.17
+"""Nine rates in ten of gpt-fast on A100s and an MI250X are within this share of those predicted with the H100's constants
+(`gptcalc replicate serving`)."""
+
+
 class Inference(NamedTuple):
     """One server. Seconds, bytes, USD; arrays where batch or prompt are."""
 
@@ -47,6 +52,12 @@ class Inference(NamedTuple):
         return bool(self.room.fits.all() if hasattr(self.room.fits, "all") else self.room.fits)
 
     @property
+    def spread(self) -> float:
+        """The share of a time that nine measured ones in ten are within."""
+        own = self.request.device.constants.get("serving_spread")
+        return own.value if own else UNCALIBRATED
+
+    @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
         """The bill of one prefill pass and of one decode step (their mean), operation by operation."""
         return self.point.prefill.bill("prefill"), self.point.decode.bill("decode step")
@@ -71,6 +82,7 @@ class Inference(NamedTuple):
             "memory": self.room.to_dict(),
             "steady": self.steady.to_dict(),
             "calibrated": self.request.device.calibrated,
+            "spread": self.spread,
             "notes": self.notes,
         }
         if single:
