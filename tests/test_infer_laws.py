@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.inference.answer import Inference
-from gptcalc.formulas.inference.attend import pairs
 from gptcalc.formulas.inference.linear import distinct_experts
 from gptcalc.formulas.inference.links import all_reduce
 from gptcalc.formulas.inference.phase import BOUNDS
@@ -20,9 +19,7 @@ from gptcalc.formulas.inference.sweep import read_sweep
 from gptcalc.formulas.inference.target import read_targets
 from gptcalc.formulas.node import Node
 from gptcalc.spec.device import load_device
-from gptcalc.spec.files import load_model
 from gptcalc.spec.server import load_server, server_names
-from gptcalc.spec.shape import shape_of
 
 LLAMA = gc.model("llama3.1-8b")
 
@@ -126,11 +123,51 @@ def test_a_window_bounds_the_cache_and_its_time() -> None:
     assert late.point.prefill_time > 3 * early.point.prefill_time
 
 
-def test_pairs_of_a_window() -> None:
-    for window in (1, 3, 8, 100):
-        s = shape_of(load_model("mistral-7b", {"sliding_window": window}))
-        for seq in (1, 2, 3, 9, 30):
-            assert pairs(s, seq) == sum(min(i, window) for i in range(1, seq + 1))
+def test_a_window_keeps_its_pairs_only() -> None:
+    mistral = gc.model("mistral-7b")
+    for prompt in (100, 4096, 9000):
+        point = served(mistral, batch=2, prompt=prompt, output=1).point
+        flops = {one["operation"]: one["flops"] for one in point.prefill.to_list()}["block/attention/core"]
+        assert flops == 4 * 32 * 2 * 4096 * sum(min(i, 4096) for i in range(1, prompt + 1))
+        decode = {one["operation"]: one["flops"] for one in point.decode.to_list()}["block/attention/core"]
+        assert decode == 4 * 32 * 2 * 4096 * min(prompt + 1, 4096)
+
+
+MIXTRAL = gc.model({**LLAMA.model_dump(exclude_none=True, exclude_defaults=True), "n_expert": 8, "n_expert_per_token": 2, "d_expert": 4096})
+LATENT = gc.model(
+    {
+        "name": "latent",
+        **{"n_layer": 61, "d_model": 7168, "n_head": 128, "d_head": 192, "d_head_value": 128, "d_ff": 18432, "vocab_size": 129280},
+        **{"n_ctx": 4096, "position": "rotary", "d_rotary": 64, "q_lora_rank": 1536, "kv_lora_rank": 512, "norm": "rmsnorm"},
+        **{"activation": "silu", "gated": True, "tied": False, "attention_bias": False, "attention_output_bias": False, "mlp_bias": False},
+    }
+)
+
+
+def bytes_of(answer: Inference, ending: str) -> float:
+    return float(sum(one["bytes"] for one in answer.point.decode.to_list() if one["operation"].endswith(ending)))
+
+
+def test_a_batch_reads_the_experts_that_it_touches() -> None:
+    one, four, many = (served(MIXTRAL, batch=n, precision="bf16") for n in (1, 4, 512))
+    inner = 32 * 3 * 4096 * 4096 * 2
+    assert bytes_of(one, "experts/gate_up") + bytes_of(one, "experts/down") == pytest.approx(2 * inner, rel=0.01)
+    assert bytes_of(four, "experts/gate_up") + bytes_of(four, "experts/down") == pytest.approx(distinct_experts(8, 2, 4) * inner, rel=0.01)
+    assert bytes_of(many, "experts/gate_up") + bytes_of(many, "experts/down") > 8 * inner
+    assert one.point.per_token < four.point.per_token < many.point.per_token
+
+
+def test_a_latent_is_the_cache() -> None:
+    answer = served(LATENT, batch=16, prompt=2000, output=1, count=8, precision="fp8")
+    assert answer.room.kv_cache == 16 * 2001 * 70272  # of DeepSeek-V3, 61 layers of 512 + 64 numbers
+    core = next(one for one in answer.point.decode.to_list() if one["operation"].endswith("core"))
+    assert core["bytes"] == pytest.approx(16 * 2001 * 70272, rel=0.1)  # whole on every rank
+    assert core["flops"] == 61 * 2 * 16 * 2001 * 16 * (2 * 512 + 64)
+
+
+def test_an_encoder_is_refused() -> None:
+    with pytest.raises(GptcalcError, match="encoder"):
+        gc.infer("transformer-base")
 
 
 def test_distinct_experts_of_a_batch() -> None:

@@ -6,58 +6,57 @@ from typing import Any
 
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, most
-from gptcalc.formulas.serving import in_bytes
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import minimum
 
 QUERY_ROWS = 16
 """The least rows of a tensor core's operand: queries of one kv head are padded to it (PTX mma.m16n8k16)."""
 
 
-def seen(s: Shape[Any], context: Any) -> Any:
-    """Keys that the newest token sees: its window, where there is one."""
-    return minimum(s.sliding_window, context) if s.switches.windowed else context
-
-
-def pairs(s: Shape[Any], seq: Any) -> Any:
-    """Query-key pairs of a causal prompt of T tokens: T(T + 1)/2, less what lies outside the window.
+def cached_elements(s: Shape[Any]) -> Any:
+    """Numbers that the cache keeps of a token in one layer: its keys and values, or the latent and rotated channels that heads share.
 
     >>> from gptcalc.spec.files import load_model
     >>> from gptcalc.spec.shape import shape_of
-    >>> pairs(shape_of(load_model("gpt2")), 4)
-    10.0
+    >>> cached_elements(shape_of(load_model("llama3.1-8b")))
+    2048
     """
-    inside = seen(s, seq)
-    return inside * (inside + 1) / 2 + (seq - inside) * inside
+    return s.kv_lora_rank + s.d_rotary if s.switches.latent else s.d_kv + s.d_value
 
 
-def prefill_attention(work: Work, s: Shape[Any], batch: Any, seq: Any) -> tuple[Kernel, Any, Any]:
-    """Scores and mixing of whole prompts, in a kernel that keeps the scores on the chip; FLOPs of the pairs a causal mask keeps."""
+def prefill_attention(work: Work, s: Shape[Any], batch: Any, seq: Any, pairs: Any) -> tuple[Kernel, Any, Any]:
+    """Scores and mixing of whole prompts, in a kernel that keeps the scores on the chip; with FLOPs and bytes.
+
+    `pairs` are the query-key pairs that the mask keeps in each sequence: a window leaves less of the square.
+    """
     of = efficient if work.plain in ("fp32", "tf32") else flash
     kernel = of(work.chip, batch, s.n_head, seq, s.d_head, "forward")
-    kept = pairs(s, seq)
-    share = (kept + seq * work.chip.diagonal / 2) / (seq * (seq + 1 + work.chip.diagonal) / 2)  # a window leaves less of the square
+    edge = seq * work.chip.diagonal / 2
+    share = (pairs + edge) / (seq * (seq + 1) / 2 + edge)
     fixed = work.chip.flash_fixed + (work.chip.graph_gap if work.server.graph else work.chip.gap)
     kernel = kernel._replace(arithmetic=kernel.arithmetic * share, memory=kernel.memory * share, fixed=fixed)
-    moved = work.width * batch * seq * 2 * (s.d_attention + s.d_kv)
-    return kernel, 4 * batch * kept * s.d_attention, moved
+    moved = work.width * batch * seq * (s.d_attention + s.d_kv + s.d_value + s.d_mixed)
+    return kernel, 2 * batch * pairs * (s.d_attention + s.d_mixed), moved
 
 
-def decode_attention(work: Work, s: Shape[Any], batch: Any, context: Any) -> tuple[Kernel, Any, Any]:
-    """One new query over the cache: every key and value is read once, and K of them serve H heads.
+def decode_attention(work: Work, s: Shape[Any], batch: Any, keys: Any) -> tuple[Kernel, Any, Any]:
+    """One new query over the cache: each of the `keys` that it sees is read once, and K of them serve H heads; with FLOPs and bytes.
+
+    A latent serves all heads as it is: their up-projections are applied to the query and to the result (DeepSeek-AI 2024,
+    arXiv:2405.04434, section 2.1.2).
 
     Source: Dao et al. 2023, Flash-Decoding (the cache is split over multiprocessors, a second kernel adds up the parts).
     """
-    chip, keys = work.chip, seen(s, context)
-    cache = in_bytes(work.kv_bits, 2 * batch * keys * s.d_kv)
+    chip, elements = work.chip, batch * keys * cached_elements(s)
+    cache = work.kv_bits * elements / 8
     memory = cache / (chip.cache_streaming * chip.bandwidth)
     if work.kv_bits < 8 * work.width:
-        memory = memory + 2 * batch * keys * s.d_kv / (chip.rate_dequantise * chip.lanes)
-    rows = ceil(s.n_head // s.n_kv_head, QUERY_ROWS) * QUERY_ROWS * s.n_kv_head
-    computed = 4 * batch * keys * rows * s.d_head / (chip.flash_forward * chip.peak(work.plain))
-    flops = 4 * batch * keys * s.d_attention
-    blocks = batch * s.n_kv_head * chip.cache_block / chip.lanes
+        memory = memory + elements / (chip.rate_dequantise * chip.lanes)
+    kv_heads = 1 if s.switches.latent else s.n_kv_head
+    channels = s.kv_lora_rank + cached_elements(s) if s.switches.latent else s.d_head + s.d_head_value
+    rows = ceil(s.n_head // kv_heads, QUERY_ROWS) * QUERY_ROWS * kv_heads
+    computed = 2 * batch * keys * rows * channels / (chip.flash_forward * chip.peak(work.plain))
+    blocks = batch * kv_heads * chip.cache_block / chip.lanes
     fixed = chip.decode_attention_fixed + (0 if work.server.graph else 2 * (chip.gap - chip.graph_gap))
-    text = f"one query a sequence over its cache, {s.n_head} heads of {s.d_head} on {s.n_kv_head} of keys"
+    text = f"one query a sequence over its cache, {s.n_head} heads on {kv_heads} of {cached_elements(s) // kv_heads} numbers a token"
     kernel = Kernel("", "decode", "attention", 0.0, most((memory, computed, blocks)), fixed, text=text)
-    return kernel, flops, cache + 2 * work.width * batch * s.d_attention
+    return kernel, 2 * batch * keys * s.n_head * channels, cache + work.width * batch * (s.d_attention + s.d_mixed)

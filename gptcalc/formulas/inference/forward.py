@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.inference.attend import decode_attention, prefill_attention, seen
+from gptcalc.formulas.inference.attend import cached_elements, decode_attention, prefill_attention
 from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear
 from gptcalc.formulas.inference.links import all_gather, all_reduce
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.kernels import Kernel
-from gptcalc.formulas.table import Operation, operations
+from gptcalc.formulas.operation import Operation
+from gptcalc.formulas.table import operations
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
@@ -43,14 +44,14 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
 
     The head is computed for the last token of each sequence only.
     """
-    rows = operations(work.shape, batch, seq, 1)
+    rows = operations(work.shape, batch, seq, context, "causal")
     heads = {row.path: row for row in operations(work.shape, batch, 1, 1)}
     rows = [heads[row.path] if row.path.startswith(("final_norm", "head/")) else row for row in rows]
     found: list[Launch] = []
     for group in _fused(work, rows):
         first = group[0]
         path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{_name(work, first)}"
-        found += [launch.at(_place(path, launch), first.runs) for launch in _of(work, group, batch, seq, context, phase)]
+        found += [launch.at(_place(path, launch), first.runs) for launch in _of(work, group, batch, seq, phase)]
     return found
 
 
@@ -59,11 +60,6 @@ def _place(path: str, launch: Launch) -> str:
     apart = {"all-reduce": "all-reduce", "all-gather": "all-gather"}.get(launch.kernel.kind, launch.kernel.path)
     path = path.replace("attention/scores", "attention/core")
     return f"{path.rpartition('/')[0]}/{apart}" if apart else path
-
-
-def blocks_of(s: Shape[Any]) -> dict[str, Shape[Any]]:
-    """Each kind of block by the first part of its rows' paths."""
-    return dict(getattr(s, "blocks", None) or [("block", s)])
 
 
 def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
@@ -87,15 +83,15 @@ def _name(work: Work, first: Operation[Any]) -> str:
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
 
-def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, context: Any, phase: str) -> Iterator[Launch]:
+def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: str) -> Iterator[Launch]:
     row = group[0]
     if row.kind == "matmul":
         yield from _linear(work, group, batch, seq)
     elif row.kind == "scores":
-        s = blocks_of(work.shape)[row.path.split("/")[0]]
-        yield from _cache(work, s, batch, seq, context, phase)
-        found = prefill_attention(work, s, batch, seq) if phase == "prefill" else decode_attention(work, s, batch, context)
-        yield Launch(*found)
+        s = dict(work.shape.blocks)[row.path.split("/")[0]]
+        pairs = product(row.matmul[:-1]) / (2 * batch)  # of one sequence; of the one query of a decode step, its keys
+        yield from _cache(work, s, batch, seq, batch * (pairs if phase == "decode" else seq), phase)
+        yield Launch(*(prefill_attention(work, s, batch, seq, pairs) if phase == "prefill" else decode_attention(work, s, batch, pairs)))
     elif row.kind != "mix":
         arithmetic = sum((product(term) for term in row.other), 0)
         for launch in _passes(work, row.kind, {"n": _elements(row, batch * seq), "c": work.width}, phase):
@@ -125,14 +121,15 @@ def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any) -> It
     if work.cast:
         yield Launch(a_pass(work, "pass", 6 * k * n), 0, 6 * k * n)
     if work.tp > 1 and row.path.endswith(REDUCED):
-        yield Launch(all_reduce(work.chip, work.link, work.width * m * n, work.tp), 0, 0)
+        yield Launch(all_reduce(work.chip, work.link, work.width * batch * seq * n, work.tp), 0, 0)  # of experts after their sum
     if work.tp > 1 and row.path == "head/output":
         yield Launch(all_gather(work.chip, work.link, work.width * m * n * work.tp, work.tp), 0, 0)
 
 
-def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, context: Any, phase: str) -> Iterator[Launch]:
-    """`n` new keys or values, `s` of all the tokens that can be seen."""
-    letters = {"n": batch * seq * s.d_kv, "s": batch * seen(s, context) * s.d_kv, "c": work.kv_bits / 8}
+def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: str) -> Iterator[Launch]:
+    """`n` new keys or values, `s` of all `tokens` that can be seen."""
+    half = cached_elements(s) / 2
+    letters = {"n": batch * seq * half, "s": tokens * half, "c": work.kv_bits / 8}
     for launch in _passes(work, "cache", letters, phase):
         yield launch._replace(kernel=launch.kernel._replace(path="cache"))
 

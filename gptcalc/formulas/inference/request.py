@@ -75,6 +75,7 @@ def request_of(
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
+    check_decoder(model)
     output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
     if prompt is None:
         prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
@@ -96,6 +97,14 @@ def request_of(
     return Request(
         model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
     )
+
+
+def check_decoder(model: ModelSpec) -> None:
+    """Raises GptcalcError for a model with an encoder, whose prompts and answers are two different passes."""
+    from gptcalc.spec.shape import shape_of
+
+    if any(kind.switches.cross_attention or not kind.switches.causal for _, kind in shape_of(model).blocks):
+        raise GptcalcError(f"{model.name} has an encoder: only decoders are served")
 
 
 def check_context(model: ModelSpec, prompt: int, output: int) -> None:
