@@ -205,7 +205,10 @@ def test_a_full_pipeline_serves_more_and_answers_one_no_sooner() -> None:
 
 def test_eager_waits_for_the_processor() -> None:
     assert per_token(batch=1, runtime="eager") > 3 * per_token(batch=1)
-    assert served(batch=1, runtime="eager").point.decode.bound == "launch"
+    eager = served(batch=1, runtime="eager")
+    assert eager.point.decode.bound == "launch"
+    assert eager.spread is None
+    assert (served(device="h100").spread, served(device="a100").spread) == (0.07, 0.17)
     assert served("gpt2", batch=1, prompt=128).point.decode.bound == "launch"  # kernels of some three microseconds
     assert served(batch=1).point.decode.bound == "bandwidth"
     assert served(batch=16).point.prefill.bound == "compute"

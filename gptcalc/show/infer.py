@@ -69,7 +69,7 @@ def _notes(answer: Inference) -> list[str]:
     split = [f"tensor parallel {r.tp}"] * (r.tp > 1) + [f"{r.pp} pipeline stages"] * (r.pp > 1)
     split += [f"{r.replicas} replicas"] * (r.replicas > 1)
     what = [f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new ones", f"{r.precision} weights", answer.work.server.title, *split]
-    what.append(f"nine in ten measured times are within {answer.spread:.0%}")
+    what += [f"nine in ten measured times are within {answer.spread:.0%}"] if answer.spread else []
     return [", ".join(what), *(f"note: {note}" for note in answer.notes)]
 
 

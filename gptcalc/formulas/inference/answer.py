@@ -52,8 +52,10 @@ class Inference(NamedTuple):
         return bool(self.room.fits.all() if hasattr(self.room.fits, "all") else self.room.fits)
 
     @property
-    def spread(self) -> float:
-        """The share of a time that nine measured ones in ten are within."""
+    def spread(self) -> float | None:
+        """The share of a time that nine measured ones in ten are within; None for code that was not measured."""
+        if not self.work.server.graph:
+            return None
         own = self.request.device.constants.get("serving_spread")
         return own.value if own else UNCALIBRATED
 
@@ -145,6 +147,8 @@ def _notes(r: Request, work: Work) -> list[str]:
     notes = list(work.notes)
     if not r.device.calibrated:
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
+    if work.server.host:
+        notes.append("the processor's time for an operation was fitted on training steps, which record gradients: an upper bound")
     if r.tp > 8:
         notes.append(f"tensor parallel over {r.tp} devices as if one fast link joined them all")
     return notes

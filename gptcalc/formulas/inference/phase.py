@@ -128,15 +128,16 @@ def _operation(chip: Chip, launch: Launch, clock: Any) -> Timed:
     return Timed(kernel.path, kernel.kind, seconds, runs * launch.flops, runs * launch.n_bytes, alone, runs, kernel.text)
 
 
-def _host(work: Work, operations: list[Timed]) -> Any:
+def _host(work: Work, operations: list[Timed]) -> float:
+    """The processor's time, where Python calls each operation of each layer."""
     if work.server.host is None:
         return 0.0
     from gptcalc.spec.runtime import load_runtime
 
     host = load_runtime(work.server.host).host
     assert host is not None
-    runs = {one.path: one.runs for one in operations}
-    return float(sum(runs.values())) * host.operation
+    layers = {block: kind.n_layer for block, kind in work.shape.blocks}
+    return float(sum(layers.get(path.split("/")[0], 1) for path in {one.path for one in operations}) * host.operation)
 
 
 def _mean(value: Any) -> Any:
