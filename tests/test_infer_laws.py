@@ -1,5 +1,6 @@
 """Serving: laws that hold whatever the constants are."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_arrays_equal_scalars() -> None:
             assert together.cost is not None
             assert alone.cost is not None
             assert together.cost.output.likely[i] == pytest.approx(alone.cost.output.likely)
+
+
+def test_what_is_returned_serialises() -> None:
+    for options in ({}, {"batch": [1, 2]}, {"batch": [1.0, 2.0], "prompt": np.array([5, 6])}, {"device": "t4", "precision": "fp16"}):
+        result = json.loads(json.dumps(served(**options).to_dict(), allow_nan=False))
+        assert np.all(np.array(result["time_per_output_token"]) > 0)
+    assert gc.infer("gpt2", batch=2).to_dict()["kv_cache_bytes"] == 2 * 1024 * 36864
 
 
 def test_fewer_bits_are_read_faster() -> None:
