@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 UNCALIBRATED = 0.17
-"""Nine rates in ten of gpt-fast on A100s and an MI250X are within this share of those predicted with the H100's constants
-(`gptcalc replicate serving`)."""
+"""Nine in ten of gpt-fast's 16-bit rates on A100s, on which nothing was fitted, are within this share of those predicted with the H100's
+constants (`gptcalc replicate serving`)."""
 
 
 class Inference(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gptcalc.formulas.inference.attend import QUERY_ROWS
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import FEW_ROWS, Kernel, ceil, matmul, pick, streaming
+from gptcalc.formulas.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
 from gptcalc.formulas.serving import Stored
 
 TILE_ROWS = 128
@@ -45,6 +46,8 @@ def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any
         odd = matmul(chip, m, n, k, arithmetic, aligned=False)
         alone = m <= 1
         dense = dense._replace(arithmetic=pick(alone, dense.arithmetic, 0.0), memory=pick(alone, dense.memory, odd.memory))
+    rows = least((1.0, ceil(m, QUERY_ROWS) * QUERY_ROWS / TILES[0][0]))  # few rows need not fill the smallest tile
+    dense = dense._replace(arithmetic=dense.arithmetic * rows)
     stored = work.stored if quantized else Stored(max(work.stored.bits, 16))
     weights = weight_bytes(stored, k, n)
     speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
