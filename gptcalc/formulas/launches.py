@@ -63,9 +63,10 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
     from gptcalc.formulas.chip import chip_of
+    from gptcalc.formulas.code import code_of
     from gptcalc.spec.pieces import load_pieces
     from gptcalc.spec.recipe import check_recipe, tags_of
-    from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
+    from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.shape import shape_of
 
     runtime, shape = load_runtime(recipe.runtime), shape_of(model)
@@ -74,9 +75,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
         shape = shape._replace(vocab_size=ceil(shape.vocab_size, VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
-    code = implementation_of(runtime, model.family, model.switches, model.name)
-    own = operations_of(code, [row.path for row in operations(shape, 1, 1, 1)])
-    implementation = code.model_copy(update={"operations": own})
+    implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
     return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned)
@@ -91,7 +90,7 @@ def launches(work: Work) -> list[Kernel]:
     found: list[Kernel] = []
     for path, operation in work.implementation.operations.items():
         covered = [rows[name] for name in (operation.covers if operation.covers is not None else (path,)) if name in rows]
-        runs = work.shape.n_layer if path.startswith("block/") else 1
+        runs = work.shape.n_layer if path.startswith("block") else 1
         found += [kernel._replace(path=path, runs=kernel.runs * runs) for kernel in _operation(work, operation, covered)]
     found += _again(work, found)
     letters = work.letters | {"P": parameters(rows)}
@@ -113,7 +112,7 @@ def _newton_schulz(work: Work, rows: dict[str, Operation[Any]]) -> Iterator[Kern
     chip = work.chip
     arithmetic = next(name for name in ("bf16", "fp16", "fp32") if chip.has(name))
     for row in rows.values():
-        if row.kind == "matmul" and row.path.startswith("block/"):
+        if row.kind == "matmul" and row.path.startswith("block"):
             a, b = sorted(row.matmul[2:])
             for m, n, k in ((a, a, b), (a, a, a), (a, b, a)):
                 yield matmul(chip, m, n, k, arithmetic)._replace(path="optimizer", phase="optimizer", runs=NEWTON_SCHULZ * row.runs)
@@ -179,7 +178,7 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
     """
     if work.recipe.recompute == "none":
         return []
-    forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block/")]
+    forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block")]
     if work.recipe.recompute == "selective":
         return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
     every = work.recipe.checkpoint_every
