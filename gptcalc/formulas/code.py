@@ -32,7 +32,9 @@ def code_of(runtime: "RuntimeSpec", model: ModelSpec) -> "Implementation":
             value = getattr(kind.switches, switch)
             idle = switch in OF_EXPERTS and not kind.switches.experts
             if value not in values and not idle:
-                message = f"runtime '{runtime.name}' does not implement {model.name}: blocks of kind {name} have {switch} {str(value).lower()}"
-                raise GptcalcError(message, hint="--runtime ideal takes most models")
+                odd = f"blocks of kind {name} have {switch} {str(value).lower()}"
+                raise GptcalcError(
+                    f"runtime '{runtime.name}' does not implement {model.name}: {odd}", hint="--runtime ideal takes most models"
+                )
     rows = [row.path for row in operations(shape_of(model), 1, 1, 1)]
     return found.model_copy(update={"operations": operations_of(found, rows)})

@@ -86,9 +86,8 @@ def training_step(i: Inputs) -> Step:
             path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
             one = gradient * (weight.size if path.startswith("block") else weight.total)
             gradients[path] = gradients[path] + one if path in gradients else one
-    held["optimizer"] = {} if recipe.offload_optimizer else states_of(
-        weights, recipe, precision, state, *((i.dp, i.dp_experts) if zero >= 1 else (1, 1))
-    )
+    sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
+    held["optimizer"] = {} if recipe.offload_optimizer else states_of(weights, recipe, precision, state, *sharing)
     resident = state.resident_gradients or recipe.accumulate > 1
     divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
     if resident:
