@@ -186,9 +186,18 @@ def test_serving_holds_every_weight_once(fields: dict[str, Any], tp: int) -> Non
         assert serving.bill["weights"].value - 2 * params(model).value in (0, head)
 
 
-def test_training_memory_of_experts_is_refused() -> None:
-    with pytest.raises(gc.GptcalcError, match=r"says nothing about block/mlp/experts/activation, .* and 5 others"):
-        gc.memory(parse_model(MIXTRAL))
+def test_training_memory_of_two_stacks_is_refused() -> None:
+    with pytest.raises(gc.GptcalcError, match="says nothing about block"):
+        gc.memory(parse_model(TRANSFORMER), runtime="ideal")
+
+
+@pytest.mark.parametrize(("fields", "runtime"), [(DEEPSEEK_V3, "ideal"), (MIXTRAL, "transformers")], ids=["deepseek", "mixtral"])
+def test_training_memory_and_time_of_experts(fields: dict[str, Any], runtime: str) -> None:
+    model = parse_model(fields)
+    answer = gc.memory(model, seq=1024, precision="bf16")
+    assert answer.recipe.runtime == runtime
+    assert answer.value > 8 * params(model).value
+    assert gc.train(model, tokens=1e9, device="h100-80gb", seq=1024, precision="bf16").step_time > 0
 
 
 @pytest.mark.parametrize("fields", [DEEPSEEK_V3, MIXTRAL, TRANSFORMER], ids=["deepseek", "mixtral", "transformer"])

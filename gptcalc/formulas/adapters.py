@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.operation import Operation
+from gptcalc.formulas.states import of_experts
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation
@@ -26,7 +27,8 @@ def targets_of(implementation: "Implementation", rows: Mapping[str, Operation[An
     widths: dict[str, tuple[Any, Any]] = {}
     for path, operation in implementation.operations.items():
         covered = [rows[name] for name in (operation.covers if operation.covers is not None else (path,)) if name in rows]
-        if path.startswith("block/") and covered and all(row.kind == "matmul" for row in covered):
+        linear = all(row.kind == "matmul" and not row.path.endswith("/router") and not of_experts(row.path) for row in covered)
+        if path.startswith("block") and covered and linear:  # peft adapts nn.Linear, which routers and experts are not
             names[path] = {path.rsplit("/", 1)[-1], operation.module.rsplit(".", 1)[-1], *(row.path.rsplit("/", 1)[-1] for row in covered)}
             widths[path] = (covered[0].matmul[2], sum((row.matmul[3] for row in covered[1:]), covered[0].matmul[3]))
     asked = set(wanted or DEFAULT)

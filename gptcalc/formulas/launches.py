@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.chip import Chip
-from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, matmul, streaming
+from gptcalc.formulas.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
+from gptcalc.formulas.states import of_experts
 from gptcalc.formulas.table import operations
 from gptcalc.spec.expression import evaluate
-from gptcalc.spec.recipe import PRECISIONS, Recipe
+from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
@@ -54,7 +55,17 @@ class Work(NamedTuple):
         s, precision = self.shape, PRECISIONS[self.recipe.precision]
         tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, self.seq, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
-        return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+        chosen = product((tokens, s.n_expert_per_token))
+        experts = {"M": chosen, "X": s.n_expert}
+        return s.letters | sizes | experts | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+
+    def of_block(self, path: str) -> Work:
+        """The same for the kind of block that an operation is in."""
+        kind = dict(self.shape.blocks).get(path.partition("/")[0])
+        if kind is None or not self.shape.kinds:
+            return self
+        tags = tags_of(self.recipe, kind.switches, grouped=kind.n_kv_head < kind.n_head, unaligned="unaligned" in self.tags)
+        return self._replace(shape=kind, tags=tags)
 
 
 def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> Work:
@@ -63,9 +74,10 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
     from gptcalc.formulas.chip import chip_of
+    from gptcalc.formulas.code import code_of
     from gptcalc.spec.pieces import load_pieces
-    from gptcalc.spec.recipe import check_recipe, tags_of
-    from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
+    from gptcalc.spec.recipe import check_recipe
+    from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.shape import shape_of
 
     runtime, shape = load_runtime(recipe.runtime), shape_of(model)
@@ -74,9 +86,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
         shape = shape._replace(vocab_size=ceil(shape.vocab_size, VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
-    code = implementation_of(runtime, model.family, model.switches, model.name)
-    own = operations_of(code, [row.path for row in operations(shape, 1, 1, 1)])
-    implementation = code.model_copy(update={"operations": own})
+    implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
     return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned)
@@ -91,8 +101,9 @@ def launches(work: Work) -> list[Kernel]:
     found: list[Kernel] = []
     for path, operation in work.implementation.operations.items():
         covered = [rows[name] for name in (operation.covers if operation.covers is not None else (path,)) if name in rows]
-        runs = work.shape.n_layer if path.startswith("block/") else 1
-        found += [kernel._replace(path=path, runs=kernel.runs * runs) for kernel in _operation(work, operation, covered)]
+        own = work.of_block(path)
+        runs = own.shape.n_layer if path.startswith("block") else 1
+        found += [kernel._replace(path=path, runs=kernel.runs * runs) for kernel in _operation(own, operation, covered)]
     found += _again(work, found)
     letters = work.letters | {"P": parameters(rows)}
     if work.recipe.optimizer == "muon":
@@ -113,10 +124,12 @@ def _newton_schulz(work: Work, rows: dict[str, Operation[Any]]) -> Iterator[Kern
     chip = work.chip
     arithmetic = next(name for name in ("bf16", "fp16", "fp32") if chip.has(name))
     for row in rows.values():
-        if row.kind == "matmul" and row.path.startswith("block/"):
+        if row.kind == "matmul" and row.path.startswith("block"):
             a, b = sorted(row.matmul[2:])
+            experts = dict(row.weights)["weight"][0] if of_experts(row.path) else 1
             for m, n, k in ((a, a, b), (a, a, a), (a, b, a)):
-                yield matmul(chip, m, n, k, arithmetic)._replace(path="optimizer", phase="optimizer", runs=NEWTON_SCHULZ * row.runs)
+                one = matmul(chip, m, n, k, arithmetic, batch=experts)
+                yield one._replace(path="optimizer", phase="optimizer", runs=NEWTON_SCHULZ * row.runs)
 
 
 def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[Any]]) -> Iterator[Kernel]:
@@ -128,7 +141,8 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
         letters |= {"k": k, "n": n}
         if any(name == "bias" for row in products for name, _ in row.weights):
             tags = tags | {"bias"}
-        yield from _matmuls(work, m, k, n)
+        experts = work.shape.n_expert if of_experts(products[0].path) else 1
+        yield from _matmuls(work, m, k, n, _arithmetic(work, operation), experts)
     if any(row.kind == "scores" for row in covered):
         yield from _attention(work, compiled_mask=work.recipe.compiled and "masked_attention" in pieces)
     if tags.isdisjoint(EXPLICIT):
@@ -139,13 +153,24 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
                 yield pass_of(work.chip, one, letters, piece)
 
 
-def _matmuls(work: Work, m: Any, k: Any, n: Any) -> Iterator[Kernel]:
+def _arithmetic(work: Work, operation: RuntimeOperation) -> str:
+    """What an operation's matmuls compute in. What autocast leaves alone stays fp32, on tensor cores where the device's have TF32."""
+    if operation.arithmetic == "compute" or "amp" not in work.tags:
+        return work.arithmetic
+    return "tf32" if work.chip.has("tf32") else "fp32"
+
+
+def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterator[Kernel]:
+    """A matmul and its two gradients; of experts, each has its share of the m rows, and 16-bit ones go in one grouped kernel."""
     size = PRECISIONS[work.recipe.precision].matmul
     aligned = work.aligned or work.recipe.compiled or ((n * size) % 16 == 0 and (k * size) % 16 == 0)  # a compiler pads
-    a = work.arithmetic
-    yield matmul(work.chip, m, n, k, a, "forward", aligned=aligned)._replace(phase="forward")
-    yield matmul(work.chip, m, k, n, a, "input_gradient", aligned=aligned)._replace(phase="backward")
-    yield matmul(work.chip, n, k, m, a, "weight_gradient", aligned=aligned)._replace(phase="backward")
+    m = ceil(m, experts)
+    grouped, runs = (experts, 1) if a in ("bf16", "fp16", "fp8") else (1, experts)
+    shapes: tuple[tuple[Any, Any, Any, Operand], ...] = ((m, n, k, "forward"), (m, k, n, "input_gradient"), (n, k, m, "weight_gradient"))
+    for rows, columns, inner, operand in shapes:
+        kernel = matmul(work.chip, rows, columns, inner, a, operand, aligned=aligned, batch=grouped)
+        slower = kernel.arithmetic if grouped == 1 else kernel.arithmetic / work.pieces.grouped
+        yield kernel._replace(phase="forward" if operand == "forward" else "backward", runs=runs, arithmetic=slower)
 
 
 def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
@@ -179,10 +204,16 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
     """
     if work.recipe.recompute == "none":
         return []
-    forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block/")]
+    forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block")]
     if work.recipe.recompute == "selective":
         return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
-    every = work.recipe.checkpoint_every
+    blocks: dict[str, list[Kernel]] = {}
+    for kernel in forward:
+        blocks.setdefault(kernel.path.partition("/")[0], []).append(kernel)
+    return [kernel for own in blocks.values() for kernel in _block_again(own, work.recipe.checkpoint_every)]
+
+
+def _block_again(forward: list[Kernel], every: int) -> list[Kernel]:
     last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
     kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
     return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]

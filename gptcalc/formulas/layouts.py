@@ -66,7 +66,7 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, b
     """
     if layout.zero not in (0, 1, 2, 3):
         raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
-    if not (isinstance(layout.ep, int) and layout.ep == 1):
+    if not _is(layout.ep, 1) and not has_experts(model):
         raise GptcalcError(f"expert parallel size {layout.ep} on {model.name}, which has no experts", hint="leave --ep out")
     if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
         raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
@@ -78,6 +78,8 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, b
         dp = groups
     dp = 1 if dp is None else dp
     layout = layout._replace(dp=dp)
+    if not _is(layout.ep, 1):
+        divide(dp, layout.ep, "data parallel size", "expert parallel size")  # experts are divided among data-parallel ranks
     if global_batch is None:
         return layout, 1
     pieces = divide(divide(global_batch, dp, "global batch", "data parallel size"), batch, "batch of a replica", "micro-batch")
@@ -86,11 +88,15 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, b
     return (layout, pieces) if _is(layout.pp, 1) else (layout._replace(micro_batches=pieces), pieces)
 
 
+def has_experts(model: ModelSpec) -> bool:
+    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
 def _is(size: Any, number: int) -> bool:
     return isinstance(size, int) and size == number
 
 
-GROUPED = ("tp", "pp", "virtual_stages", "micro_batches")
+GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches")
 """Sizes that decide which stages there are and what is replicated: arrays of them are computed one value at a time."""
 
 

@@ -197,11 +197,12 @@ def inference(
 
 
 def default_runtime(model: ModelSpec) -> str:
-    """transformers, where it has code for the model; else ideal, which takes any."""
-    from gptcalc.spec.runtime import implementation_of, load_runtime
+    """transformers, where it has code for all of the model; else ideal."""
+    from gptcalc.formulas.code import code_of
+    from gptcalc.spec.runtime import load_runtime
 
     try:
-        implementation_of(load_runtime("transformers"), model.family, model.switches, model.name)
+        code_of(load_runtime("transformers"), model)
     except GptcalcError:
         return "ideal"
     return "transformers"

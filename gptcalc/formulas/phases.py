@@ -1,16 +1,18 @@
 """The phases of a training step on one device, each an itemised bill at its fullest moment; of a pipeline, the stage that needs most."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any, NamedTuple
 
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.code import code_of
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.sharding import Share, roles_of, share_of
 from gptcalc.formulas.step import Step
-from gptcalc.formulas.table import operations
 from gptcalc.formulas.training import Inputs, training_step
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
-from gptcalc.spec.shape import Shape, shape_of, symbolic
+from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
 from gptcalc.symbols import Symbol, product
 
 PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
@@ -40,26 +42,34 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     Units: bytes, as the allocator counts them.   Raises: GptcalcError for contradictory options and impossible divisions.
     Source: in presets/runtimes and the formulas of the parts.
     """
-    from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
+    from gptcalc.spec.runtime import load_runtime
 
     runtime = load_runtime(recipe.runtime)
     check_recipe(recipe, runtime)
-    implementation = implementation_of(runtime, model.family, model.switches, model.name)
+    implementation = code_of(runtime, model)
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
     shape: Shape[Any] = shape_of(model)
-    rows = [row.path for row in operations(shape, 1, 1, 1)]
-    implementation = implementation.model_copy(update={"operations": operations_of(implementation, rows)})
-    tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
+    tags, *_ = by_kind = [_tags(recipe, kind) for kind in (shape, *(kind for _, kind in shape.kinds))]
+    kinds = dict(zip((block_path(name) for name, _ in shape.kinds), by_kind[1:], strict=True))
+    order = tuple((block_path(name), len(list(same))) for name, same in groupby(model.layers))
+    if order and recipe.checkpoint_every > 1:
+        raise GptcalcError(
+            f"recompute {recipe.recompute} of layers that differ: which of them are recomputed is not known", hint="use --recompute full"
+        )
     pad = runtime.pads_vocabulary or recipe.layout.tp > 1
 
     results = []
     for role in roles_of(recipe.layout):
         share = share_of(shape, recipe.layout, seq, role, pad=pad)
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, recipe.layout.dp)
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, recipe.layout.dp, kinds, order)
         text = training_step(_in_letters(inputs, shape))
         results.append(_training(training_step(inputs), text, share, batch))
     return results[0] if len(results) == 1 else _worst(results)
+
+
+def _tags(recipe: Recipe, shape: Shape[Any]) -> frozenset[str]:
+    return tags_of(recipe, shape.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
 
 
 def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:

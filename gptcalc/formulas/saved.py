@@ -14,7 +14,7 @@ from gptcalc.symbols import product
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation, RuntimeOperation, Tensor
 
-FIXED = {"fp32": 4, "int64": 8, "byte": 1}
+FIXED = {"fp32": 4, "int64": 8, "int32": 4, "byte": 1}
 
 
 class Setting(NamedTuple):
@@ -86,7 +86,7 @@ def inventory(implementation: "Implementation", setting: Setting, *, recompute: 
     found: list[tuple[Saved, bool]] = []
     seen = False
     for path, operation in implementation.operations.items():
-        block = path.startswith("block/")
+        block = path.startswith("block")
         if block and recompute:
             found += [] if seen else [(saved, not saved.tensor.once) for saved in checkpointed(implementation, setting)]
             seen = True

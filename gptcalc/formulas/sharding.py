@@ -1,6 +1,7 @@
 """One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
 
-t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel.
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel, of
+whose ranks g divide the experts (expert parallel): each rank then has all tokens of 1/g of them, as many as before where routing is even.
 """
 
 from typing import Any, NamedTuple
@@ -47,6 +48,8 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
     times = "" if layout.virtual_stages == 1 else f" {layout.pp} times virtual stages {layout.virtual_stages}:"
+    for _, kind in shape.blocks:
+        divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     local = _divided(shape, t)._replace(
         n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages,
         vocab_size=padded // t if pad else rows,

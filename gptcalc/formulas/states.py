@@ -23,7 +23,7 @@ NF4_BLOCK, NF4_SCALES_BLOCK = 64, 256
 
 
 class Weight(NamedTuple):
-    """One tensor of the table, `runs` times: `size` elements each; `matrix` has two dimensions and lies inside a block."""
+    """One tensor of the table, `runs` times: `size` elements each; `matrix`: one of a block, or one for each expert."""
 
     path: str
     runs: Any
@@ -42,11 +42,26 @@ class Weight(NamedTuple):
 
     @property
     def matrix(self) -> bool:
-        return len(self.shape) == 2 and self.path.startswith("block/")
+        return len(self.shape) >= 2 and self.name == "weight" and self.path.startswith("block")
+
+    @property
+    def of_experts(self) -> bool:
+        return of_experts(self.path)
+
+
+def of_experts(path: str) -> bool:
+    """Whether an operation has a weight for each expert, which expert parallelism divides.
+
+    >>> of_experts("block/mlp/experts/up"), of_experts("block/mlp/router")
+    (True, False)
+    """
+    return "/mlp/experts/" in path
 
 
 def weights_of(rows: list[Operation[Any]], recipe: Recipe, paths: list[str]) -> list[Weight]:
     """Every tensor that stands on the device, with adapters where there are any.
+
+    Of the experts, those of one expert-parallel rank.
 
     LoRA (Hu et al. 2021, arXiv:2106.09685) freezes the model and trains two matrices of rank r beside each target: r·k and n·r elements.
     """
@@ -57,8 +72,10 @@ def weights_of(rows: list[Operation[Any]], recipe: Recipe, paths: list[str]) -> 
             continue
         frozen = adapted or row.path.startswith(recipe.freeze) if recipe.freeze else adapted
         for name, shape in row.weights:
-            quantized = recipe.qlora and row.kind == "matmul" and name == "weight" and row.path.startswith("block/")
-            found.append(Weight(row.path, row.runs, shape, not frozen, quantized, name))
+            linear = row.kind == "matmul" and name == "weight" and not of_experts(row.path)  # bitsandbytes replaces nn.Linear only
+            quantized = recipe.qlora and linear and row.path.startswith("block")
+            own = (ceiling(shape[0], recipe.layout.ep), *shape[1:]) if of_experts(row.path) else shape
+            found.append(Weight(row.path, row.runs, own, not frozen, quantized, name))
     return found
 
 
@@ -89,17 +106,31 @@ def state_elements(optimizer: str, weight: Weight) -> dict[str, Any]:
     if optimizer == "adafactor":
         if len(weight.shape) == 2:
             return {"second moment, rows and columns": weight.runs * (weight.shape[0] + weight.shape[1])}
+        if len(weight.shape) == 3:  # of each expert
+            return {"second moment, rows and columns": product((weight.runs, weight.shape[0], weight.shape[1] + weight.shape[2]))}
         return {"second moment": n}
     if optimizer == "muon":
         return {"momentum": n} if weight.matrix else {"first moment": n, "second moment": n}
     raise AssertionError(optimizer)
 
 
-def states_of(weights: list[Weight], recipe: Recipe, precision: Precision, state: "State", divided: Any) -> dict[str, Any]:
-    """Bytes of each optimizer state, each divided over that many data-parallel ranks.
+def states_of(
+    weights: list[Weight], recipe: Recipe, precision: Precision, state: "State", divided: Any, divided_experts: Any = 1
+) -> dict[str, Any]:
+    """Bytes of each optimizer state, each divided over that many data-parallel ranks, an expert's over those that have the same experts.
 
     Units: bytes.   Source: see `state_elements`.
     """
+    found: dict[str, Any] = {}
+    for group, ranks in (([w for w in weights if not w.of_experts], divided), ([w for w in weights if w.of_experts], divided_experts)):
+        for path, size in _states(group, recipe, precision, state).items():
+            found[path] = found[path] + ceiling(size, ranks) if path in found else ceiling(size, ranks)
+    if recipe.precision == "amp-fp16" and found:
+        found["optimizer state/gradient scaler"] = ceiling(8, divided)  # torch.amp.GradScaler: the scale and its growth tracker
+    return found
+
+
+def _states(weights: list[Weight], recipe: Recipe, precision: Precision, state: "State") -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def add(name: str, size: Any) -> None:
@@ -117,9 +148,7 @@ def states_of(weights: list[Weight], recipe: Recipe, precision: Precision, state
         moment = width("fp32" if recipe.optimizer == "adafactor" else state.moments, precision)
         for name, elements in state_elements(recipe.optimizer, weight).items():
             add(name, moment * elements)
-    if recipe.precision == "amp-fp16" and found:
-        add("gradient scaler", 8)  # torch.amp.GradScaler: the scale and its growth tracker
-    return {path: ceiling(size, divided) for path, size in found.items()}
+    return found
 
 
 def _eight_bit(weight: Weight) -> dict[str, Any]:

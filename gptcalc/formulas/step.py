@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Saved, Setting, checkpointed, kept, n_bytes
 from gptcalc.formulas.sharding import Share, on_stage
+from gptcalc.formulas.states import of_experts
 from gptcalc.spec.runtime import Implementation
 from gptcalc.symbols import Symbol, ceiling, maximum
 
@@ -48,8 +49,12 @@ class Plan(NamedTuple):
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
+    settings: Mapping[str, Setting]  # of each kind of block, by its path
+    layers: Mapping[str, Any]  # ... and how many there are of it
     divided: Any = 1  # gradients: over how many data-parallel ranks
+    divided_experts: Any = 1  # ... an expert's
     adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
+    order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
 
 def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], optimizer_transients: Group) -> Step:
@@ -59,11 +64,11 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     """
     implementation, share = plan.implementation, plan.share
     paths = [path for path in implementation.operations if on_stage(path, share.role, tied=plan.tied)]
-    blocks = [path for path in paths if path.startswith("block/")]
+    blocks = [path for path in paths if path.startswith("block")]
     groups: dict[str, Group] = dict(held)
     for path in paths:
         groups |= _groups_of(path, plan)
-        own = ceiling(gradients.get(path, 0), plan.divided)
+        own = ceiling(gradients.get(path, 0), plan.divided_experts if of_experts(path) else plan.divided)
         groups[f"gradients:{path}"] = {} if plan.fresh_gradients else {f"gradients/{path}": own}
         groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
     groups |= _checkpoint_groups(plan)
@@ -74,30 +79,29 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced")]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
-    L, flying = share.shape.n_layer, share.layers_in_flight
-    again = ceiling(flying, plan.checkpoint_every) if plan.checkpoint_every else 0
-    whole = flying - again
+    in_all, inside, layers = _layers(plan, blocks)
 
     def outside(names: list[str]) -> Moment:
         return [(f"kept:{name}", share.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
 
-    def in_blocks(less: int = 0) -> Moment:
-        """What all the blocks keep, or all but one that keeps everything."""
-        found: Moment = [(f"kept:{name}", whole - less if not plan.checkpoint_every else whole) for name in blocks] if _some(whole) else []
-        found += [(f"once:{name}", 1) for name in blocks if not plan.checkpoint_every]
-        return found + ([("checkpoint", again), ("once:checkpoint", 1)] if plan.checkpoint_every else [])
-
     before_blocks = [path for path in paths if path.startswith("embedding/")]
-    after_blocks = [path for path in paths if not path.startswith(("embedding/", "block/"))]
-    after: Moment = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks)]
-    copies: Moment = [(f"copies:{name}", again) for name in blocks] if plan.copies_live_on and plan.checkpoint_every else []
+    after_blocks = [path for path in paths if not path.startswith(("embedding/", "block"))]
+    after: Moment = [*base, *outside(before_blocks), *in_all, *outside(after_blocks)]
+    copies: Moment = []
+    if plan.copies_live_on and plan.checkpoint_every:
+        for name in blocks:
+            L = share.layers_in_flight if not plan.order else plan.layers[_block(name)]
+            copies.append((f"copies:{name}", ceiling(L, plan.checkpoint_every)))
 
     moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
     forward = {"return": [*after, *copies, *gathered, ("returned", 1)]}
-    for index, path in enumerate(blocks):
-        if groups[f"momentary:{path}"]:
-            others = in_blocks() if plan.checkpoint_every else [*in_blocks(1), *((f"kept:{name}", 1) for name in blocks[: index + 1])]
-            forward[f"last block, {path}"] = [*base, *outside(before_blocks), *others, *copies, *gathered, (f"momentary:{path}", 1)]
+    for name, layer in inside.items():
+        own = [path for path in blocks if _block(path) == layer.block]
+        for index, path in enumerate(own):
+            if groups[f"momentary:{path}"]:
+                here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
+                still = [*base, *outside(before_blocks), *layer.others, *here]
+                forward[f"{name}, {path}"] = [*still, *copies, *gathered, (f"momentary:{path}", 1)]
     moments["forward"] = forward
 
     backward: dict[str, Moment] = {}
@@ -105,29 +109,95 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     for index in range(len(after_blocks) - 1, -1, -1):
         path = after_blocks[index]
         done = [*done, (f"gradients:{path}", 1)]
-        still = [*base, *outside(before_blocks), *in_blocks(), *outside(after_blocks[: index + 1])]
+        still = [*base, *outside(before_blocks), *in_all, *outside(after_blocks[: index + 1])]
         backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
-    for which, others, upper in (("first block", in_blocks(1), 0), ("last block", _last_left(plan, blocks, flying - L), L - 1)):
-        base_block = [*base, *outside(before_blocks), *others, *done, ("residual", 1), *gathered, *reduced]
-        base_block += [(f"gradients:{path}", upper) for path in blocks] if _some(upper) else []
-        for index in range(len(blocks) - 1, -1, -1):
-            path = blocks[index]
-            inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{name}", 1) for name in blocks[: index + 1]]
-            made: Moment = [(f"gradients:{name}", 1) for name in blocks[index:]]
-            backward[f"{which}, {path}"] = [*base_block, *inside, *made, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
-    done = [*done, *((f"gradients:{path}", L) for path in blocks)]
+    for name, layer in layers.items():
+        own = [path for path in blocks if _block(path) == layer.block]
+        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *gathered, *reduced]
+        base_block += [(f"gradients:{path}", layer.upper[_block(path)]) for path in blocks if _some(layer.upper[_block(path)])]
+        for index in range(len(own) - 1, -1, -1):
+            path = own[index]
+            kept_inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{one}", 1) for one in own[: index + 1]]
+            made: Moment = [(f"gradients:{one}", 1) for one in own[index:]]
+            backward[f"{name}, {path}"] = [*base_block, *kept_inside, *made, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+    done = [*done, *((f"gradients:{path}", plan.layers[_block(path)]) for path in blocks)]
     for path in reversed(before_blocks):
         done = [*done, (f"gradients:{path}", 1)]
         backward[path] = [*base, *outside(before_blocks), *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     moments["backward"] = backward
     moments["optimizer"] = {"update": [*base, *done, ("optimizer transients", 1)]}
-    return Step(groups, moments, [*base, *outside(before_blocks), *in_blocks()])
+    return Step(groups, moments, [*base, *outside(before_blocks), *in_all])
+
+
+class Layer(NamedTuple):
+    """A layer that the forward or backward pass has reached."""
+
+    block: str
+    others: Moment  # what the layers keep that are not yet done, with its own checkpoint
+    upper: Mapping[str, Any]  # how many layers of each kind the backward pass has left behind
+
+
+def _block(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _layers(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str, Layer], dict[str, Layer]]:
+    """What all layers keep; the last layer of the forward pass; and those of the backward pass that may be the fullest."""
+    if plan.order:
+        return _layers_that_differ(plan, blocks)
+    every, L, flying = plan.checkpoint_every, plan.share.shape.n_layer, plan.share.layers_in_flight
+    whole = flying - (ceiling(flying, every) if every else 0)
+
+    def in_blocks(less: int = 0) -> Moment:
+        """What all the blocks keep, or all but one that keeps everything."""
+        found: Moment = [(f"kept:{name}", whole - less if not every else whole) for name in blocks] if _some(whole) else []
+        found += [(f"once:{name}", 1) for name in blocks if not every]
+        return found + ([("checkpoint:block", ceiling(flying, every)), ("once:checkpoint", 1)] if every else [])
+
+    top = Layer("block", in_blocks(1), {"block": 0})
+    bottom = Layer("block", _last_left(plan, blocks, flying - L), {"block": L - 1})
+    return in_blocks(), {"last block": top}, {"first block": top, "last block": bottom}
+
+
+def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str, Layer], dict[str, Layer]]:
+    """Between two kinds memory bends: the first and the last layer of each run of layers of one kind may be the fullest."""
+    once: Moment = [("once:checkpoint", 1)] if plan.checkpoint_every else _once(blocks)
+    kinds = list(plan.layers)
+
+    def below(counts: Mapping[str, int]) -> Moment:
+        if plan.checkpoint_every:
+            return [(f"checkpoint:{kind}", counts[kind]) for kind in kinds if counts[kind]] + once
+        return [(f"kept:{name}", counts[_block(name)]) for name in blocks if counts[_block(name)]] + once
+
+    total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
+    tops: dict[str, Layer] = {}
+    reached: dict[str, Layer] = {}
+    under = dict.fromkeys(kinds, 0)
+    number = 0
+    for kind, n in plan.order:
+        for place in (1, n) if n > 1 else (1,):
+            beneath = {**under, kind: under[kind] + place - 1}
+            own = 1 if plan.checkpoint_every else 0  # its checkpoint stands while it is computed again
+            upper = {name: total[name] - beneath[name] - (name == kind) for name in kinds}
+            reached[f"layer {number + place}"] = Layer(kind, below({**beneath, kind: beneath[kind] + own}), upper)
+        tops[f"layer {number + n}"] = reached[f"layer {number + n}"]
+        under[kind] += n
+        number += n
+    return below(total), tops, dict(reversed(reached.items()))
+
+
+def _once(blocks: list[str]) -> Moment:
+    """What all layers keep together, such as rotary angles: of the first kind that has it."""
+    first: dict[str, str] = {}
+    for name in blocks:
+        first.setdefault(name.partition("/")[2], name)
+    return [(f"once:{name}", 1) for name in first.values()]
 
 
 def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
     """What the blocks keep when the backward pass of one micro-batch reaches its last block."""
     if plan.checkpoint_every:
-        rest: Moment = [("checkpoint", ceiling(others_in_flight, plan.checkpoint_every) + 1), ("once:checkpoint", 1)]
+        rest: Moment = [("checkpoint:block", ceiling(others_in_flight, plan.checkpoint_every) + 1), ("once:checkpoint", 1)]
         return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
     return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
 
@@ -150,29 +220,29 @@ def _some(number: Any) -> bool:
 
 
 def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
-    """What a recomputed block keeps of itself, and what all of them keep together."""
-    saved = checkpointed(plan.implementation, plan.setting)
+    """What a recomputed block of each kind keeps of itself, and what all of them keep together."""
     shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
-    where = "activations/block/checkpoint"
-    return {
-        "checkpoint": {where: sum((one.bytes for one in saved if not one.tensor.once), 0)},
-        "once:checkpoint": {f"{where} arguments": shared} if _some(shared) else {},
-    }
+    groups: dict[str, Group] = {"once:checkpoint": {"activations/block/checkpoint arguments": shared} if _some(shared) else {}}
+    for block in plan.layers:
+        saved = checkpointed(plan.implementation, plan.settings[block])
+        kept_of_it = sum((one.bytes for one in saved if not one.tensor.once), 0)
+        groups[f"checkpoint:{block}"] = {f"activations/{block}/checkpoint": kept_of_it}
+    return groups
 
 
 def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     """What one operation keeps (once for the model apart), its low-precision copies, and what lives beside it for a moment."""
-    operation = plan.implementation.operations[path]
+    operation, setting = plan.implementation.operations[path], plan.settings.get(_block(path), plan.setting)
     place = "logits and loss" if path in ("loss", "head/output") else "activations"
     keeps: dict[str, Any] = {}
     again: dict[str, Any] = {}
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
-    for saved in kept(path, operation, plan.setting):
+    for saved in kept(path, operation, setting):
         if saved.tensor.copy_of_weight and not plan.copies:
             continue
         where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
-        extra = 0 if isinstance(plan.setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
+        extra = 0 if isinstance(setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
         for target, wanted in (
             (keeps, not saved.tensor.once),
             (again, not saved.tensor.once and not saved.tensor.block_input),
@@ -185,10 +255,10 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
         keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
-    whole = plan.setting._replace(selective=False)
-    recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if plan.setting.selective else 0
-    transient = n_bytes(operation.backward, plan.setting) + recomputed
-    momentary = n_bytes(operation.forward, plan.setting)
+    whole = setting._replace(selective=False)
+    recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
+    transient = n_bytes(operation.backward, setting) + recomputed
+    momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
         momentary = maximum(momentary, _all(keeps)) - _all(keeps)
     return {

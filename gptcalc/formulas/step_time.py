@@ -78,7 +78,7 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
 
 
 def _in(kernel: Kernel, phase: str, part: str) -> bool:
-    where = "e" if kernel.path.startswith("embedding") else "b" if kernel.path.startswith("block/") else "h"
+    where = "e" if kernel.path.startswith("embedding") else "b" if kernel.path.startswith("block") else "h"
     return where == part and (kernel.phase == phase or (phase == "backward" and kernel.phase == "recompute"))
 
 
@@ -92,7 +92,7 @@ def _host_seconds(work: Work, host: Host | None, kernels: Iterable[Kernel], phas
     if work.recipe.compiled:
         return host.generated * sum(kernel.runs for kernel in kernels if _in(kernel, phase, part))
     paths = [path for path in work.implementation.operations if _in(Kernel(path, phase, ""), phase, part)]
-    calls = sum(work.shape.n_layer if path.startswith("block/") else 1 for path in paths)
+    calls = sum(work.of_block(path).shape.n_layer if path.startswith("block") else 1 for path in paths)
     if phase == "forward":
         return calls * host.operation
     started = sum(kernel.runs for kernel in kernels if kernel.phase == "backward" and _in(kernel, phase, part))

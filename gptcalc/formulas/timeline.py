@@ -4,6 +4,7 @@ pass, and in the update. Blocks are alike, so that memory between the first and 
 
 from typing import Any, NamedTuple
 
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.phases import Training
 from gptcalc.formulas.step import Moment
 
@@ -37,6 +38,8 @@ def timeline(answer: Training) -> list[Point]:
     Units: bytes.   Source: the moments of the step.
     """
     moments = answer.step.moments
+    if not any(name.startswith("first block, ") for name in moments["backward"]):
+        raise GptcalcError("a timeline of layers that differ is not drawn: memory between the first and the last is no straight line")
     start, after = _kinds(answer, moments["before_forward"]["start"]), _kinds(answer, moments["after_forward"]["end"])
     backward = {name: _kinds(answer, moment) for name, moment in moments["backward"].items()}
     before_loss = {name: kinds for name, kinds in backward.items() if "block, " not in name and not name.startswith("embedding/")}

@@ -3,6 +3,7 @@
 P parameters, N = B·T tokens; other letters in `spec.shape`.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
@@ -10,7 +11,7 @@ from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_o
 from gptcalc.formulas.allocator import taken
 from gptcalc.formulas.saved import Setting, width
 from gptcalc.formulas.sharding import Share, on_stage
-from gptcalc.formulas.states import Weight, bytes_per_weight, states_of, update_transients, weights_of
+from gptcalc.formulas.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
 from gptcalc.formulas.step import Group, Plan, Step, step_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.recipe import PRECISIONS, Recipe
@@ -30,6 +31,14 @@ class Inputs(NamedTuple):
     implementation: "Implementation"
     tags: frozenset[str]
     dp: Any
+    kinds: Mapping[str, frozenset[str]] = {}  # where layers differ: each kind of block, by its path, and the conditions that hold in it
+    order: tuple[tuple[str, int], ...] = ()  # ... and its layers from the bottom upwards: so many of one kind, then of another
+
+    @property
+    def dp_experts(self) -> Any:
+        """The data-parallel ranks that have the same experts."""
+        ep = self.recipe.layout.ep
+        return self.dp if isinstance(ep, int) and ep == 1 else self.dp // ep
 
 
 def training_step(i: Inputs) -> Step:
@@ -54,14 +63,19 @@ def training_step(i: Inputs) -> Step:
             )
     if tied and recipe.freeze and "embedding/token".startswith(recipe.freeze):
         frozen = (*frozen, "head/output")
-    letters = s.letters | {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
-    setting = Setting(letters, precision, i.tags, frozen, recipe.recompute == "selective")
+    outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
+    setting = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, recipe.recompute == "selective")
+    settings = {
+        block: setting._replace(letters=kind.letters | outside | _own_experts(i, kind), tags=i.kinds.get(block, i.tags))
+        for block, kind in s.blocks
+    }
+    layers = {block: kind.n_layer for block, kind in s.blocks}
 
     adapters: dict[str, tuple[Any, Any]] = {}
     if recipe.lora_rank is not None:
         adapters = targets_of(i.implementation, rows, recipe.lora_targets)
         for path, (k, n) in adapters.items():
-            weights.append(Weight(f"{path}, adapter", s.n_layer, (adapter_elements(k, n, recipe.lora_rank),), True))
+            weights.append(Weight(f"{path}, adapter", layers[path.partition("/")[0]], (adapter_elements(k, n, recipe.lora_rank),), True))
 
     held: dict[str, Group] = {"weights": _weights(i, weights, zero)}
     gradient = width(state.gradients, precision)
@@ -70,17 +84,21 @@ def training_step(i: Inputs) -> Step:
     for weight in weights:
         if weight.trained:
             path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
-            one = gradient * (weight.size if path.startswith("block/") else weight.total)
+            one = gradient * (weight.size if path.startswith("block") else weight.total)
             gradients[path] = gradients[path] + one if path in gradients else one
-    held["optimizer"] = {} if recipe.offload_optimizer else states_of(weights, recipe, precision, state, i.dp if zero >= 1 else 1)
+    sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
+    held["optimizer"] = {} if recipe.offload_optimizer else states_of(weights, recipe, precision, state, *sharing)
     resident = state.resident_gradients or recipe.accumulate > 1
-    divided = i.dp if zero >= 2 else 1
+    divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
     if resident:
         learning = [weight for weight in weights if weight.trained]
-        held["resident"] = {f"gradients/{path}": ceiling(size, divided) for path, size in _by_path(learning, gradient).items()}
+        held["resident"] = {
+            f"gradients/{path}": ceiling(size, divided_experts if of_experts(path) else divided)
+            for path, size in _by_path(learning, gradient).items()
+        }
     elif zero >= 2:
-        block = [precision.compute * weight.size for weight in weights if weight.trained and weight.path.startswith("block/")]
-        held["reduced"] = {"transients/gradients of a block, before they are scattered": sum(block[1:], block[0]) if block else 0}
+        block = _largest_block([weight for weight in weights if weight.trained], precision.compute)
+        held["reduced"] = {"transients/gradients of a block, before they are scattered": block}
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
     elif recipe.qlora:
@@ -96,7 +114,11 @@ def training_step(i: Inputs) -> Step:
         copies_live_on="amp" in i.tags and not recipe.compiled,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
+        divided_experts=divided_experts,
         adapters=kept_by_adapters,
+        settings=settings,
+        layers=layers,
+        order=i.order,
     )
     if state.resident_gradients:
         gradients = {}
@@ -130,15 +152,15 @@ def _by_path(weights: list[Weight], factor: Any) -> dict[str, Any]:
 
 def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
     precision, stored = PRECISIONS[i.recipe.precision], i.runtime.state.weights
-    divided = i.dp if zero == 3 else 1
     found: dict[str, Any] = {}
     for weight in weights:
+        divided = (i.dp_experts if weight.of_experts else i.dp) if zero == 3 else 1
         numerator, denominator = bytes_per_weight(weight, precision, i.recipe, stored)
         path = f"weights/{weight.path}"
         found[path] = found.get(path, 0) + ceiling(ceiling(numerator * weight.total, denominator), divided)
     if _some(i.share.padding):
         row = width(stored, precision) * i.share.shape.d_embedding
-        padding = ceiling(ceiling(i.share.padding * row, i.recipe.layout.tp), divided)
+        padding = ceiling(ceiling(i.share.padding * row, i.recipe.layout.tp), i.dp if zero == 3 else 1)
         for path in ("weights/embedding/token", "weights/head/output"):
             if path in found:
                 found[path] = found[path] - padding
@@ -175,10 +197,29 @@ def _largest_quantized(weights: list[Weight], compute: int) -> Any:
 
 def _gathered(weights: list[Weight], compute: int) -> Any:
     """FSDP gathers one block while it computes with another, and keeps what is outside the blocks gathered."""
-    total: Any = 0
+    total: Any = 2 * _largest_block(weights, compute)
     for weight in weights:
-        total = total + (2 * compute * weight.size if weight.path.startswith("block/") else compute * weight.total)
+        if not weight.path.startswith("block"):
+            total = total + compute * weight.total
     return total
+
+
+def _largest_block(weights: list[Weight], compute: int) -> Any:
+    """The weights of one layer, of the kind that has most."""
+    sizes: dict[str, Any] = {}
+    for weight in weights:
+        block = weight.path.partition("/")[0]
+        if block.startswith("block"):
+            sizes[block] = sizes[block] + compute * weight.size if block in sizes else compute * weight.size
+    largest, *rest = list(sizes.values()) or [0]
+    for size in rest:
+        largest = maximum(largest, size)
+    return largest
+
+
+def _own_experts(i: Inputs, kind: Any) -> dict[str, Any]:
+    """Y: the experts of one expert-parallel rank."""
+    return {"Y": ceiling(kind.n_expert, i.recipe.layout.ep)}
 
 
 def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any, setting: Setting) -> Any:

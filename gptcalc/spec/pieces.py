@@ -29,6 +29,7 @@ class Pieces(Record):
     title: str
     source: str
     aligned: bool = False  # its matmuls are padded to sizes that tensor cores like
+    grouped: float = Field(default=1.0, gt=0, le=1)  # share of a plain matmul's rate that its grouped one of experts reaches
     pieces: dict[str, list[Pass]]
     optimizers: dict[str, list[Pass]]
     accumulate: list[Pass] = Field(default=[])

@@ -140,6 +140,9 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
         "gated": switches.gated,
         "grouped": grouped,
         "unaligned": unaligned,
+        "latent": switches.latent,
+        "renormalised": switches.experts and switches.router_normalised,
+        "unnormed": switches.norm_placement == "output",
     }
     tags = {name for name, holds in given.items() if holds}
     return frozenset({*PRECISIONS[recipe.precision].tag.split(), attention_that_runs(recipe, grouped=grouped), switches.activation, *tags})

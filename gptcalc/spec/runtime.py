@@ -3,7 +3,7 @@ what lives for a moment beside it, and which passes over memory it makes. The fo
 """
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -15,13 +15,17 @@ from gptcalc.spec.model import Record
 from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
-Type = Literal["stored", "compute", "matmul", "fp32", "int64", "byte"]
+Type = Literal["stored", "compute", "matmul", "fp32", "int64", "int32", "byte"]
+
+SAME = "same"
+"""Of an operation of code that extends other code: as it is there."""
 
 TAGS = {
     *("amp", "low", "wide", "fp8"),  # precision: autocast; 16-bit weights; 32-bit weights without autocast; fp8 matmuls
     *("flash", "efficient", "math", "eager"),  # the attention kernel that runs
     *("compiled", "recompute", "dropout", "bias", "tied", "parallel", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
+    *("latent", "unnormed", "renormalised"),  # keys and values from a latent; no norm before sublayers; scores divided by their sum
 }
 
 
@@ -63,6 +67,7 @@ class RuntimeOperation(Record):
     keeps: tuple[Tensor, ...] = Field(default=(), strict=False)
     forward: tuple[Tensor, ...] = Field(default=(), strict=False)
     backward: tuple[Tensor, ...] = Field(default=(), strict=False)
+    arithmetic: Literal["compute", "stored"] = "compute"  # the type that its matmuls run in; stored: autocast leaves them alone
     pieces: tuple[str, ...] = Field(default=(), strict=False)  # of presets/kernels: the passes over memory that it makes
 
 
@@ -143,12 +148,45 @@ def load_runtime(name: str) -> RuntimeSpec:
         raise GptcalcError(f"no runtime named '{shown(str(name))}'", hint=did_you_mean(wanted, runtime_names(), otherwise=_listed()))
     data = read_yaml(read_text(path), shown(path))
     try:
-        return RuntimeSpec.model_validate({"name": wanted, **data})
+        return RuntimeSpec.model_validate({"name": wanted, **data, "implementations": _extended(data.get("implementations"))})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         cause = first.get("ctx", {}).get("error")
         raise GptcalcError(f"{shown(path)}: {where}: {cause or first['msg']}") from None
+
+
+def _extended(implementations: Any) -> Any:
+    """Code that `extends` other code of the file, put together: its own switches and operations over the other's.
+
+    An operation that the other has takes its place; a new one stands after the one that is listed before it, which may be `same`.
+
+    >>> _extended({"a": {"operations": {"x": 1, "y": 2}}, "b": {"extends": "a", "operations": {"x": "same", "z": 3}}})["b"]["operations"]
+    {'x': 1, 'z': 3, 'y': 2}
+    """
+    found: dict[str, Any] = {}
+    for name, own in implementations.items() if isinstance(implementations, dict) else ():
+        if not isinstance(own, dict) or "extends" not in own:
+            found[name] = own
+            continue
+        if own["extends"] not in found:
+            raise GptcalcError(f"{name} extends '{own['extends']}', which is not above it", hint=did_you_mean(own["extends"], found))
+        base = found[own["extends"]]
+        merged = {**base, **{key: value for key, value in own.items() if key != "extends"}}
+        merged["architecture"] = {**base.get("architecture", {}), **own.get("architecture", {})}
+        merged["operations"] = _merged(base["operations"], own.get("operations", {}))
+        found[name] = merged
+    return found or implementations
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    names = list(base)
+    after = ""
+    for name in own:
+        if name not in names:
+            names.insert(names.index(after) + 1 if after else 0, name)
+        after = name
+    return {name: base[name] if own.get(name, SAME) == SAME else own[name] for name in names}
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -190,20 +228,45 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
 def operations_of(implementation: Implementation, rows: Collection[str]) -> dict[str, RuntimeOperation]:
     """The operations of an implementation that a model has, in order: those that cover a row of its table, and the runtime's own.
 
+    Each kind of block has its own, under the paths of its own rows: `block moe/attention/norm`.
+
     Raises GptcalcError for a row that none covers: its memory and time would be missing.
     """
     found = {}
     left = set(rows)
-    for path, operation in implementation.operations.items():
+    for path, operation in _of_all_kinds(implementation, rows):
         covers = operation.covers if operation.covers is not None else (path,)
         if not covers or any(row in left for row in covers):
             found[path] = operation
             left -= set(covers)
     if left:
         several = f" and {len(left) - 3} others" if len(left) > 3 else ""
-        hint = "--runtime ideal takes plain blocks that are all alike; --mode inference takes any model"
+        hint = "--runtime ideal takes most models; --mode inference takes any"
         raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left)[:3])}{several}", hint=hint)
     return found
+
+
+def _of_all_kinds(implementation: Implementation, rows: Collection[str]) -> Iterator[tuple[str, RuntimeOperation]]:
+    """The operations outside the blocks once, those of a block once for each kind, one kind after the other."""
+    kinds = dict.fromkeys(row.partition("/")[0] for row in rows if row.startswith("block"))
+    inner = {path: operation for path, operation in implementation.operations.items() if path.startswith("block/")}
+    done = False
+    for path, operation in implementation.operations.items():
+        if path not in inner:
+            yield path, operation
+        elif not done:
+            done = True
+            for kind in kinds:
+                for name, one in inner.items():
+                    yield _in_kind(name, kind), one if kind == "block" else one.model_copy(update={"covers": _covers_in(one, name, kind)})
+
+
+def _covers_in(operation: RuntimeOperation, path: str, kind: str) -> tuple[str, ...]:
+    return tuple(_in_kind(row, kind) for row in (operation.covers if operation.covers is not None else (path,)))
+
+
+def _in_kind(path: str, kind: str) -> str:
+    return f"{kind}/{path.removeprefix('block/')}"
 
 
 def applies(when: str, tags: frozenset[str]) -> bool:
