@@ -159,4 +159,4 @@ def test_errors_of_steps_that_nothing_was_fitted_on() -> None:
 def test_an_a100_from_its_data_sheet_and_its_best_kernels(model: str, tokens_per_second: float) -> None:
     batch = 8 if model in ("gpt3-125m", "gpt3-350m") else 4
     run = gc.train(model, tokens="1B", device="a100-80gb", batch=batch, seq=2048, global_batch=32, runtime="megatron")
-    assert run.tokens_per_second * 8 / tokens_per_second == pytest.approx(1.05, abs=0.07)
+    assert run.tokens_per_second * 8 / tokens_per_second == pytest.approx(1.03, abs=0.07)

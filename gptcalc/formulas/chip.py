@@ -47,8 +47,8 @@ class Chip:
 
     def matmul_rate(self, arithmetic: str, operand: str) -> float:
         """FLOP/s that a matmul of whole waves of large tiles reaches."""
-        share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}"}.get(arithmetic, "matmul")
-        return self.peak(arithmetic) * self.constants[share]
+        share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}", "fp8": "matmul_fp8"}.get(arithmetic, "matmul")
+        return self.peak(arithmetic) * self.constants.get(share, self.constants["matmul"])
 
     def share(self, kind: str) -> float:
         """Share of memory bandwidth that a kind of pass reaches."""

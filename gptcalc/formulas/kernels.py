@@ -87,7 +87,7 @@ def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int]
     if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
         loss = 1.0
     waves = ceil(ceil(m, rows) * ceil(n, columns) * split * batch, chip.multiprocessors)
-    seconds = waves * 2 * area * (k / split) / (per_unit * loss)
+    seconds = waves * 2 * area * (k / split + chip.prologue) / (per_unit * loss)
     if split == 1:
         return seconds
     partial_sums = 4 * m * n * split * batch / (chip.streaming * chip.bandwidth)

@@ -44,6 +44,9 @@ class Work(NamedTuple):
     batch: Any
     seq: Any
     aligned: bool = False  # whether the runtime pads what is not aligned
+    outside: Any = None  # tokens of a sequence outside the tensor-parallel regions, where sequence parallelism divides them
+    keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
+    stops_early: bool = True  # recomputation ends at the last tensor that is needed
 
     @property
     def arithmetic(self) -> str:
@@ -52,9 +55,10 @@ class Work(NamedTuple):
     @property
     def letters(self) -> dict[str, Any]:
         s, precision = self.shape, PRECISIONS[self.recipe.precision]
-        tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, self.seq, s.n_head))
+        keys = self.seq if self.keys is None else self.keys
+        tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, keys, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
-        return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+        return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq if self.outside is None else self.outside, "N": tokens, "E": scores}
 
 
 def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> Work:
@@ -63,6 +67,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
     from gptcalc.formulas.chip import chip_of
+    from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
     from gptcalc.spec.pieces import load_pieces
     from gptcalc.spec.recipe import check_recipe, tags_of
     from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
@@ -79,7 +84,9 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     implementation = code.model_copy(update={"operations": own})
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned)
+    return Work(
+        chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early
+    )
 
 
 def launches(work: Work) -> list[Kernel]:
@@ -151,15 +158,18 @@ def _matmuls(work: Work, m: Any, k: Any, n: Any) -> Iterator[Kernel]:
 def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
     chip, s, B, T = work.chip, work.shape, work.batch, work.seq
     H, Q = s.n_head, s.d_head
+    C = T if work.keys is None else work.keys
     if "flash" in work.tags:
         for phase in ("forward", "backward"):
-            kernel = flash(chip, B, H, T, Q, phase)
+            kernel = flash(chip, B, H, C, Q, phase)
+            kernel = kernel if work.keys is None else kernel._replace(arithmetic=kernel.arithmetic * (T / C))
             yield kernel._replace(arithmetic=kernel.arithmetic * chip.masked_attention) if compiled_mask else kernel
     elif "efficient" in work.tags:
         for phase in ("forward", "backward"):
-            yield efficient(chip, B, H, T, Q, phase)
+            kernel = efficient(chip, B, H, C, Q, phase)
+            yield kernel if work.keys is None else kernel._replace(memory=kernel.memory * (T / C))
     else:
-        shapes = {"forward": ((T, T, Q), (T, Q, T)), "backward": ((T, T, Q), (T, Q, T), (T, Q, T), (T, Q, T))}
+        shapes = {"forward": ((T, C, Q), (T, Q, C)), "backward": ((T, C, Q), (C, Q, T), (T, Q, C), (C, Q, T))}
         for phase, products in shapes.items():
             for m, n, k in products:
                 yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
@@ -183,6 +193,8 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
     if work.recipe.recompute == "selective":
         return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
     every = work.recipe.checkpoint_every
+    if not work.stops_early:
+        return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in forward]
     last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
     kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
     return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]

@@ -20,6 +20,7 @@ from gptcalc.spec.shape import shape_of
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.stack import StackSpec
     from gptcalc.spec.recipe import Recipe
 
 UNCALIBRATED = 0.2
@@ -28,6 +29,9 @@ UNCALIBRATED = 0.2
 
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
+
+UNCALIBRATED_CLUSTER = 0.25
+"""The same on many devices, where the network's share and what hides under what were not measured either."""
 
 
 class Run(NamedTuple):
@@ -51,7 +55,9 @@ class Run(NamedTuple):
     kernels: list[dict[str, Any]]
     ranges: dict[str, Any]
     drivers: list[dict[str, Any]]
+    communication: list[dict[str, Any]]
     memory: dict[str, Any] | None
+    goodput: dict[str, Any] | None
     notes: list[str]
     parts: Node[Any]
     inputs: dict[str, Any]
@@ -76,8 +82,9 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`.
-    `tokens`, `count`, `batch`, `seq`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
+    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`, `goodput`.
+    `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
+    energy inputs also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
@@ -100,7 +107,7 @@ def _train(
     device: DeviceSpec,
     *,
     tokens: Any = None,
-    count: Any = 1,
+    count: Any = None,
     batch: Any = 1,
     seq: Any = None,
     global_batch: Any = None,
@@ -110,35 +117,72 @@ def _train(
     tdp_share: Any = TDP_SHARE,
     pue: Any = PUE,
     carbon: Any = CARBON,
+    stack: str | None = None,
+    cluster: str | None = None,
+    goodput: bool = False,
     **recipe: Any,
 ) -> Run:
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, check_layers, divided, stack_for, warnings
+    from gptcalc.spec.cluster import cluster_for, load_cluster
+
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
-    count, batch = whole(count, "count"), whole(batch, "batch")
+    batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
-    sequences = batch * count if global_batch is None else whole(global_batch, "global batch")
-    chosen = _recipe(model, device, precision, recipe)
+    sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
+    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None}
+    software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
+    place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
+    given = {name: value for name, value in recipe.items() if value is not None}
+    defaults = software.defaults if stack is not None else {}
+    chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
+    division = divided(
+        model,
+        defaults,
+        batch,
+        sizes,
+        None if count is None else whole(count, "count"),
+        None if global_batch is None else whole(global_batch, "global batch"),
+    )
+    check_layers(model, division.layout)
+    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=division.layout)
+    chosen = chosen._replace(accumulate=division.micro_batches)
     useful, executed = _flops(model, T, chosen)
     peak = count * _peak(device, chosen)
     notes: list[str] = []
+    traffic: list[dict[str, Any]] = []
+    timed: Any = None
     if mfu is not None:
         use = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
         step = sequences * useful / (use.likely * peak)
         parts, kernels, memory = Node("step", step, "s", "FLOP / (MFU * devices * peak)"), [], None
     else:
-        timed = _step(model, device, chosen, batch, T, _micro_batches(sequences, batch, count))
+        if division.parallel or stack is not None:
+            from gptcalc.formulas.cluster.parallel import Plan, parallel_step
+
+            timed = parallel_step(Plan(model, device, chosen, place, software, batch, T, division.micro_batches))
+            traffic = [one._asdict() for one in timed.traffic]
+            spread = _spread(device, software)
+            notes += warnings(division.layout, place)
+            notes += [f"{software.title} on {place.title}", f"the step's time is expected within {spread:.0%}"]
+        else:
+            timed = _step(model, device, chosen, batch, T, division.micro_batches)
+            spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
         step, parts, kernels = timed.value, timed.node, timed.by_kind
         memory = _memory(model, device, chosen, batch, T)
-        spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
         likely = sequences * useful / (step * peak)
         use = Range(likely / (1 + spread), likely, likely / (1 - spread))
         if chosen.runtime == "ideal" and recipe.get("runtime") is None:
             notes.append(f"no runtime here has {model.name}'s own code: ideal, everything fused, a lower bound on the time")
         if not device.calibrated:
             notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
-        if not (isinstance(count, int) and count == 1):
-            notes.append("data parallel over all devices, their communication not counted: a lower bound")
     steps = ceil(D, sequences * T)
     seconds = steps * step
+    lasting = None
+    if goodput:
+        from gptcalc.formulas.cluster.goodput import goodput_of
+
+        lasting = goodput_of(model, chosen, place, count, seconds)._asdict()
+        seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
     hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
     bill = bill_of(hours_range, device, price=price, tdp_share=tdp_share, pue=pue, carbon=carbon)
@@ -158,11 +202,14 @@ def _train(
         kernels=kernels,
         ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads({"mfu": use} | bill.inputs),
+        communication=traffic,
         memory=memory,
+        goodput=lasting,
         notes=notes + bill.notes,
         parts=parts,
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in chosen._asdict().items() if name != "layout"}
+        | _divisions(chosen, None if timed is None or not (division.parallel or stack) else (software.name, place.name))
         | {"peak": _peak(device, chosen)}
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
@@ -177,14 +224,17 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
     return whole(tokens, "tokens")
 
 
-def _micro_batches(sequences: Any, batch: Any, count: Any) -> Any:
-    left = sequences % (batch * count)
-    if (left > 0).any() if hasattr(left, "any") else left:
-        raise GptcalcError(
-            f"the global batch of {sequences} sequences does not divide into micro-batches of {batch} on {count} devices",
-            hint="choose a multiple of batch times count",
-        )
-    return sequences // (batch * count)
+def _spread(device: DeviceSpec, software: StackSpec) -> float:
+    """How far the time of a step on many devices may be off: by the device's, by the software's own."""
+    return max(software.spread, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
+
+
+def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
+    """The layout as inputs have it, where there is one."""
+    if names is None:
+        return {}
+    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "sequence_parallel", "zero")}
+    return {**{name: _plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
 
 
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
@@ -237,17 +287,43 @@ def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq:
 def _memory(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> dict[str, Any]:
     """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
     from gptcalc.formulas.fit import cheapest
-    from gptcalc.formulas.phases import training_memory
+    from gptcalc.formulas.layouts import in_groups
     from gptcalc.formulas.reserve import reserve
 
-    answer = training_memory(model, recipe, batch, seq)
+    layout = recipe.layout
+    if hasattr(layout.zero, "dtype") or hasattr(layout.sequence_parallel, "dtype"):
+        return _memory_of_each(model, device, recipe, batch, seq)
+    answer = in_groups(model, recipe, batch, seq)
     room = device.memory - reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value).apart
     left = room - answer.value
     fits = left >= 0
+    found = {"peak_allocated": answer.value, "room": room, "left": left, "stage": answer.role}
     if hasattr(fits, "all"):
-        return {"peak_allocated": answer.value, "room": room, "fits": bool(fits.all()), "left": left, "change": None}
+        return found | {"fits": bool(fits.all()), "change": None}
     change = None if fits else cheapest(model, recipe, batch, seq, room)
-    return {"peak_allocated": answer.value, "room": room, "fits": fits, "left": left, "change": change and change._asdict()}
+    return found | {"fits": fits, "change": change and change._asdict()}
+
+
+def _memory_of_each(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> dict[str, Any]:
+    """The same for arrays of what a layout switches on and off: one kind of layout at a time."""
+    import numpy as np
+
+    names = ("tp", "pp", "dp", "cp", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
+    sizes = {name: getattr(recipe.layout, name) for name in names} | {"batch": batch, "seq": seq, "accumulate": recipe.accumulate}
+    given = {name: np.asarray(size, dtype=np.float64) for name, size in sizes.items() if size is not None}
+    arrays = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
+    found = {name: np.zeros(arrays["tp"].shape) for name in ("peak_allocated", "room", "left")}
+    for zero in range(4):
+        for parallel in (False, True):
+            here = (arrays["zero"] == zero) & (arrays["sequence_parallel"] == parallel)
+            if here.any():
+                one = {name: array[here] for name, array in arrays.items()}
+                batch, seq, accumulate = (one.pop(name) for name in ("batch", "seq", "accumulate"))
+                layout = recipe.layout._replace(**(one | {"zero": zero, "sequence_parallel": parallel}))
+                part = _memory(model, device, recipe._replace(layout=layout, accumulate=accumulate), batch, seq)
+                for name, array in found.items():
+                    array[here] = part[name]
+    return found | {"stage": None, "fits": bool((found["left"] >= 0).all()), "change": None}
 
 
 def _plain(value: Any) -> Any:

@@ -32,13 +32,15 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
     return load_stack(usual if name is None else name)
 
 
-def divided(model: "ModelSpec", stack: "StackSpec", batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
+def divided(
+    model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any
+) -> Division:
     """The layout with what follows from the numbers of devices and of sequences.
 
     Raises GptcalcError where they do not multiply, naming both numbers and the nearest legal ones.
     """
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
-    chosen = {name: stack.defaults[name] for name in CHOICES if name in stack.defaults} | given
+    chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
     if not _one(layout.ep):
         raise GptcalcError(f"expert parallel size {layout.ep} on {model.name}, which has no experts", hint="leave --ep out")

@@ -80,7 +80,7 @@ def parallel_step(plan: Plan) -> ParallelTime:
 
 def local_of(plan: Plan, layout: Layout, batch: int, seq: int) -> Local:
     """The kernels of a plan on one device."""
-    return local(plan.model, plan.device, plan.recipe._replace(layout=layout), layout, batch, seq)
+    return local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
 
 
 def quantities(plan: Plan, one: Local, layout: Layout, layers: int) -> dict[str, float]:
@@ -187,7 +187,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     items[WAITING] = most((total - sum(items.values()), 0.0))
     kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
     items = {name: seconds for name, seconds in items.items() if not _nothing(seconds) or name == WAITING}
-    return ParallelTime(tree_of("step", items), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"])
+    return ParallelTime(tree_of("step", items, {}), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"])
 
 
 def _nothing(seconds: Any) -> bool:

@@ -131,7 +131,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     for kernel, key in placed:
         seconds = kernel.seconds(chip, clock)
         compute[key] += often[key] * seconds
-        kind = key[0], kind_of(kernel).replace("_", " ")
+        kind = key[0], kind_of(kernel)
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
             matmuls.setdefault((kernel.path, kernel.phase), []).append(seconds)
