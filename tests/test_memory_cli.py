@@ -146,7 +146,7 @@ BAD = {
     "gpt2 --qlora": "LoRA targets and QLoRA need a rank",
     "gpt2 --lora-rank 4 --lora-target foo": "no matmul named 'foo' to adapt",
     "gpt2 --freeze embeding": "nothing to freeze is named 'embeding'",
-    "gpt2 --stack ddp": "no stack 'ddp'",
+    "gpt2 --stack ddq": "no stack 'ddq'",
     "gpt2 --device h1000x": "no device named 'h1000x'",
     "gpt2 --mode inference --precision bf16 --group-size 64": "a group size of 64 means nothing with precision bf16",
 }

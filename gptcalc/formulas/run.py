@@ -165,7 +165,7 @@ def _train(
             notes += warnings(division.layout, place)
             notes += [f"{software.title} on {place.title}", f"the step's time is expected within {spread:.0%}"]
         else:
-            timed = _step(model, device, chosen, batch, T, division.micro_batches)
+            timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
             spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
         step, parts, kernels = timed.value, timed.node, timed.by_kind
         memory = _memory(model, device, chosen, batch, T)
@@ -226,6 +226,8 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
 
 def _spread(device: DeviceSpec, software: StackSpec) -> float:
     """How far the time of a step on many devices may be off: by the device's, by the software's own."""
+    if device.name in software.measured_on:
+        return software.spread
     return max(software.spread, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
 
 

@@ -33,7 +33,8 @@ class StackSpec(Record):
     reduce_each: bool = False  # gradients are reduced after every micro-batch, not once a step
     shard_in_node: bool = False  # ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step
     overlap: Overlap = Overlap()
-    spread: float = Field(default=0.25, gt=0, lt=1)  # a step's time is expected within this share
+    spread: float = Field(default=0.25, gt=0, lt=1)  # a step's time is expected within this share, on the devices in measured_on
+    measured_on: tuple[str, ...] = Field(default=(), strict=False)
     contention: float = Field(default=0.0, ge=0, le=1)  # seconds that computing loses to a second of hidden communication
     notes: tuple[str, ...] = Field(default=(), strict=False)
 
