@@ -143,8 +143,9 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
 
     The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
-    method from f = 1. Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock. Chips of which only the rate in
-    long training runs is known have that share as a constant of its own, `sustained`.
+    method from f = 1. Chips of which only the rate in long training runs is known have that share as a constant of its own, `sustained`.
+
+    Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
 
     >>> from gptcalc.formulas.chip import chip_of
     >>> from gptcalc.spec.device import load_device

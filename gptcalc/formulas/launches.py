@@ -58,7 +58,11 @@ class Work(NamedTuple):
         keys = self.seq if self.keys is None else self.keys
         tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, keys, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
-        return s.letters | sizes | {"B": self.batch, "T": self.seq, "S": self.seq if self.outside is None else self.outside, "N": tokens, "E": scores}
+        return (
+            s.letters
+            | sizes
+            | {"B": self.batch, "T": self.seq, "S": self.seq if self.outside is None else self.outside, "N": tokens, "E": scores}
+        )
 
 
 def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> Work:
@@ -67,7 +71,6 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
     from gptcalc.formulas.chip import chip_of
-    from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
     from gptcalc.spec.pieces import load_pieces
     from gptcalc.spec.recipe import check_recipe, tags_of
     from gptcalc.spec.runtime import implementation_of, load_runtime, operations_of
@@ -84,9 +87,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     implementation = code.model_copy(update={"operations": own})
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(
-        chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early
-    )
+    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
 
 
 def launches(work: Work) -> list[Kernel]:
@@ -192,9 +193,10 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
     forward = [kernel for kernel in kernels if kernel.phase == "forward" and kernel.path.startswith("block/")]
     if work.recipe.recompute == "selective":
         return [kernel._replace(phase="recompute") for kernel in forward if kernel.path.endswith("/core")]
-    every = work.recipe.checkpoint_every
-    if not work.stops_early:
-        return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in forward]
-    last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
-    kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
-    return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]
+    kept = forward
+    if work.stops_early:  # its last result is not needed
+        last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))
+        kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
+    layers = work.shape.n_layer
+    blocks = ceil(layers, work.recipe.checkpoint_every)
+    return [kernel._replace(phase="recompute", runs=kernel.runs // layers * blocks) for kernel in kept]

@@ -12,7 +12,6 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout, Recipe
 
 
-
 def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
     """The memory of one device: `mode` "training" (see `training`) or "inference" (see `inference`), whose options it takes.
 

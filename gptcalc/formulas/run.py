@@ -20,8 +20,8 @@ from gptcalc.spec.shape import shape_of
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
-    from gptcalc.spec.stack import StackSpec
     from gptcalc.spec.recipe import Recipe
+    from gptcalc.spec.stack import StackSpec
 
 UNCALIBRATED = 0.2
 """How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
@@ -41,6 +41,7 @@ class Run(NamedTuple):
     count: Any
     precision: str
     calibrated: bool
+    spread: float | None  # the time of a step is expected within this share
     step_time: Any
     tokens_per_second: Any
     steps: Any
@@ -56,6 +57,7 @@ class Run(NamedTuple):
     ranges: dict[str, Any]
     drivers: list[dict[str, Any]]
     communication: list[dict[str, Any]]
+    pipeline: dict[str, Any] | None
     memory: dict[str, Any] | None
     goodput: dict[str, Any] | None
     notes: list[str]
@@ -82,7 +84,8 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`, `goodput`.
+    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
+    `slice` (devices that share the fast link, where not as many as the cluster has), `goodput`.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
 
@@ -119,10 +122,11 @@ def _train(
     carbon: Any = CARBON,
     stack: str | None = None,
     cluster: str | None = None,
+    slice: int | None = None,  # noqa: A002 - what clouds call it
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, check_layers, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, stack_for, warnings
     from gptcalc.spec.cluster import cluster_for, load_cluster
 
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
@@ -132,6 +136,8 @@ def _train(
     sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None}
     software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
+    if slice is not None:
+        place = place.model_copy(update={"node": whole(slice, "slice")})
     given = {name: value for name, value in recipe.items() if value is not None}
     defaults = software.defaults if stack is not None else {}
     chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
@@ -143,7 +149,6 @@ def _train(
         None if count is None else whole(count, "count"),
         None if global_batch is None else whole(global_batch, "global batch"),
     )
-    check_layers(model, division.layout)
     count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=division.layout)
     chosen = chosen._replace(accumulate=division.micro_batches)
     useful, executed = _flops(model, T, chosen)
@@ -151,6 +156,8 @@ def _train(
     notes: list[str] = []
     traffic: list[dict[str, Any]] = []
     timed: Any = None
+    spread: float | None = None
+    pipeline: dict[str, Any] | None = None
     if mfu is not None:
         use = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
         step = sequences * useful / (use.likely * peak)
@@ -161,6 +168,8 @@ def _train(
 
             timed = parallel_step(Plan(model, device, chosen, place, software, batch, T, division.micro_batches))
             traffic = [one._asdict() for one in timed.traffic]
+            pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
+            pipeline = {"stages": pairs, "between": timed.between}
             spread = _spread(device, software)
             notes += warnings(division.layout, place)
             notes += [f"{software.title} on {place.title}", f"the step's time is expected within {spread:.0%}"]
@@ -192,6 +201,7 @@ def _train(
         count=count,
         precision=chosen.precision,
         calibrated=device.calibrated,
+        spread=spread,
         step_time=step,
         tokens_per_second=sequences * T / step,
         steps=steps,
@@ -203,6 +213,7 @@ def _train(
         ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads({"mfu": use} | bill.inputs),
         communication=traffic,
+        pipeline=pipeline,
         memory=memory,
         goodput=lasting,
         notes=notes + bill.notes,

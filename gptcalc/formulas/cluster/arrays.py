@@ -28,7 +28,9 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     try:
         flat = dict(zip(sizes, np.broadcast_arrays(*(np.asarray(size, dtype=np.float64) for size in sizes.values())), strict=True))
     except ValueError:
-        raise GptcalcError("arrays of different lengths: " + ", ".join(f"{name} {np.shape(size)}" for name, size in sizes.items())) from None
+        raise GptcalcError(
+            "arrays of different lengths: " + ", ".join(f"{name} {np.shape(size)}" for name, size in sizes.items())
+        ) from None
     flat["layers"] = ceil(plan.model.n_layer, flat["pp"])
     flat["sharded"] = np.where(flat["zero"] == 3, 1.0, 0.0)
     shape = flat["tp"].shape
@@ -45,7 +47,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
         found.append(quantities(plan, known[key], fixed, here["layers"]))
     names = list(dict.fromkeys(name for numbers in found for name in numbers))
     stacked = {name: np.array([numbers.get(name, 0.0) for numbers in found], dtype=np.float64)[which] for name in names}
-    together = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero")}
+    together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero")}
     layout = layout._replace(**together, sequence_parallel=flat["sequence_parallel"] == 1)
     return stacked, next(iter(known.values())), layout, flat["batch"], flat["micro_batches"]
 

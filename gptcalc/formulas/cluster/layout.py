@@ -32,9 +32,7 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
     return load_stack(usual if name is None else name)
 
 
-def divided(
-    model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any
-) -> Division:
+def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
     """The layout with what follows from the numbers of devices and of sequences.
 
     Raises GptcalcError where they do not multiply, naming both numbers and the nearest legal ones.
@@ -48,6 +46,7 @@ def divided(
         raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
         raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
+    check_layers(model, layout)
     own = layout.tp * layout.pp * layout.cp
     dp = given.get("dp")
     if count is None:
@@ -111,7 +110,9 @@ def check_layers(model: "ModelSpec", layout: Layout) -> None:
             hint="choose --pp and --virtual-stages so that their product divides the layers",
         )
     if isinstance(chunks, int) and chunks > model.n_layer:
-        raise GptcalcError(f"{layout.pp} pipeline stages for {model.n_layer} layers: some would be empty", hint=f"--pp {model.n_layer} at most")
+        raise GptcalcError(
+            f"{layout.pp} pipeline stages for {model.n_layer} layers: some would be empty", hint=f"--pp {model.n_layer} at most"
+        )
 
 
 def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
@@ -119,8 +120,8 @@ def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
     found = list(cluster.notes)
     if _any(layout.tp, lambda t: t > cluster.node):
         found.append(
-            f"tensor parallel size {_most(layout.tp)} is wider than the {cluster.node} devices of {cluster.link.name}: its collectives go over"
-            f" {cluster.network.name}"
+            f"tensor parallel size {_most(layout.tp)} is wider than the {cluster.node} devices of {cluster.link.name}:"
+            f" its collectives go over {cluster.network.name}"
         )
     return found
 

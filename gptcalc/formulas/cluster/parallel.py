@@ -130,7 +130,10 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     ends = {part: q[f"{part} forward"] + q[f"{part} backward"] for part in ("embedding", "head")}
 
     # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
-    held = {"first": layers * q["parameters block"] + q["parameters embedding"], "last": layers * q["parameters block"] + q["parameters head"]}
+    held = {
+        "first": layers * q["parameters block"] + q["parameters embedding"],
+        "last": layers * q["parameters block"] + q["parameters head"],
+    }
     if plan.model.tied:
         held["last"] = held["last"] + q["token embedding"]
     whole = layers * q["parameters block"] + q["parameters embedding"] + q["parameters head"]
@@ -164,7 +167,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     alone = most((first + (m - 1) * later + tail + update, m * processor + q["host update"]))
     total = pick(p == 1, alone, piped + tail + update)
 
-    kinds = {}
+    kinds: dict[str, Any] = {}
     for name, seconds in q.items():
         if name.startswith("kind/"):
             _, part, kind = name.split("/", 2)
@@ -186,8 +189,10 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     items["optimizer"] = update
     items[WAITING] = most((total - sum(items.values()), 0.0))
     kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
-    items = {name: seconds for name, seconds in items.items() if not _nothing(seconds) or name == WAITING}
-    return ParallelTime(tree_of("step", items, {}), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"])
+    items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
+    return ParallelTime(
+        tree_of("step", items, {}), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
+    )
 
 
 def _nothing(seconds: Any) -> bool:
@@ -268,5 +273,3 @@ def _segments(q: dict[str, Any], layers: Any, forward: Any, backward: Any, outer
             processor = processor + q[f"host {part} {phase}"]
             finished = most((finished + here, processor))
     return finished
-
-

@@ -125,7 +125,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     everything = sum(weight[part] * one.parameters[part] for part in PARTS)
     other = whole - busy + update_kernels(one, everything) + sum(weight[part] * total[part, phase] for part, phase in total)
     clock = 1.0 if one.work.arithmetic in FULL_CLOCK else sustained_clock(chip, busy, other)
-    compute: dict[tuple[str, str], Any] = {key: 0.0 for key in total}
+    compute: dict[tuple[str, str], Any] = dict.fromkeys(total, 0.0)
     kinds: dict[tuple[str, str], Any] = {}
     matmuls: dict[tuple[str, str], list[Any]] = {}
     for kernel, key in placed:
@@ -183,7 +183,9 @@ def _tensor(one: Local, net: Network, t: Any, sequence_parallel: bool) -> Pieces
         ("embedding", "forward"): [(scatter if sequence_parallel else reduce, None)],
         ("embedding", "backward"): [(gather, None)] if sequence_parallel else [],
         ("head", "forward"): [(3 * logits, None)] + ([(gather, None)] if sequence_parallel else []),
-        ("head", "backward"): [(scatter, ("head/output", "backward", 1))] if sequence_parallel else [(reduce, ("head/output", "backward", 1))],
+        ("head", "backward"): [(scatter, ("head/output", "backward", 1))]
+        if sequence_parallel
+        else [(reduce, ("head/output", "backward", 1))],
     }
     return found
 
