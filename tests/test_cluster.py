@@ -1,5 +1,6 @@
 """Many devices: laws first, then published tables, then the command line."""
 
+import itertools
 import json
 import statistics
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_schedule_takes_what_the_formula_says(p: int, m: int, v: int) -> None:
     assert max(one.end for one in spans) == pytest.approx(3 * (m + (p - 1) / v))
     for stage in range(p):
         mine = sorted((one.start, one.end) for one in spans if one.stage == stage)
-        assert all(before[1] <= after[0] + 1e-9 for before, after in zip(mine, mine[1:], strict=False))
+        assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(mine))
 
 
 def test_goodput_falls_with_the_number_of_devices_and_young_is_the_best_interval() -> None:
@@ -315,7 +316,7 @@ def test_bad_layouts_are_one_clear_line(run: Any, options: str) -> None:
 
 
 def test_a_plan_that_does_not_fit_says_where(run: Any) -> None:
-    options = "--tokens 300B --device a100-80gb --runtime megatron --count 512 --tp 8 --pp 2".split()
+    options = ["--tokens", "300B", "--device", "a100-80gb", "--runtime", "megatron", "--count", "512", "--tp", "8", "--pp", "2"]
     answer = run("train", "gpt3-175b", *options)
     assert answer.code == 1
     assert "needed on the first stage" in answer.err
