@@ -42,6 +42,7 @@ class Plan(NamedTuple):
 
     implementation: Implementation
     setting: Setting
+    loss: Setting  # autocast computes the loss in fp32 whatever else it does
     share: Share
     tied: bool
     checkpoint_every: int
@@ -168,7 +169,8 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     again: dict[str, Any] = {}
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
-    for saved in kept(path, operation, plan.setting):
+    setting = plan.loss if path == "loss" else plan.setting
+    for saved in kept(path, operation, setting):
         if saved.tensor.copy_of_weight and not plan.copies:
             continue
         where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
@@ -185,10 +187,10 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
         keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
-    whole = plan.setting._replace(selective=False)
-    recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if plan.setting.selective else 0
-    transient = n_bytes(operation.backward, plan.setting) + recomputed
-    momentary = n_bytes(operation.forward, plan.setting)
+    whole = setting._replace(selective=False)
+    recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
+    transient = n_bytes(operation.backward, setting) + recomputed
+    momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
         momentary = maximum(momentary, _all(keeps)) - _all(keeps)
     return {

@@ -55,7 +55,10 @@ def training_step(i: Inputs) -> Step:
     if tied and recipe.freeze and "embedding/token".startswith(recipe.freeze):
         frozen = (*frozen, "head/output")
     letters = s.letters | {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
-    setting = Setting(letters, precision, i.tags, frozen, recipe.recompute == "selective")
+    setting = wide = Setting(letters, precision, i.tags, frozen, recipe.recompute == "selective")
+    if zero == 3 and "amp" in i.tags:  # FSDP gathers weights in 16 bits: activations are in 16 bits from the first on, the loss in fp32
+        low = PRECISIONS[recipe.precision.removeprefix("amp-")]
+        setting = wide._replace(precision=low, tags=(i.tags - {"amp"}) | {"low"})
 
     adapters: dict[str, tuple[Any, Any]] = {}
     if recipe.lora_rank is not None:
@@ -89,6 +92,7 @@ def training_step(i: Inputs) -> Step:
     plan = Plan(
         i.implementation,
         setting,
+        wide,
         i.share,
         tied,
         recipe.checkpoint_every,
