@@ -4,7 +4,7 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.phases import PHASES, Training, nodes, training_memory
-from gptcalc.formulas.sharding import divide
+from gptcalc.formulas.sharding import check_experts, divide
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
@@ -66,8 +66,7 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, b
     """
     if layout.zero not in (0, 1, 2, 3):
         raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
-    if not (isinstance(layout.ep, int) and layout.ep == 1):
-        raise GptcalcError(f"expert parallel size {layout.ep} on {model.name}, which has no experts", hint="leave --ep out")
+    check_experts(model, layout.ep)
     if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
         raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     if count is not None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.sharding import check_experts
 from gptcalc.spec.recipe import Layout
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
     chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
-    if not _one(layout.ep):
-        raise GptcalcError(f"expert parallel size {layout.ep} on {model.name}, which has no experts", hint="leave --ep out")
+    check_experts(model, layout.ep)
     if _one(layout.pp) and not _one(layout.virtual_stages):
         raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
