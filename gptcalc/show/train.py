@@ -155,7 +155,11 @@ def step(run: Run, depth: int) -> Table:
 
 def derivation(run: Run) -> Table:
     """Every leaf of a step with the kernels of one run of it."""
-    columns = [Column("part"), Column("time", span, right=True), Column("kernels of one run", fold=True)]
+    columns = [
+        Column("part"),
+        Column("time", span, right=True),
+        Column("kernels of one run" if not run.communication else "how it comes about", fold=True),
+    ]
     rows: list[list[Any]] = [[path, node.value, node.formula] for path, node in run.parts.leaves()]
     notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/kernels"]
     return Table(f"what the {span(run.step_time)} are made of", columns, [*rows, ["total", run.step_time, ""]], notes)

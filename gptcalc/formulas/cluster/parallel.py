@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
 
 
+TEXTS = {
+    "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
+    "communication/context parallel": "m*L/p rings of c - 1 sends, twice as long backward: what attention does not hide",
+    "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
+    "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
+    "communication/data parallel": "one reduction of a stage's gradients: what the last micro-batch's backward pass does not hide",
+    "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
+    "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
+    "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
+    "accumulation": "(m - 1) additions of a stage's gradients",
+    "optimizer": "passes over a stage's parameters, divided under ZeRO",
+}
+"""How each part of the bill that is no kernel comes about."""
+
+
 class Plan(NamedTuple):
     """What is run, where, and by which software; the sizes of `recipe.layout`, `batch`, `seq` and `micro_batches` may be arrays."""
 
@@ -191,7 +206,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
     return ParallelTime(
-        tree_of("step", items, {}), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
+        tree_of("step", items, TEXTS), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
     )
 
 
