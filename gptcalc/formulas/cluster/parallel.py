@@ -6,8 +6,9 @@ kernels is plain arithmetic on floats or arrays of them.
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.cluster.collectives import Network, collective, network_of, send
+from gptcalc.formulas.cluster.collectives import collective, network_of
 from gptcalc.formulas.cluster.stage import PARTS, PHASES, Local, accumulation, host_seconds, host_update, local, times, update_kernels
+from gptcalc.formulas.cluster.traffic import Traffic, between, gathered, once_a_step, ring
 from gptcalc.formulas.kernels import ceil, least, most, pick
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.step_time import WAITING, tree_of
@@ -48,15 +49,6 @@ class Plan(NamedTuple):
     batch: Any
     seq: Any
     micro_batches: Any
-
-
-class Traffic(NamedTuple):
-    """One kind of communication in a step, of the busiest device: its seconds, and those that nothing hides."""
-
-    name: str
-    ranks: Any
-    total: Any
-    exposed: Any
 
 
 class ParallelTime(NamedTuple):
@@ -137,10 +129,10 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     # What one block and the parts outside the blocks wait for, forward and backward.
     sharded = pick(zero == 3, 1.0, 0.0)
     shards = least((replicas, most((1, net.node // t)))) if stack.shard_in_node else replicas
-    wait = _gathers(net, q, stack, shards, t, compute, plan.recipe.checkpoint_every > 0)
-    ring = _context(net, q, overlap.context, c, t)
-    block_forward = q["block forward"] + sharded * wait["forward"] + ring["forward"]
-    block_backward = q["block backward"] + q["block recompute"] + sharded * wait["backward"] + ring["backward"]
+    wait = gathered(net, q, stack, shards, t, compute, plan.recipe.checkpoint_every > 0)
+    turns = ring(net, q, overlap.context, c, t)
+    block_forward = q["block forward"] + sharded * wait["forward"] + turns["forward"]
+    block_backward = q["block backward"] + q["block recompute"] + sharded * wait["backward"] + turns["backward"]
     outer = sharded * wait["outside"]
     ends = {part: q[f"{part} forward"] + q[f"{part} backward"] for part in ("embedding", "head")}
 
@@ -164,7 +156,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     of_blocks = q["host block forward"] + q["host block backward"]
     slow_device = most([sum(pair) for pair in stages.values()])
     slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, of_blocks)))
-    hop = _between(net, q, stack, layout)
+    hop = between(net, q, stack, layout)
     adding = accumulation(one, own / pick(zero >= 2, replicas, 1), stack)
     update = update_kernels(one, own / pick(zero >= 1, pick(zero == 3, shards, replicas), 1))
     bubble = ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v
@@ -172,7 +164,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
 
     # Once a step: gradients, the weights that each updated, the two ends' common embedding.
     last_backward = backward + pick(p == 1, q["head backward"], 0.0)
-    once = _once(net, stack, own, replicas, shards, t, zero, compute, (last_backward, layers * block_forward))
+    once = once_a_step(net, stack, own, replicas, shards, t, zero, compute, (last_backward, layers * block_forward))
     ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, t * replicas), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
     tail = once["exposed"] + ends_apart
@@ -189,9 +181,10 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
             kinds[kind] = kinds.get(kind, 0.0) + m / p * (L if part == "block" else 1) * seconds
     often = {"embedding": 1, "block": L, "head": 1}
     items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
-    exposed, entire = (m / p * sum(often[part] * q[f"tensor {which} {part}"] for part in PARTS) for which in ("exposed", "total"))
-    traffic.append(Traffic("tensor parallel", t, entire, exposed))
-    traffic.append(Traffic("context parallel", c, m * L / p * ring["total"], m * L / p * (ring["forward"] + ring["backward"])))
+    texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
+    open_, entire = (m / p * sum(often[part] * q[f"tensor {which} {part}"] for part in PARTS) for which in ("exposed", "total"))
+    traffic.append(Traffic("tensor parallel", t, entire, open_))
+    traffic.append(Traffic("context parallel", c, m * L / p * turns["total"], m * L / p * (turns["forward"] + turns["backward"])))
     fsdp = m * sharded * (L / p * (wait["forward"] + wait["backward"]) + wait["outside"])
     traffic.append(Traffic("sharded weights", shards, m * sharded * (L / p * wait["total"] + wait["outside"]), fsdp))
     traffic.append(Traffic("between stages", p, 2 * m * v * hop["total"], 2 * m * v * hop["exposed"]))
@@ -206,73 +199,12 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
     return ParallelTime(
-        tree_of("step", items, TEXTS), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
+        tree_of("step", items, texts), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
     )
 
 
 def _nothing(seconds: Any) -> bool:
     return isinstance(seconds, int | float) and seconds == 0
-
-
-def _left(stack: "StackSpec", seconds: Any, cover: Any) -> Any:
-    """What `cover` seconds of computing do not hide, and what the hidden rest costs them."""
-    left = most((seconds - cover, 0.0))
-    return left + stack.contention * (seconds - left)
-
-
-def _gathers(net: Network, q: dict[str, Any], stack: "StackSpec", replicas: Any, t: Any, compute: int, recomputed: bool) -> dict[str, Any]:
-    """ZeRO-3: the weights of a block are gathered before it runs, forward and backward, and its gradients are scattered behind."""
-    block, outside = q["parameters block"], q["parameters embedding"] + q["parameters head"]
-    gather = collective(net, "all_gather", compute * block, replicas, t)
-    scatter = collective(net, "reduce_scatter", stack.gradient_bytes * block, replicas, t)
-    back = (2 if recomputed else 1) * gather + scatter
-    share = stack.overlap.gather
-    ends = collective(net, "all_gather", compute * outside, replicas, t)
-    ends = ends + collective(net, "reduce_scatter", stack.gradient_bytes * outside, replicas, t)
-    return {
-        "forward": _left(stack, gather, share * q["block forward"]),
-        "backward": _left(stack, back, share * (q["block backward"] + q["block recompute"])),
-        "outside": ends,
-        "total": gather + back,
-    }
-
-
-def _context(net: Network, q: dict[str, Any], share: float, c: Any, t: Any) -> dict[str, Any]:
-    """Ring attention: keys and values go round once forward, they and their gradients once backward, under the attention itself."""
-    once = (c - 1) * send(net, q["keys and values"], t)
-    under = share * q["attention"] / 3
-    return {"forward": most((once - under, 0.0)), "backward": most((2 * once - 2 * under, 0.0)), "total": 3 * once}
-
-
-def _between(net: Network, q: dict[str, Any], stack: "StackSpec", layout: Layout) -> dict[str, Any]:
-    """One send of a micro-batch's hidden state to the next stage."""
-    t, apart = layout.tp, layout.tp * layout.cp * layout.dp
-    size = q["hidden state"]
-    divided = pick(layout.sequence_parallel, size / t, size / t if stack.scatter_gather else size)
-    seconds = send(net, divided, apart)
-    if stack.scatter_gather:
-        seconds = seconds + pick(layout.sequence_parallel, 0.0, collective(net, "all_gather", size, t))
-    seconds = pick(layout.pp > 1, seconds, 0.0)
-    return {"total": seconds, "exposed": (1 - stack.overlap.pipeline) * seconds}
-
-
-def _once(
-    net: Network, stack: "StackSpec", own: Any, replicas: Any, shards: Any, t: Any, zero: Any, compute: int, cover: tuple[Any, Any]
-) -> dict[str, Any]:
-    """Once a step: ZeRO 0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
-    shards in each node alone, an all-reduce of a shard's gradients between nodes."""
-    reduce = collective(net, "all_reduce", stack.gradient_bytes * own, replicas, t)
-    scatter = collective(net, "reduce_scatter", stack.gradient_bytes * own, replicas, t)
-    gather = collective(net, "all_gather", compute * own, replicas, t)
-    backward, forward = cover
-    plain = _left(stack, reduce, stack.overlap.data * backward)
-    divided = _left(stack, scatter, stack.overlap.data * backward) + _left(stack, gather, stack.overlap.gather * forward)
-    across = collective(net, "all_reduce", stack.gradient_bytes * own / shards, replicas / shards, t * shards)
-    across_left = _left(stack, across, stack.overlap.data * backward)
-    return {
-        "total": pick(zero == 3, across, pick(zero == 0, reduce, scatter + gather)),
-        "exposed": pick(zero == 3, across_left, pick(zero == 0, plain, divided)),
-    }
 
 
 def _segments(q: dict[str, Any], layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
