@@ -173,7 +173,7 @@ def _train(
             pipeline = {"stages": pairs, "between": timed.between}
             spread = _spread(device, software)
             notes += warnings(division.layout, place)
-            notes += [f"{software.title} on {place.title}", f"the step's time is expected within {spread:.0%}"]
+            notes += [f"{software.title} on {place.title}", f"the step's time on {device.name} is expected within {spread:.0%}"]
         else:
             timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
             spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED

@@ -43,11 +43,14 @@ def draw(spans: list[Span], end: float, width: int) -> str:
         start, stop = one.start / end * width, one.end / end * width
         for cell in range(int(start), min(int(stop) + 1, width)):
             filled[cell][one.backward] += max(0.0, min(stop, cell + 1) - max(start, cell))
-    return "".join(_cell(forward, backward) for forward, backward in filled)
+    turns = sum(not one.backward for one in spans)
+    near = 1 if turns > width / 4 else 0  # where a cell holds about one pass, which one is chance: look at its neighbours too
+    shares = [[sum(cell[way] for cell in filled[max(0, k - near) : k + near + 1]) for way in (0, 1)] for k in range(width)]
+    return "".join(_cell(sum(cell), *share) for cell, share in zip(filled, shares, strict=True))
 
 
-def _cell(forward: float, backward: float) -> str:
-    if forward + backward < 0.5:
+def _cell(busy: float, forward: float, backward: float) -> str:
+    if busy < 0.5:
         return IDLE
     share = forward / (forward + backward)
     return FORWARD if share > 0.8 else BACKWARD if share < 0.2 else BOTH
