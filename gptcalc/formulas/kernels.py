@@ -143,7 +143,7 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
 
     The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
-    method from f = 1. Chips of which only the rate in long training runs is known have that share as a constant of its own, `sustained`.
+    method from f = 1.
 
     Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
 
@@ -157,7 +157,7 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
         value = chip.tensor_power * arithmetic * f**3 + (chip.memory_power - 1) * other * f - arithmetic
         slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
         f = f - pick(value > 0, value / pick(value > 0, slope, 1.0), 0.0)  # from above: convex, and nothing to do where it is met
-    return f * chip.sustained
+    return f
 
 
 def _size(n_bytes: Any) -> str:

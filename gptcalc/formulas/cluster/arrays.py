@@ -8,7 +8,7 @@ from gptcalc.formulas.cluster.stage import Local
 from gptcalc.formulas.kernels import ceil
 from gptcalc.spec.recipe import Layout
 
-SEEN = ("tp", "cp", "sequence_parallel", "sharded", "batch", "seq", "layers")
+SEEN = ("tp", "cp", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
 """What the kernels of a stage depend on."""
 
 
@@ -22,7 +22,8 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     sizes |= {"batch": plan.batch, "seq": plan.seq, "micro_batches": plan.micro_batches}
     if not any(hasattr(size, "dtype") for size in sizes.values()):
         one = local_of(plan, layout, plan.batch, plan.seq)
-        return quantities(plan, one, layout, ceil(plan.model.n_layer, layout.pp)), one, layout, plan.batch, plan.micro_batches
+        alone = layout.tp * layout.pp * layout.dp * layout.cp == 1
+        return quantities(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone), one, layout, plan.batch, plan.micro_batches
     import numpy as np
 
     try:
@@ -33,6 +34,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
         ) from None
     flat["layers"] = ceil(plan.model.n_layer, flat["pp"])
     flat["sharded"] = np.where(flat["zero"] == 3, 1.0, 0.0)
+    flat["alone"] = np.where(flat["tp"] * flat["pp"] * flat["dp"] * flat["cp"] == 1, 1.0, 0.0)
     shape = flat["tp"].shape
     groups, which = _distinct([flat[name].ravel() for name in SEEN])
     which = which.reshape(shape)
@@ -41,10 +43,10 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     for group in groups.T:
         here = {name: int(size) for name, size in zip(SEEN, group, strict=True)}
         fixed = Layout(tp=here["tp"], cp=here["cp"], sequence_parallel=bool(here["sequence_parallel"]), zero=3 * here["sharded"])
-        key = tuple(here[name] for name in SEEN[:-1])
+        key = tuple(here[name] for name in SEEN[:-2])
         if key not in known:
             known[key] = local_of(plan, fixed, here["batch"], here["seq"])
-        found.append(quantities(plan, known[key], fixed, here["layers"]))
+        found.append(quantities(plan, known[key], fixed, here["layers"], alone=bool(here["alone"])))
     names = list(dict.fromkeys(name for numbers in found for name in numbers))
     stacked = {name: np.array([numbers.get(name, 0.0) for numbers in found], dtype=np.float64)[which] for name in names}
     together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero")}

@@ -90,7 +90,7 @@ def local_of(plan: Plan, layout: Layout, batch: int, seq: int) -> Local:
     return local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
 
 
-def quantities(plan: Plan, one: Local, layout: Layout, layers: int) -> dict[str, float]:
+def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bool) -> dict[str, float]:
     """What decides a step, of one stage of `layers` blocks, as plain numbers by name: seconds, bytes, parameters.
 
     Source: `stage`.
@@ -98,7 +98,7 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int) -> dict[str,
     from gptcalc.spec.runtime import load_runtime
 
     net, host = network_of(plan.cluster), load_runtime(plan.recipe.runtime).host
-    measured = times(one, net, plan.stack, layers, layout)
+    measured = times(one, net, plan.stack, layers, layout, alone=alone)
     found = {f"host {part} {phase}": host_seconds(one, host, part, phase, layers) for part in PARTS for phase in PHASES[:2]}
     for (part, phase), seconds in measured.compute.items():
         found[f"{part} {phase}"] = seconds + measured.exposed[part, phase]

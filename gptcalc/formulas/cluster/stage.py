@@ -104,7 +104,7 @@ def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
     return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.pieces.accumulate), 0.0)
 
 
-def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout) -> Times:
+def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout, *, alone: bool) -> Times:
     """The seconds of each part, on a stage of `layers` blocks, and of its tensor-parallel collectives.
 
     Megatron's column-row pairs: an all-reduce behind attention and behind the MLP, forward and backward (Shoeybi et al. 2019,
@@ -125,6 +125,8 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     everything = sum(weight[part] * one.parameters[part] for part in PARTS)
     other = whole - busy + update_kernels(one, everything) + sum(weight[part] * total[part, phase] for part, phase in total)
     clock = 1.0 if one.work.arithmetic in FULL_CLOCK else sustained_clock(chip, busy, other)
+    if not alone:  # all wait for the slowest device
+        clock = clock * chip.sustained
     compute: dict[tuple[str, str], Any] = dict.fromkeys(total, 0.0)
     kinds: dict[tuple[str, str], Any] = {}
     matmuls: dict[tuple[str, str], list[Any]] = {}
