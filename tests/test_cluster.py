@@ -249,12 +249,12 @@ def test_the_two_estimates_of_megatron_2021() -> None:
     assert run.time / 86400 == pytest.approx(84, rel=0.04)
 
 
-# FlashAttention, training/README.md: GPT-3's models on eight A100 80 GB, tokens a second of all. Nothing was fitted on them.
+# FlashAttention, training/README.md: GPT-3's models on eight A100 80 GB, tokens a second of all. They had a say in the rate of attention alone.
 @pytest.mark.parametrize(
     ("model", "tokens_per_second"),
     [("gpt3-125m", 1_310_000), ("gpt3-350m", 503_000), ("gpt3-760m", 245_000), ("gpt3-1.3b", 169_000), ("gpt3-2.7b", 85_000)],
 )
-def test_eight_gpus_that_nothing_was_fitted_on(model: str, tokens_per_second: float) -> None:
+def test_flash_attention_on_eight_gpus(model: str, tokens_per_second: float) -> None:
     batch = 8 if model in ("gpt3-125m", "gpt3-350m") else 4
     run = gc.train(model, tokens="1B", device="a100-80gb", batch=batch, seq=2048, count=8, global_batch=256, runtime="megatron")
     assert run.tokens_per_second == pytest.approx(tokens_per_second, rel=0.06)
