@@ -249,7 +249,7 @@ def test_the_two_estimates_of_megatron_2021() -> None:
     assert run.time / 86400 == pytest.approx(84, rel=0.04)
 
 
-# FlashAttention, training/README.md: GPT-3's models on eight A100 80 GB, tokens a second of all. They had a say in the rate of attention alone.
+# FlashAttention, training/README.md: GPT-3's models on eight A100 80 GB, tokens a second of all. They had a say in the rate of attention.
 @pytest.mark.parametrize(
     ("model", "tokens_per_second"),
     [("gpt3-125m", 1_310_000), ("gpt3-350m", 503_000), ("gpt3-760m", 245_000), ("gpt3-1.3b", 169_000), ("gpt3-2.7b", 85_000)],
