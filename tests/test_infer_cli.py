@@ -136,6 +136,6 @@ def test_bad_input_is_one_line_and_a_hint(run: Run, arguments: tuple[object, ...
 
 
 def test_dequantised_and_said(run: Run) -> None:
-    ran = run("infer", "llama3.1-8b", "--device", "a100", "--precision", "fp8")
+    ran = run("infer", "llama3.1-8b", "--device", "a10g", "--precision", "fp8")
     assert "note: fp8 weights are dequantised to bf16" in ran.out
     assert "uncalibrated" in ran.out

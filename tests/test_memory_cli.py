@@ -124,7 +124,7 @@ def test_quantized_weights_count_their_scales(run) -> None:
 
 BAD = {
     "gpt3-175b --tp 7": "n_head 96 is not a multiple of tensor parallel size 7",
-    "gpt2 --pp 5": "n_layer 12 is not a multiple of pipeline stages 5",
+    "gpt2 --pp 5 --virtual-stages 2": "n_layer 12 is not a multiple of pipeline stages 5 times virtual stages 2: 10",
     "gpt2 --count 10 --tp 4": "device count 10 is not a multiple of tp times pp times cp 4",
     "gpt2 --cp 3": "sequence length 1024 is not a multiple of context parallel size 3",
     "gpt2 --batch 3 --global-batch 8": "batch of a replica 8 is not a multiple of micro-batch 3",
@@ -146,7 +146,7 @@ BAD = {
     "gpt2 --qlora": "LoRA targets and QLoRA need a rank",
     "gpt2 --lora-rank 4 --lora-target foo": "no matmul named 'foo' to adapt",
     "gpt2 --freeze embeding": "nothing to freeze is named 'embeding'",
-    "gpt2 --stack ddp": "no stack 'ddp'",
+    "gpt2 --stack ddq": "no stack 'ddq'",
     "gpt2 --device h1000x": "no device named 'h1000x'",
     "gpt2 --mode inference --precision bf16 --group-size 64": "a group size of 64 means nothing with precision bf16",
 }

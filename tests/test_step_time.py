@@ -156,7 +156,8 @@ def test_errors_of_steps_that_nothing_was_fitted_on() -> None:
     ("model", "tokens_per_second"),
     [("gpt3-125m", 1_310_000), ("gpt3-350m", 503_000), ("gpt3-760m", 245_000), ("gpt3-1.3b", 169_000), ("gpt3-2.7b", 85_000)],
 )
-def test_an_a100_from_its_data_sheet_and_its_best_kernels(model: str, tokens_per_second: float) -> None:
+def test_one_a100_beside_an_eighth_of_eight(model: str, tokens_per_second: float) -> None:
     batch = 8 if model in ("gpt3-125m", "gpt3-350m") else 4
     run = gc.train(model, tokens="1B", device="a100-80gb", batch=batch, seq=2048, global_batch=32, runtime="megatron")
-    assert run.tokens_per_second * 8 / tokens_per_second == pytest.approx(1.05, abs=0.07)
+    # one device alone waits for no other and sends nothing: faster than an eighth of eight (those are in test_cluster.py)
+    assert run.tokens_per_second * 8 / tokens_per_second == pytest.approx(1.08, abs=0.08)

@@ -8,7 +8,14 @@ from gptcalc.cli.options import Form
 
 
 def replicate(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, or the start of its name.", show_default=False)] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="A run, or the start of its name; a table: megatron-2021, llm-foundry ...; steps; tables.",
+            show_default=False,
+        ),
+    ] = None,
     form: Form = "table",
 ) -> None:
     """Published training runs: predicted from parameters, tokens and the stated rate, beside what was reported."""

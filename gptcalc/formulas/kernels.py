@@ -87,7 +87,7 @@ def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int]
     if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
         loss = 1.0
     waves = ceil(ceil(m, rows) * ceil(n, columns) * split * batch, chip.multiprocessors)
-    seconds = waves * 2 * area * (k / split) / (per_unit * loss)
+    seconds = waves * 2 * area * (k / split + chip.prologue) / (per_unit * loss)
     if split == 1:
         return seconds
     partial_sums = 4 * m * n * split * batch / (chip.streaming * chip.bandwidth)
@@ -143,7 +143,9 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
 
     The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
-    method from f = 1. Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
+    method from f = 1.
+
+    Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
 
     >>> from gptcalc.formulas.chip import chip_of
     >>> from gptcalc.spec.device import load_device

@@ -45,6 +45,9 @@ class Work(NamedTuple):
     batch: Any
     seq: Any
     aligned: bool = False  # whether the runtime pads what is not aligned
+    outside: Any = None  # tokens of a sequence outside the tensor-parallel regions, where sequence parallelism divides them
+    keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
+    stops_early: bool = True  # recomputation ends at the last tensor that is needed
 
     @property
     def arithmetic(self) -> str:
@@ -53,11 +56,13 @@ class Work(NamedTuple):
     @property
     def letters(self) -> dict[str, Any]:
         s, precision = self.shape, PRECISIONS[self.recipe.precision]
-        tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, self.seq, s.n_head))
+        keys = self.seq if self.keys is None else self.keys
+        tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, keys, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
         chosen = product((tokens, s.n_expert_per_token))
         experts = {"M": chosen, "X": s.n_expert}
-        return s.letters | sizes | experts | {"B": self.batch, "T": self.seq, "S": self.seq, "N": tokens, "E": scores}
+        outside = self.seq if self.outside is None else self.outside
+        return s.letters | sizes | experts | {"B": self.batch, "T": self.seq, "S": outside, "N": tokens, "E": scores}
 
     def of_block(self, path: str) -> Work:
         """The same for the kind of block that an operation is in."""
@@ -89,7 +94,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned)
+    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
 
 
 def launches(work: Work) -> list[Kernel]:
@@ -176,15 +181,18 @@ def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterat
 def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
     chip, s, B, T = work.chip, work.shape, work.batch, work.seq
     H, Q = s.n_head, s.d_head
+    C = T if work.keys is None else work.keys
     if "flash" in work.tags:
         for phase in ("forward", "backward"):
-            kernel = flash(chip, B, H, T, Q, phase)
+            kernel = flash(chip, B, H, C, Q, phase)
+            kernel = kernel if work.keys is None else kernel._replace(arithmetic=kernel.arithmetic * (T / C))
             yield kernel._replace(arithmetic=kernel.arithmetic * chip.masked_attention) if compiled_mask else kernel
     elif "efficient" in work.tags:
         for phase in ("forward", "backward"):
-            yield efficient(chip, B, H, T, Q, phase)
+            kernel = efficient(chip, B, H, C, Q, phase)
+            yield kernel if work.keys is None else kernel._replace(memory=kernel.memory * (T / C))
     else:
-        shapes = {"forward": ((T, T, Q), (T, Q, T)), "backward": ((T, T, Q), (T, Q, T), (T, Q, T), (T, Q, T))}
+        shapes = {"forward": ((T, C, Q), (T, Q, C)), "backward": ((T, C, Q), (C, Q, T), (T, Q, C), (C, Q, T))}
         for phase, products in shapes.items():
             for m, n, k in products:
                 yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
@@ -210,10 +218,15 @@ def _again(work: Work, kernels: list[Kernel]) -> list[Kernel]:
     blocks: dict[str, list[Kernel]] = {}
     for kernel in forward:
         blocks.setdefault(kernel.path.partition("/")[0], []).append(kernel)
-    return [kernel for own in blocks.values() for kernel in _block_again(own, work.recipe.checkpoint_every)]
+    return [kernel for own in blocks.values() for kernel in _block_again(work.of_block(own[0].path), own)]
 
 
-def _block_again(forward: list[Kernel], every: int) -> list[Kernel]:
-    last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))  # torch stops early: its result is not needed
-    kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
-    return [kernel._replace(phase="recompute", runs=ceil(kernel.runs, every)) for kernel in kept]
+def _block_again(work: Work, forward: list[Kernel]) -> list[Kernel]:
+    """One kind of block, of every k-th of its layers."""
+    kept = forward
+    if work.stops_early:  # its last result is not needed
+        last = max(i for i, kernel in enumerate(forward) if kernel.kind.endswith("matmul"))
+        kept = [kernel for i, kernel in enumerate(forward) if i < last or (i > last and kernel.path == forward[last].path)]
+    layers = work.shape.n_layer
+    blocks = ceil(layers, work.recipe.checkpoint_every)
+    return [kernel._replace(phase="recompute", runs=kernel.runs // layers * blocks) for kernel in kept]

@@ -11,14 +11,6 @@ from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout, Recipe
 
-STACKS: dict[str, dict[str, Any]] = {
-    "megatron-2021": {"runtime": "megatron"},
-    "megatron-2022": {"runtime": "megatron", "sequence_parallel": True, "recompute": "selective"},
-    "megatron": {"runtime": "megatron", "sequence_parallel": True},
-    "fsdp": {"zero": 3},
-}
-"""What a stack's name stands for here; an option that is given goes before it."""
-
 
 def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
     """The memory of one device: `mode` "training" (see `training`) or "inference" (see `inference`), whose options it takes.
@@ -53,7 +45,7 @@ def training(
     compiled: bool = False,
     optimizer: str = "adamw",
     recompute: str | None = None,
-    attention_kernel: str = "flash",
+    attention_kernel: str | None = None,
     dropout: bool | None = None,
     accumulate: int | None = None,
     freeze: tuple[str, ...] = (),
@@ -81,10 +73,9 @@ def training(
     """
     from gptcalc.formulas.layouts import in_groups, layout_of, read_numbers
     from gptcalc.spec.runtime import load_runtime
+    from gptcalc.spec.stack import load_stack
 
-    if stack is not None and stack not in STACKS:
-        raise GptcalcError(f"no stack '{stack}'", hint=f"one of {', '.join(STACKS)}")
-    preset = STACKS[stack] if stack else {}
+    preset = load_stack(stack).defaults if stack else {}
     seq = model.n_ctx if seq is None else seq
     read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1 if dp is None else dp, cp=cp, ep=ep, virtual_stages=virtual_stages)
     batch, seq = read["batch"], read["seq"]
@@ -111,9 +102,9 @@ def training(
         precision=precision,
         optimizer=optimizer,
         recompute=recompute or preset.get("recompute", "none"),
-        attention_kernel=attention_kernel,
+        attention_kernel=attention_kernel or preset.get("attention_kernel", "flash"),
         compiled=compiled,
-        dropout=code.dropout if dropout is None else dropout,
+        dropout=preset.get("dropout", code.dropout) if dropout is None else dropout,
         accumulate=pieces if accumulate is None else accumulate,
         freeze=tuple(freeze),
         lora_rank=lora_rank,

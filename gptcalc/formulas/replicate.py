@@ -11,6 +11,7 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON
 
 if TYPE_CHECKING:
+    from gptcalc.formulas.run import Run
     from gptcalc.spec.published import PublishedRun
 
 PETAFLOP_DAY = 8.64e19
@@ -27,6 +28,10 @@ SERVING = "serving"
 """The name that stands for all measured decode steps, prefills and rates of servers."""
 
 
+TABLES = "tables"
+"""... for all published tables of steps on many devices."""
+
+
 class Replica(NamedTuple):
     """One reported number. `error` is predicted over reported, less one; `tolerance` None: shown, not judged."""
 
@@ -39,6 +44,7 @@ class Replica(NamedTuple):
     tolerance: float | None
     source: str
     note: str
+    interval: float | None = None  # within which the prediction is expected; a row outside of it is shown, and fails nothing
 
     @property
     def holds(self) -> bool:
@@ -47,7 +53,8 @@ class Replica(NamedTuple):
 
 def replicate(run: str | None = None) -> list[Replica]:
     """Every published run, or those whose name starts with `run`: predicted beside reported. "steps" are the measured training steps,
-    "serving" measured servers.
+    "serving" measured servers; the name of a table of presets/runs/tables, or "tables" for all, its rows, each predicted from its
+    configuration alone.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -55,15 +62,19 @@ def replicate(run: str | None = None) -> list[Replica]:
     [3638]
     """
     from gptcalc.spec.published import all_runs
+    from gptcalc.spec.tables import table_names
 
     if run == STEPS:
         return _measured_steps()
     if run == SERVING:
         return _measured_serving()
+    if run in table_names() or run == TABLES:
+        return [row for name in (table_names() if run == TABLES else (run,)) for row in _table(name)]
     known = all_runs()
     chosen = [one for one in known if run is None or one.name == run] or [one for one in known if run and one.name.startswith(run)]
     if not chosen:
-        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), [STEPS, SERVING, *(one.name for one in known)]))
+        names = [STEPS, SERVING, TABLES, *table_names(), *(one.name for one in known)]
+        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), names))
     return [row for one in chosen for row in _rows(one)]
 
 
@@ -98,6 +109,38 @@ def _measured_serving() -> list[Replica]:
         error = predicted / one.value - 1
         rows.append(Replica(one.title, one.title, quantity, predicted, one.value, error, tolerance, one.source, one.note))
     return rows
+
+
+def _table(name: str) -> list[Replica]:
+    """The rows of a published table, each predicted by `train` from its configuration."""
+    from gptcalc.formulas.run import train
+    from gptcalc.spec.tables import load_table
+
+    table = load_table(name)
+    rows = []
+    for one in table.rows:
+        options = dict(one.options)
+        run = train(options.pop("model"), tokens=10**12, **options)
+        for quantity, reported in one.reported.items():
+            predicted = _predicted(run, quantity)
+            note = "" if run.fits else "does not fit in memory, by these formulas"
+            rows.append(
+                Replica(one.run, table.title, quantity, predicted, reported, predicted / reported - 1, None, table.source, note, run.spread)
+            )
+    return rows
+
+
+def _predicted(run: Run, quantity: str) -> float:
+    if quantity in ("forward_ms", "backward_ms"):  # of one layer: a stage without embedding and head
+        assert run.pipeline is not None
+        return float(1000 * run.pipeline["stages"]["middle"][quantity.removesuffix("_ms")])
+    found = {
+        "step_seconds": run.step_time,
+        "tokens_per_second_per_device": run.tokens_per_second / run.count,
+        "model_tflops_per_device": run.mfu * run.inputs["peak"] / 1e12,
+        "hardware_tflops_per_device": run.hfu * run.inputs["peak"] / 1e12,
+    }
+    return float(found[quantity])
 
 
 def _rows(run: PublishedRun) -> list[Replica]:

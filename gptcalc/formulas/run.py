@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
+    from gptcalc.spec.stack import StackSpec
 
 UNCALIBRATED = 0.2
 """How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
@@ -28,6 +29,9 @@ UNCALIBRATED = 0.2
 
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
+
+UNCALIBRATED_CLUSTER = 0.25
+"""The same on many devices, where the network's share and what hides under what were not measured either."""
 
 
 class Run(NamedTuple):
@@ -37,6 +41,7 @@ class Run(NamedTuple):
     count: Any
     precision: str
     calibrated: bool
+    spread: float | None  # the time of a step is expected within this share
     step_time: Any
     tokens_per_second: Any
     steps: Any
@@ -51,7 +56,10 @@ class Run(NamedTuple):
     kernels: list[dict[str, Any]]
     ranges: dict[str, Any]
     drivers: list[dict[str, Any]]
+    communication: list[dict[str, Any]]
+    pipeline: dict[str, Any] | None
     memory: dict[str, Any] | None
+    goodput: dict[str, Any] | None
     notes: list[str]
     parts: Node[Any]
     inputs: dict[str, Any]
@@ -76,8 +84,10 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`.
-    `tokens`, `count`, `batch`, `seq`, `mfu`, `price` and the energy inputs may be float arrays; the last three also ranges, "0.35..0.45".
+    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
+    `slice` (devices that share the fast link, where not as many as the cluster has), `goodput`.
+    `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
+    energy inputs also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
@@ -100,7 +110,7 @@ def _train(
     device: DeviceSpec,
     *,
     tokens: Any = None,
-    count: Any = 1,
+    count: Any = None,
     batch: Any = 1,
     seq: Any = None,
     global_batch: Any = None,
@@ -110,35 +120,79 @@ def _train(
     tdp_share: Any = TDP_SHARE,
     pue: Any = PUE,
     carbon: Any = CARBON,
+    stack: str | None = None,
+    cluster: str | None = None,
+    slice: int | None = None,  # noqa: A002 - what clouds call it
+    goodput: bool = False,
     **recipe: Any,
 ) -> Run:
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.room import room_of
+    from gptcalc.spec.cluster import cluster_for, load_cluster
+
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
-    count, batch = whole(count, "count"), whole(batch, "batch")
+    batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
-    sequences = batch * count if global_batch is None else whole(global_batch, "global batch")
-    chosen = _recipe(model, device, precision, recipe)
+    sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
+    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None}
+    software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
+    place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
+    if slice is not None:
+        place = place.model_copy(update={"node": whole(slice, "slice")})
+    given = {name: value for name, value in recipe.items() if value is not None}
+    defaults = software.defaults if stack is not None else {}
+    chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
+    division = divided(
+        model,
+        defaults,
+        batch,
+        sizes,
+        None if count is None else whole(count, "count"),
+        None if global_batch is None else whole(global_batch, "global batch"),
+    )
+    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=division.layout)
+    chosen = chosen._replace(accumulate=division.micro_batches)
     useful, executed = _flops(model, T, chosen)
     peak = count * _peak(device, chosen)
     notes: list[str] = []
+    traffic: list[dict[str, Any]] = []
+    timed: Any = None
+    spread: float | None = None
+    pipeline: dict[str, Any] | None = None
     if mfu is not None:
         use = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
         step = sequences * useful / (use.likely * peak)
         parts, kernels, memory = Node("step", step, "s", "FLOP / (MFU * devices * peak)"), [], None
     else:
-        timed = _step(model, device, chosen, batch, T, _micro_batches(sequences, batch, count))
+        if division.parallel or stack is not None:
+            from gptcalc.formulas.cluster.parallel import Plan, parallel_step
+
+            timed = parallel_step(Plan(model, device, chosen, place, software, batch, T, division.micro_batches))
+            traffic = [one._asdict() for one in timed.traffic]
+            pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
+            pipeline = {"stages": pairs, "between": timed.between}
+            spread = _spread(device, software)
+            notes += warnings(division.layout, place)
+            notes += [f"{software.title} on {place.title}", f"the step's time on {device.name} is expected within {spread:.0%}"]
+        else:
+            timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
+            spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
         step, parts, kernels = timed.value, timed.node, timed.by_kind
-        memory = _memory(model, device, chosen, batch, T)
-        spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
+        memory = room_of(model, device, chosen, batch, T)
         likely = sequences * useful / (step * peak)
         use = Range(likely / (1 + spread), likely, likely / (1 - spread))
         if chosen.runtime == "ideal" and recipe.get("runtime") is None:
             notes.append(f"no runtime here has {model.name}'s own code: ideal, everything fused, a lower bound on the time")
         if not device.calibrated:
             notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
-        if not (isinstance(count, int) and count == 1):
-            notes.append("data parallel over all devices, their communication not counted: a lower bound")
     steps = ceil(D, sequences * T)
     seconds = steps * step
+    lasting = None
+    if goodput:
+        from gptcalc.formulas.cluster.goodput import goodput_of
+
+        lasting = goodput_of(model, chosen, place, count, seconds)._asdict()
+        seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
     hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
     bill = bill_of(hours_range, device, price=price, tdp_share=tdp_share, pue=pue, carbon=carbon)
@@ -148,6 +202,7 @@ def _train(
         count=count,
         precision=chosen.precision,
         calibrated=device.calibrated,
+        spread=spread,
         step_time=step,
         tokens_per_second=sequences * T / step,
         steps=steps,
@@ -158,11 +213,15 @@ def _train(
         kernels=kernels,
         ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads({"mfu": use} | bill.inputs),
+        communication=traffic,
+        pipeline=pipeline,
         memory=memory,
+        goodput=lasting,
         notes=notes + bill.notes,
         parts=parts,
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in chosen._asdict().items() if name != "layout"}
+        | _divisions(chosen, None if timed is None or not (division.parallel or stack) else (software.name, place.name))
         | {"peak": _peak(device, chosen)}
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
@@ -177,14 +236,19 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
     return whole(tokens, "tokens")
 
 
-def _micro_batches(sequences: Any, batch: Any, count: Any) -> Any:
-    left = sequences % (batch * count)
-    if (left > 0).any() if hasattr(left, "any") else left:
-        raise GptcalcError(
-            f"the global batch of {sequences} sequences does not divide into micro-batches of {batch} on {count} devices",
-            hint="choose a multiple of batch times count",
-        )
-    return sequences // (batch * count)
+def _spread(device: DeviceSpec, software: StackSpec) -> float:
+    """How far the time of a step on many devices may be off: by the device's, by the software's own."""
+    if device.name in software.measured_on:
+        return software.spread
+    return max(software.spread, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
+
+
+def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
+    """The layout as inputs have it, where there is one."""
+    if names is None:
+        return {}
+    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "sequence_parallel", "zero")}
+    return {**{name: _plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
 
 
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
@@ -232,22 +296,6 @@ def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq:
     from gptcalc.spec.runtime import load_runtime
 
     return step_time(work_of(model, device, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)
-
-
-def _memory(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> dict[str, Any]:
-    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
-    from gptcalc.formulas.fit import cheapest
-    from gptcalc.formulas.phases import training_memory
-    from gptcalc.formulas.reserve import reserve
-
-    answer = training_memory(model, recipe, batch, seq)
-    room = device.memory - reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value).apart
-    left = room - answer.value
-    fits = left >= 0
-    if hasattr(fits, "all"):
-        return {"peak_allocated": answer.value, "room": room, "fits": bool(fits.all()), "left": left, "change": None}
-    change = None if fits else cheapest(model, recipe, batch, seq, room)
-    return {"peak_allocated": answer.value, "room": room, "fits": fits, "left": left, "change": change and change._asdict()}
 
 
 def _plain(value: Any) -> Any:

@@ -4,12 +4,15 @@ t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context pa
 whose ranks g divide the experts (expert parallel): each rank then has all tokens of 1/g of them, as many as before where routing is even.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, minimum
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
 
 VOCABULARY_MULTIPLE = 128
 """Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
@@ -47,11 +50,15 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     padded = ceiling(rows, multiple) * multiple if pad else rows
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
-    times = "" if layout.virtual_stages == 1 else f" {layout.pp} times virtual stages {layout.virtual_stages}:"
+    times = f" {layout.pp} times virtual stages {layout.virtual_stages}:"
+    if layout.virtual_stages == 1:  # the longest stage
+        layers = ceiling(shape.n_layer, layout.pp)
+    else:
+        layers = divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages
     for _, kind in shape.blocks:
         divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     local = _divided(shape, t)._replace(
-        n_layer=divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages,
+        n_layer=layers,
         vocab_size=padded // t if pad else rows,
         kinds=tuple((name, _divided(kind, t)) for name, kind in shape.kinds),
     )
@@ -120,6 +127,16 @@ def on_stage(path: str, role: str, *, tied: bool) -> bool:
     if path.startswith("embedding/"):
         return role in ("first", "only")
     return role in ("last", "only")
+
+
+def check_experts(model: "ModelSpec", ep: Any) -> None:
+    """Raises GptcalcError for an expert parallel size that the model's experts do not divide into, or that it has no experts for."""
+    if isinstance(ep, int) and ep == 1:
+        return
+    if not model.n_expert:
+        raise GptcalcError(f"expert parallel size {ep} on {model.name}, which has no experts", hint="leave --ep out")
+    divide(model.n_expert, ep, "n_expert", "expert parallel size")
+    raise GptcalcError(f"expert parallel size {ep}: experts on several devices are not counted yet", hint="leave --ep out")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

@@ -43,6 +43,7 @@ class Plan(NamedTuple):
 
     implementation: Implementation
     setting: Setting
+    loss: Setting  # autocast computes the loss in fp32 whatever else it does
     share: Share
     tied: bool
     checkpoint_every: int
@@ -232,7 +233,8 @@ def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
 
 def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     """What one operation keeps (once for the model apart), its low-precision copies, and what lives beside it for a moment."""
-    operation, setting = plan.implementation.operations[path], plan.settings.get(_block(path), plan.setting)
+    operation = plan.implementation.operations[path]
+    setting = plan.loss if path == "loss" else plan.settings.get(_block(path), plan.setting)
     place = "logits and loss" if path in ("loss", "head/output") else "activations"
     keeps: dict[str, Any] = {}
     again: dict[str, Any] = {}

@@ -74,7 +74,7 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
         items["accumulation"] = (micro_batches - 1) * adding
     kinds = _by_kind(timed, micro_batches)
     items[WAITING] = kinds[WAITING] = most((total - sum(items.values()), 0.0))
-    return StepTime(_tree("step", items, texts), later, clock, kernels, kinds)
+    return StepTime(tree_of("step", items, texts), later, clock, kernels, kinds)
 
 
 def _in(kernel: Kernel, phase: str, part: str) -> bool:
@@ -114,7 +114,7 @@ def _accumulation(work: Work) -> Any:
     return sum(pass_of(work.chip, one, letters, "accumulation").seconds(work.chip) for one in work.pieces.accumulate)
 
 
-def _kind(kernel: Kernel) -> str:
+def kind_of(kernel: Kernel) -> str:
     return (kernel.piece or kernel.kind).replace("_", " ")
 
 
@@ -124,7 +124,7 @@ def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> tuple[dict[str
     texts: dict[str, list[str]] = {}
     for kernel, seconds in timed:
         times = 1 if kernel.phase == "optimizer" else micro_batches
-        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{_kind(kernel)}"
+        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{kind_of(kernel)}"
         items[path] = items.get(path, 0.0) + times * seconds
         texts.setdefault(path, []).append(kernel.text)
     return items, {path: "; ".join(words) for path, words in texts.items()}
@@ -134,12 +134,12 @@ def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, A
     """Which kernels take the time, over all operations."""
     found: dict[str, Any] = {}
     for kernel, seconds in timed:
-        name = _kind(kernel)
+        name = kind_of(kernel)
         found[name] = found.get(name, 0.0) + (1 if kernel.phase == "optimizer" else micro_batches) * seconds
     return found
 
 
-def _tree(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
+def tree_of(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
     """A bill as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
     below: dict[str, dict[str, Any]] = {}
     for path, value in items.items():
@@ -149,7 +149,7 @@ def _tree(name: str, items: dict[str, Any], texts: dict[str, str], above: str = 
     for head, inner in below.items():
         path = above + head
         leaf = list(inner) == [""]
-        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else _tree(head, inner, texts, f"{path}/"))
+        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else tree_of(head, inner, texts, f"{path}/"))
     total = parts[0].value
     for part in parts[1:]:
         total = total + part.value

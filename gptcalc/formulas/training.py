@@ -41,6 +41,10 @@ class Inputs(NamedTuple):
         return self.dp if isinstance(ep, int) and ep == 1 else self.dp // ep
 
 
+def _low(tags: frozenset[str]) -> frozenset[str]:
+    return (tags - {"amp"}) | {"low"}
+
+
 def training_step(i: Inputs) -> Step:
     """The moments of one training step.
 
@@ -64,11 +68,17 @@ def training_step(i: Inputs) -> Step:
     if tied and recipe.freeze and "embedding/token".startswith(recipe.freeze):
         frozen = (*frozen, "head/output")
     outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
-    setting = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, recipe.recompute == "selective")
-    settings = {
-        block: setting._replace(letters=kind.letters | outside | _own_experts(i, kind), tags=i.kinds.get(block, i.tags))
-        for block, kind in s.blocks
-    }
+    wide = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, recipe.recompute == "selective")
+    # FSDP gathers weights in 16 bits: activations are in 16 bits from the first on, the loss in fp32
+    narrow = zero == 3 and "amp" in i.tags
+    setting = wide
+    if narrow:
+        setting = wide._replace(precision=PRECISIONS[recipe.precision.removeprefix("amp-")], tags=_low(i.tags))
+    settings = {}
+    for block, kind in s.blocks:
+        tags = i.kinds.get(block, i.tags)
+        letters = kind.letters | outside | _own_experts(i, kind)
+        settings[block] = setting._replace(letters=letters, tags=_low(tags) if narrow else tags)
     layers = {block: kind.n_layer for block, kind in s.blocks}
 
     adapters: dict[str, tuple[Any, Any]] = {}
@@ -107,6 +117,7 @@ def training_step(i: Inputs) -> Step:
     plan = Plan(
         i.implementation,
         setting,
+        wide,
         i.share,
         tied,
         recipe.checkpoint_every,

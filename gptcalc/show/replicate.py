@@ -30,14 +30,31 @@ def table(rows: list[Replica]) -> Table:
     body: list[list[Any]] = []
     for row in rows:
         verdict = "" if row.tolerance is None else "holds" if row.holds else "FAILS"
-        tolerance = None if row.tolerance is None else round(row.tolerance, 4)
+        allowed = row.interval if row.tolerance is None else row.tolerance
+        if row.interval is not None and row.error is not None:
+            verdict = "inside" if abs(row.error) <= row.interval else "outside"
+        tolerance = None if allowed is None else round(allowed, 4)
         body.append([row.run, row.quantity.replace("_", " "), row.predicted, row.reported, row.error, tolerance, verdict])
     judged = [row for row in rows if row.tolerance is not None]
+    expected = [row for row in rows if row.interval is not None and row.error is not None]
     headline = f"{sum(row.holds for row in judged)} of {len(judged)} reported numbers of {len({row.run for row in rows})} runs hold"
-    errors = sorted(abs(row.error) for row in judged if row.error is not None)
+    if expected:
+        inside = sum(abs(row.error or 0.0) <= (row.interval or 0.0) for row in expected)
+        headline = f"{inside} of {len(expected)} predictions within the interval that they deserve"
+    errors = sorted(abs(row.error) for row in (expected or judged) if row.error is not None)
     if errors:
         middle, ninth = errors[len(errors) // 2], errors[int(0.9 * (len(errors) - 1))]
-        headline += f": median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
-    notes = list(dict.fromkeys(f"{row.run}, {row.quantity.replace('_', ' ')}: {row.note}" for row in rows if row.note and row.reported))
-    sources = list(dict.fromkeys(row.source for row in rows)) if len({row.run for row in rows}) < 4 else []
+        mean = f"mean {100 * sum(errors) / len(errors):.2f} %, " if expected else ""
+        headline += f": {mean}median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
+    notes = _notes(rows)
+    sources = list(dict.fromkeys(row.source for row in rows)) if expected or len({row.run for row in rows}) < 4 else []
     return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)])
+
+
+def _notes(rows: list[Replica]) -> list[str]:
+    """Each note with its row, or with how many rows have it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note and row.reported:
+            found.setdefault(row.note, []).append(f"{row.run}, {row.quantity.replace('_', ' ')}")
+    return [f"{where}: {note}" for note, places in found.items() for where in ([f"{len(places)} rows"] if len(places) > 3 else places)]

@@ -54,6 +54,8 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
     found = [bill(model, run)]
     if run.kernels:
         found.append(kernels(run))
+        if run.communication:
+            found.append(communication(run))
         found.append(derivation(run) if explain else step(run, depth))
     return found
 
@@ -108,9 +110,21 @@ def _notes(run: Run) -> list[str]:
     notes.append(f"{run.precision}, peak {short(i['peak'], 'FLOP/s')} dense; {i['global_batch']:,} × {i['seq']:,} tokens a step; {what}")
     notes.append("MFU: the model's FLOPs (full attention) over time and peak; HFU: with what is recomputed")
     notes.append(f"energy: {i['tdp_share']:g} × TDP × PUE {i['pue']:g}; {i['carbon']:g} kg CO2 per kWh")
+    if "stack" in i:
+        sizes = {"tp": "tensor", "pp": "pipeline", "virtual_stages": "virtual stages", "dp": "data", "cp": "context"}
+        layout = ", ".join(f"{name} {i[key]:,}" for key, name in sizes.items() if i[key] > 1) or "one device"
+        switched = [f"ZeRO-{i['zero']}"] * bool(i["zero"]) + ["sequence parallel"] * bool(i["sequence_parallel"] and i["tp"] > 1)
+        notes.append(f"layout: {', '.join([layout, *switched])}; stack {i['stack']}, cluster {i['cluster']}")
     if run.memory:
         verdict = "fits" if run.memory["fits"] else "does not fit"
-        notes.append(f"memory: {binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}: {verdict}")
+        where = f", on the {run.memory['stage']} stage" if i.get("pp", 1) > 1 else ""
+        notes.append(f"memory: {binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}{where}: {verdict}")
+    if run.goodput:
+        g = run.goodput
+        notes.append(
+            f"goodput {percent(g['goodput'])}: {g['failures']:,.0f} failures, one in {span(g['between_failures'])}; a checkpoint of"
+            f" {short(g['checkpoint_bytes'], 'B')} in {span(g['checkpoint_seconds'])} every {span(g['interval'])}"
+        )
     return notes + [f"note: {note}" for note in run.notes]
 
 
@@ -124,6 +138,14 @@ def kernels(run: Run) -> Table:
     )
 
 
+def communication(run: Run) -> Table:
+    """Each kind of communication in a step: all of it, and what nothing hides."""
+    columns = [Column("communication"), Column("ranks", whole, right=True), Column("in all", span, right=True)]
+    columns += [Column("exposed", span, right=True), Column("of the step", percent, right=True)]
+    rows = [[one["name"], one["ranks"], one["total"], one["exposed"], one["exposed"] / run.step_time] for one in run.communication]
+    return Table("what the devices send in a step", columns, rows)
+
+
 def step(run: Run, depth: int) -> Table:
     """Where a step's time goes."""
     columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
@@ -133,7 +155,11 @@ def step(run: Run, depth: int) -> Table:
 
 def derivation(run: Run) -> Table:
     """Every leaf of a step with the kernels of one run of it."""
-    columns = [Column("part"), Column("time", span, right=True), Column("kernels of one run", fold=True)]
+    columns = [
+        Column("part"),
+        Column("time", span, right=True),
+        Column("kernels of one run" if not run.communication else "how it comes about", fold=True),
+    ]
     rows: list[list[Any]] = [[path, node.value, node.formula] for path, node in run.parts.leaves()]
     notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/kernels"]
     return Table(f"what the {span(run.step_time)} are made of", columns, [*rows, ["total", run.step_time, ""]], notes)
@@ -164,7 +190,8 @@ def too_large(run: Run) -> list[str]:
     """What stderr says of a recipe that does not fit."""
     assert run.memory is not None
     needed, there, short_by = (binary(run.memory["peak_allocated"]), binary(run.memory["room"]), binary(-run.memory["left"]))
-    line = f"{run.device}: does not fit: {needed} needed, {there} there, {short_by} short"
+    where = f" on the {run.memory['stage']} stage" if run.inputs.get("pp", 1) > 1 else ""
+    line = f"{run.device}: does not fit: {needed} needed{where}, {there} there, {short_by} short"
     change = run.memory["change"]
     if change is None:
         return [line]

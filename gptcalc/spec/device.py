@@ -5,6 +5,7 @@ Base units: FLOP/s, byte, byte/s, Hz, W, USD per hour. The catalogue is presets/
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,8 +104,13 @@ def constants_of(device: DeviceSpec) -> dict[str, float]:
     >>> 0.5 < constants_of(load_device("a100"))["streaming"] <= 1
     True
     """
-    measured = device if device.name == DEFAULT_CONSTANTS else load_device(DEFAULT_CONSTANTS)
+    measured = device if device.name == DEFAULT_CONSTANTS else _measured()
     return {name: constant.value for name, constant in (measured.constants | device.constants).items()}
+
+
+@functools.cache
+def _measured() -> DeviceSpec:
+    return load_device(DEFAULT_CONSTANTS)
 
 
 def _devices(path: Path, text: str) -> list[dict[str, Any]]:

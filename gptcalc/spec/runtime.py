@@ -127,6 +127,7 @@ class RuntimeSpec(Record):
     state: State = State()
     sequence_parallel: bool = False
     dropout: bool = False  # on where the recipe says nothing
+    stops_early: bool = True  # recomputation leaves out what comes after the last tensor that is needed
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
     host: Host | None = None  # None: a processor that is never late

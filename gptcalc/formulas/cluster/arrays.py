@@ -1,0 +1,68 @@
+"""Layouts as arrays: the kernels are timed once for each distinct set of the sizes that they see, and the rest is array arithmetic."""
+
+from typing import Any
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.cluster.parallel import Plan, local_of, quantities
+from gptcalc.formulas.cluster.stage import Local
+from gptcalc.formulas.kernels import ceil
+from gptcalc.spec.recipe import Layout
+
+SEEN = ("tp", "cp", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
+"""What the kernels of a stage depend on."""
+
+
+def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
+    """The quantities of a plan, its layout, batch and number of micro-batches: numbers, or arrays of one shape.
+
+    Raises GptcalcError for arrays whose shapes do not go together.
+    """
+    layout = plan.recipe.layout
+    sizes = {name: getattr(layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero", "sequence_parallel")}
+    sizes |= {"batch": plan.batch, "seq": plan.seq, "micro_batches": plan.micro_batches}
+    if not any(hasattr(size, "dtype") for size in sizes.values()):
+        one = local_of(plan, layout, plan.batch, plan.seq)
+        alone = layout.tp * layout.pp * layout.dp * layout.cp == 1
+        return quantities(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone), one, layout, plan.batch, plan.micro_batches
+    import numpy as np
+
+    try:
+        flat = dict(zip(sizes, np.broadcast_arrays(*(np.asarray(size, dtype=np.float64) for size in sizes.values())), strict=True))
+    except ValueError:
+        raise GptcalcError(
+            "arrays of different lengths: " + ", ".join(f"{name} {np.shape(size)}" for name, size in sizes.items())
+        ) from None
+    flat["layers"] = ceil(plan.model.n_layer, flat["pp"])
+    flat["sharded"] = np.where(flat["zero"] == 3, 1.0, 0.0)
+    flat["alone"] = np.where(flat["tp"] * flat["pp"] * flat["dp"] * flat["cp"] == 1, 1.0, 0.0)
+    shape = flat["tp"].shape
+    groups, which = _distinct([flat[name].ravel() for name in SEEN])
+    which = which.reshape(shape)
+    found: list[dict[str, float]] = []
+    known: dict[tuple[int, ...], Local] = {}
+    for group in groups.T:
+        here = {name: int(size) for name, size in zip(SEEN, group, strict=True)}
+        fixed = Layout(tp=here["tp"], cp=here["cp"], sequence_parallel=bool(here["sequence_parallel"]), zero=3 * here["sharded"])
+        key = tuple(here[name] for name in SEEN[:-2])
+        if key not in known:
+            known[key] = local_of(plan, fixed, here["batch"], here["seq"])
+        found.append(quantities(plan, known[key], fixed, here["layers"], alone=bool(here["alone"])))
+    names = list(dict.fromkeys(name for numbers in found for name in numbers))
+    stacked = {name: np.array([numbers.get(name, 0.0) for numbers in found], dtype=np.float64)[which] for name in names}
+    together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero")}
+    layout = layout._replace(**together, sequence_parallel=flat["sequence_parallel"] == 1)
+    return stacked, next(iter(known.values())), layout, flat["batch"], flat["micro_batches"]
+
+
+def _distinct(columns: list[Any]) -> tuple[Any, Any]:
+    """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
+    import numpy as np
+
+    code: Any = np.zeros(columns[0].shape)
+    for column in columns:
+        values = np.unique(column)
+        code = code * len(values) + np.searchsorted(values, column)
+    which: Any = np.searchsorted(np.unique(code), code)
+    some = np.empty(which.max() + 1, dtype=np.intp)
+    some[which] = np.arange(which.size)  # any row of each kind
+    return np.stack([column[some] for column in columns]), which

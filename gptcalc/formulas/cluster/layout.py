@@ -1,0 +1,140 @@
+"""From the options of a run to its plan: which stack, which cluster, which layout, how many micro-batches; and what cannot be."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.sharding import check_experts
+from gptcalc.spec.recipe import Layout
+
+if TYPE_CHECKING:
+    from gptcalc.spec.cluster import ClusterSpec
+    from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.stack import StackSpec
+
+SIZES = ("tp", "pp", "dp", "cp", "ep", "virtual_stages")
+CHOICES = ("sequence_parallel", "zero")
+
+
+class Division(NamedTuple):
+    """A run divided over devices. `parallel`: whether there is anything to divide."""
+
+    layout: Layout
+    count: Any
+    sequences: Any
+    micro_batches: Any
+    parallel: bool
+
+
+def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
+    """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, else DDP."""
+    from gptcalc.spec.stack import load_stack
+
+    usual = "megatron" if runtime == "megatron" else "fsdp" if isinstance(zero, int) and zero == 3 else "ddp"
+    return load_stack(usual if name is None else name)
+
+
+def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
+    """The layout with what follows from the numbers of devices and of sequences.
+
+    Raises GptcalcError where they do not multiply, naming both numbers and the nearest legal ones.
+    """
+    given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
+    chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
+    layout = Layout(**{**chosen, "dp": 1})
+    check_experts(model, layout.ep)
+    if _one(layout.pp) and not _one(layout.virtual_stages):
+        raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
+    if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
+        raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
+    check_layers(model, layout)
+    own = layout.tp * layout.pp * layout.cp
+    dp = given.get("dp")
+    if count is None:
+        count = own * (1 if dp is None else dp)
+    elif dp is None:
+        dp = _divide_count(count, own, layout)
+    elif _any(dp * own - count, lambda rest: rest != 0):
+        sizes = f"tp {layout.tp} times pp {layout.pp} times cp {layout.cp} times dp {dp} is {own * dp}"
+        raise GptcalcError(f"{sizes}, not the device count {count}", hint=f"--count {own * dp}, or leave --dp out")
+    dp = 1 if dp is None else dp
+    sequences = batch * dp if global_batch is None else global_batch
+    micro_batches = _micro_batches(sequences, batch, dp, layout)
+    layout = layout._replace(dp=dp, micro_batches=None if _one(layout.pp) else micro_batches)
+    return Division(layout, count, sequences, micro_batches, not _one(count))
+
+
+def _divide_count(count: Any, own: Any, layout: Layout) -> Any:
+    if _any(count % own, lambda rest: rest != 0):
+        if not (isinstance(count, int) and isinstance(own, int)):
+            raise GptcalcError("the device count is not a multiple of tp times pp times cp in every place")
+        below = count // own * own
+        near = f"--count {below} or {below + own}" if below else f"--count {own}"
+        smaller = [f"--{name} {size}" for name in ("pp", "tp") for size in _shrunk(count, layout, name)]
+        raise GptcalcError(
+            f"{count} devices are not a multiple of tp {layout.tp} times pp {layout.pp} times cp {layout.cp}, which is {own}",
+            hint=" or ".join([near, *smaller[:1]]),
+        )
+    return count // own
+
+
+def _shrunk(count: int, layout: Layout, name: str) -> list[int]:
+    """The next smaller size of one dimension that fits the count."""
+    rest = layout.tp * layout.pp * layout.cp // getattr(layout, name)
+    return [size for size in range(getattr(layout, name) - 1, 0, -1) if count % (rest * size) == 0][:1]
+
+
+def _micro_batches(sequences: Any, batch: Any, dp: Any, layout: Layout) -> Any:
+    if _any(sequences % (batch * dp), lambda rest: rest != 0):
+        hint = "choose a multiple of batch times data parallel size"
+        if isinstance(sequences, int) and isinstance(batch * dp, int):
+            below = sequences // (batch * dp) * batch * dp
+            hint = f"--global-batch {below} or {below + batch * dp}" if below else f"--global-batch {batch * dp}"
+        raise GptcalcError(
+            f"the global batch of {sequences} sequences does not divide into micro-batches of {batch} on {dp} replicas", hint=hint
+        )
+    m = sequences // (batch * dp)
+    if not _one(layout.virtual_stages) and _any((m % layout.pp) * (layout.virtual_stages > 1), lambda rest: rest != 0):
+        raise GptcalcError(
+            f"{m} micro-batches of a step are not a multiple of {layout.pp} pipeline stages, which interleaving needs",
+            hint="choose another --global-batch, or leave --virtual-stages out",
+        )
+    return m
+
+
+def check_layers(model: "ModelSpec", layout: Layout) -> None:
+    """Raises GptcalcError where there are more stages than layers, or layers do not divide into virtual stages."""
+    chunks = layout.pp * layout.virtual_stages
+    if isinstance(chunks, int) and layout.virtual_stages > 1 and model.n_layer % chunks:
+        raise GptcalcError(
+            f"{model.n_layer} layers do not divide into {layout.pp} stages of {layout.virtual_stages} virtual stages, {chunks} in all",
+            hint="choose --pp and --virtual-stages so that their product divides the layers",
+        )
+    if isinstance(chunks, int) and chunks > model.n_layer:
+        raise GptcalcError(
+            f"{layout.pp} pipeline stages for {model.n_layer} layers: some would be empty", hint=f"--pp {model.n_layer} at most"
+        )
+
+
+def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
+    """What a layout can do but should not."""
+    found = list(cluster.notes)
+    if _any(layout.tp, lambda t: t > cluster.node):
+        found.append(
+            f"tensor parallel size {_most(layout.tp)} is wider than the {cluster.node} devices of {cluster.link.name}:"
+            f" its collectives go over {cluster.network.name}"
+        )
+    return found
+
+
+def _most(size: Any) -> Any:
+    return size if isinstance(size, int) else f"{size.max():.0f}"
+
+
+def _one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def _any(size: Any, holds: Any) -> bool:
+    if isinstance(size, int | float):
+        return bool(holds(size))
+    return any(holds(one) for one in set(size.ravel().tolist()))

@@ -1,0 +1,66 @@
+"""`StackSpec`: a generation of training software: its defaults, and which communication it hides under what. presets/stacks."""
+
+import functools
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.model import Record
+from gptcalc.spec.reading import read_text, read_yaml, shown
+
+
+class Overlap(Record):
+    """Shares, 0 to 1, of the work named beside each that its communication can run under."""
+
+    tensor_forward: float = Field(default=0.0, ge=0, le=1)  # the matmul before or behind each tensor-parallel collective
+    tensor_backward: float = Field(default=0.0, ge=0, le=1)  # the other gradient's matmul
+    data: float = Field(default=0.0, ge=0, le=1)  # the last micro-batch's backward pass
+    gather: float = Field(default=0.0, ge=0, le=1)  # the next block's compute, for ZeRO's weights
+    pipeline: float = Field(default=0.0, ge=0, le=1)  # of the sends between stages themselves
+    context: float = Field(default=0.0, ge=0, le=1)  # attention of the keys that are there already
+
+
+class StackSpec(Record):
+    name: str
+    title: str
+    source: str
+    defaults: dict[str, Any] = Field(default={})
+    gradient_bytes: Literal[2, 4] = 4  # of one gradient in data parallel reduction
+    accumulation: float | None = None  # bytes of memory traffic a parameter and micro-batch; None: the runtime's own
+    scatter_gather: bool = False  # between stages each tensor-parallel rank sends its part, gathered on the fast link behind
+    reduce_each: bool = False  # gradients are reduced after every micro-batch, not once a step
+    shard_in_node: bool = False  # ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step
+    overlap: Overlap = Overlap()
+    spread: float = Field(default=0.25, gt=0, lt=1)  # a step's time is expected within this share, on the devices in measured_on
+    measured_on: tuple[str, ...] = Field(default=(), strict=False)
+    contention: float = Field(default=0.0, ge=0, le=1)  # seconds that computing loses to a second of hidden communication
+    notes: tuple[str, ...] = Field(default=(), strict=False)
+
+
+@functools.cache
+def load_stack(name: str) -> StackSpec:
+    """The stack of a name.
+
+    Raises GptcalcError for a name that no file has, and for a malformed file.
+
+    >>> load_stack("megatron-2021").overlap.tensor_backward
+    0.0
+    """
+    wanted = folded(str(name))
+    if wanted not in stack_names():
+        raise GptcalcError(
+            f"no stack '{shown(str(name))}'", hint=did_you_mean(wanted, stack_names(), otherwise=f"one of {', '.join(stack_names())}")
+        )
+    path = bundled_folder() / "stacks" / f"{wanted}.yaml"
+    try:
+        return StackSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def stack_names() -> tuple[str, ...]:
+    """The stacks there are files for."""
+    return tuple(sorted(path.stem for path in (bundled_folder() / "stacks").glob("*.yaml")))

@@ -1,0 +1,356 @@
+"""Many devices: laws first, then published tables, then the command line."""
+
+import itertools
+import json
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gptcalc as gc
+from gptcalc.formulas.cluster.collectives import collective, network_of
+from gptcalc.formulas.cluster.goodput import checkpoint_bytes, goodput_of
+from gptcalc.formulas.cluster.layout import stack_for
+from gptcalc.formulas.cluster.parallel import Plan, parallel_step
+from gptcalc.formulas.cluster.schedule import schedule
+from gptcalc.formulas.node import Node
+from gptcalc.spec.cluster import all_clusters, cluster_for, load_cluster
+from gptcalc.spec.device import all_devices, load_device
+from gptcalc.spec.recipe import Layout, Recipe
+from gptcalc.spec.stack import StackSpec, load_stack, stack_names
+from gptcalc.spec.tables import table_names
+
+TINY: dict[str, Any] = {"name": "tiny", "n_layer": 12, "d_model": 1024, "n_head": 16, "vocab_size": 51200, "n_ctx": 1024}
+GPT3: dict[str, Any] = {"tokens": "300B", "device": "a100-80gb", "stack": "megatron-2021", "recompute": "full", "batch": 1}
+
+
+def plan(stack: StackSpec, *, batch: Any = 1, micro_batches: Any = 1, device: str = "a100-80gb", recipe: Any = None, **layout: Any) -> Plan:
+    base = recipe or Recipe(runtime="megatron", precision="fp16", attention_kernel="eager", recompute="selective")
+    chosen = base._replace(layout=Layout(**layout))
+    return Plan(gc.model(TINY), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
+
+
+def parts_add_up(node: Node[Any]) -> None:
+    if node.parts:
+        assert node.value == pytest.approx(sum(part.value for part in node.parts))
+        for part in node.parts:
+            parts_add_up(part)
+
+
+# Laws
+
+
+@pytest.mark.parametrize("runtime", ["megatron", "ideal", "nanogpt", "transformers"])
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("recompute", ["none", "full", "every-5"])
+def test_one_device_is_the_one_device_step(runtime: str, micro_batches: int, recompute: str) -> None:
+    options: dict[str, Any] = {"device": "h100", "batch": 4, "runtime": runtime, "recompute": recompute, "tokens": "1B"}
+    alone = gc.train(TINY, global_batch=4 * micro_batches, **options)
+    recipe = Recipe(runtime=runtime, recompute=recompute)
+    together = parallel_step(plan(load_stack("ddp"), batch=4, micro_batches=micro_batches, device="h100-80gb", recipe=recipe))
+    assert together.value == pytest.approx(alone.step_time, rel=1e-12)
+
+
+LAYOUTS = st.fixed_dictionaries(
+    {
+        "tp": st.sampled_from([1, 2, 4, 16]),
+        "pp": st.sampled_from([1, 2, 3, 4, 12]),
+        "dp": st.sampled_from([1, 2, 8, 24]),
+        "cp": st.sampled_from([1, 2, 4]),
+        "virtual_stages": st.sampled_from([1, 3]),
+        "sequence_parallel": st.booleans(),
+        "zero": st.sampled_from([0, 1, 2, 3]),
+        "batch": st.sampled_from([1, 2, 8]),
+        "micro_batches": st.sampled_from([1, 4, 24]),
+    }
+)
+
+
+@given(st.lists(LAYOUTS, min_size=2, max_size=5), st.sampled_from(["megatron-2021", "megatron", "fsdp", "maxtext"]))
+@settings(max_examples=25, deadline=None)
+def test_arrays_equal_scalars(rows: list[dict[str, Any]], name: str) -> None:
+    stack = load_stack(name)
+    arrays = {key: np.array([row[key] for row in rows], dtype=bool if key == "sequence_parallel" else float) for key in rows[0]}
+    together = parallel_step(plan(stack, **arrays))
+    leaves = dict(together.node.leaves())
+    for i, row in enumerate(rows):
+        alone = parallel_step(plan(stack, **row))
+        assert together.value[i] == pytest.approx(alone.value, rel=1e-12)
+        for path, leaf in alone.node.leaves():
+            assert np.broadcast_to(leaves[path].value, len(rows))[i] == pytest.approx(leaf.value, rel=1e-9, abs=1e-12 * alone.value)
+
+
+@given(LAYOUTS, st.sampled_from(stack_names()))
+@settings(max_examples=40, deadline=None)
+def test_parts_add_up_and_nothing_is_negative(row: dict[str, Any], name: str) -> None:
+    step = parallel_step(plan(load_stack(name), **row))
+    parts_add_up(step.node)
+    assert all(leaf.value >= -1e-12 * step.value for _, leaf in step.node.leaves())
+    assert all(0 <= one.exposed <= one.total * 1.0000001 for one in step.traffic)
+
+
+@given(LAYOUTS, st.sampled_from(["tensor_forward", "tensor_backward", "data", "gather", "pipeline", "context"]))
+@settings(max_examples=40, deadline=None)
+def test_more_overlap_is_never_slower(row: dict[str, Any], what: str) -> None:
+    stack = load_stack("megatron")
+    times = []
+    for share in (0.0, 0.5, 1.0):
+        changed = stack.model_copy(update={"overlap": stack.overlap.model_copy(update={what: share})})
+        times.append(parallel_step(plan(changed, **row)).value)
+    assert times[0] * (1 + 1e-6) >= times[1] >= times[2] * (1 - 1e-6)
+
+
+def test_the_bubble_is_that_of_the_paper() -> None:
+    """(p - 1) / (v·m) of the ideal time, Narayanan et al. 2021, 2.2, where embedding, head and sends cost nothing beside the layers."""
+    bubbles = {}
+    for v in (1, 3):
+        run = gc.train("gpt3-175b", tp=8, pp=4, dp=1, virtual_stages=v, global_batch=16, **GPT3)
+        bubbles[v] = run.parts["pipeline/bubble"].value
+        passes = run.step_time - bubbles[v] - run.parts["pipeline/imbalance"].value
+        assert bubbles[v] / passes == pytest.approx(3 / 16 / v, rel=0.08)
+    assert bubbles[3] == pytest.approx(bubbles[1] / 3, rel=0.05)
+
+
+def test_layers_that_do_not_divide_leave_a_longest_stage() -> None:
+    even, odd = (parallel_step(plan(load_stack("megatron-2021"), pp=pp, micro_batches=64)) for pp in (4, 5))
+    assert odd.node["pipeline/imbalance"].value > even.node["pipeline/imbalance"].value
+    assert odd.stages["middle"] == pytest.approx(even.stages["middle"], rel=0.01)  # three layers either way
+
+
+def test_zero_moves_no_weights_before_its_third_stage() -> None:
+    names = {zero: {one.name for one in parallel_step(plan(load_stack("fsdp"), dp=8, zero=zero)).traffic} for zero in range(4)}
+    assert names[0] == names[1] == names[2] == {"data parallel"}
+    assert names[3] == {"sharded weights"}
+
+
+@given(st.integers(1, 64), st.integers(10**3, 10**9), st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]))
+@settings(max_examples=40, deadline=None)
+def test_collectives_grow_with_their_size(ranks: int, size: int, operation: str) -> None:
+    for cluster in all_clusters():
+        net = network_of(cluster)
+        small, large = (collective(net, operation, bytes_, ranks) for bytes_ in (size, 2 * size))
+        assert (0 < small < large <= 2 * small) if ranks > 1 else small == large == 0
+
+
+@pytest.mark.parametrize(("p", "m", "v"), [(1, 4, 1), (4, 8, 1), (4, 2, 1), (8, 16, 2), (4, 8, 3)])
+def test_a_schedule_takes_what_the_formula_says(p: int, m: int, v: int) -> None:
+    same = {"first": (1.0, 2.0), "middle": (1.0, 2.0), "last": (1.0, 2.0)}
+    spans = schedule(p, m, v, same)
+    assert len(spans) == 2 * p * m * v
+    assert max(one.end for one in spans) == pytest.approx(3 * (m + (p - 1) / v))
+    for stage in range(p):
+        mine = sorted((one.start, one.end) for one in spans if one.stage == stage)
+        assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(mine))
+
+
+def test_goodput_falls_with_the_number_of_devices_and_young_is_the_best_interval() -> None:
+    model, recipe = gc.model("gpt3-175b"), Recipe(runtime="megatron")
+    shares = [goodput_of(model, recipe, load_cluster("dgx-h100"), n, 86400.0).goodput for n in (8, 1024, 16384, 131072)]
+    assert shares == sorted(shares, reverse=True)
+    one = goodput_of(model, recipe, load_cluster("dgx-h100"), 16384, 54 * 86400.0)
+    assert one.failures == pytest.approx(419, rel=0.1)  # Llama 3, table 5: in 54 days on 16,384 H100, lost time included
+
+    def lost(interval: float) -> float:
+        return one.checkpoint_seconds / interval + interval / 2 / one.between_failures
+
+    assert lost(one.interval) < min(lost(1.2 * one.interval), lost(one.interval / 1.2))
+
+
+def test_the_checkpoint_of_a_trillion_parameters() -> None:
+    """Narayanan et al. 2021, section 5.10: 13.8 terabytes."""
+    assert checkpoint_bytes(1_008_038_707_200, Recipe(runtime="megatron", precision="fp16")) == pytest.approx(13.8e12, rel=0.03)
+
+
+# The catalogue
+
+
+def test_every_device_of_a_cluster_is_known() -> None:
+    known = {device.name for device in all_devices()}
+    for cluster in all_clusters():
+        assert set(cluster.devices) <= known
+        assert set(cluster.link.collectives) == {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"}
+    assert {name for stack in stack_names() for name in load_stack(stack).measured_on} <= known
+
+
+# nccl-tests on one node of eight (aiconfigurator): microseconds
+@pytest.mark.parametrize(
+    ("cluster", "operation", "size", "us"),
+    [
+        ("dgx-a100", "all_reduce", 1 << 20, 38.85),
+        ("dgx-a100", "all_reduce", 16 << 20, 216.5),
+        ("dgx-a100", "all_reduce", 128 << 20, 1169.1),
+        ("dgx-a100", "all_reduce", 512 << 20, 4225.9),
+        ("dgx-a100", "all_gather", 128 << 20, 660.3),
+        ("dgx-a100", "reduce_scatter", 128 << 20, 624.0),
+        ("dgx-a100", "all_to_all", 128 << 20, 640.5),
+    ],
+)
+def test_measured_collectives(cluster: str, operation: str, size: int, us: float) -> None:
+    assert collective(network_of(load_cluster(cluster)), operation, size, 8) * 1e6 == pytest.approx(us, rel=0.03)
+
+
+def test_stacks_that_are_usual() -> None:
+    assert [stack_for(None, runtime, zero).name for runtime, zero in (("megatron", 0), ("nanogpt", 3), ("nanogpt", 0))] == [
+        "megatron",
+        "fsdp",
+        "ddp",
+    ]
+
+
+# Published tables, each row from its configuration alone
+
+
+def errors(name: str, start: str = "") -> list[float]:
+    return [abs(row.error) for row in gc.replicate(name) if row.error is not None and row.run.startswith(start)]
+
+
+def test_megatron_2021() -> None:
+    found = errors("megatron-2021")
+    assert len(found) == 10
+    assert statistics.mean(found) < 0.025
+    assert max(found) < 0.06
+
+
+def test_korthikanti_table_4() -> None:
+    found = errors("korthikanti-2022", "one layer")
+    assert len(found) == 10
+    assert statistics.mean(found) < 0.035
+
+
+def test_korthikanti_table_5() -> None:
+    found = [error for model in ("22B", "175B", "530B", "1T") for error in errors("korthikanti-2022", model)]
+    assert len(found) == 9
+    assert statistics.mean(found) < 0.025
+    assert max(found) < 0.05
+
+
+@pytest.mark.parametrize(("name", "rows", "median"), [("llm-foundry", 61, 0.05), ("maxtext", 30, 0.12), ("nemo", 19, 0.12)])
+def test_other_tables(name: str, rows: int, median: float) -> None:
+    found = errors(name)
+    assert len(found) == rows
+    assert statistics.median(found) < median
+
+
+def test_nine_in_ten_predictions_are_within_the_interval_that_is_printed() -> None:
+    rows = [row for name in table_names() for row in gc.replicate(name)]
+    inside = [abs(row.error or 0.0) <= (row.interval or 0.0) for row in rows]
+    assert sum(inside) / len(inside) > 0.9
+
+
+def test_the_two_estimates_of_megatron_2021() -> None:
+    """Section 5.3: 34 days for GPT-3 on 1,024 GPUs; 84 days for a trillion parameters and 450 billion tokens on 3,072."""
+    run = gc.train("gpt3-175b", count=1024, tp=8, pp=8, global_batch=1536, **GPT3)
+    assert run.time / 86400 == pytest.approx(34, rel=0.04)
+    spec = {"name": "1T", "n_layer": 128, "d_model": 25600, "n_head": 160, "vocab_size": 51200, "n_ctx": 2048}
+    run = gc.train(spec, count=3072, tp=8, pp=64, global_batch=3072, **(GPT3 | {"tokens": "450B"}))
+    assert run.time / 86400 == pytest.approx(84, rel=0.04)
+
+
+# FlashAttention, training/README.md: GPT-3's models on eight A100 80 GB, tokens a second of all. They had a say in the rate of attention.
+@pytest.mark.parametrize(
+    ("model", "tokens_per_second"),
+    [("gpt3-125m", 1_310_000), ("gpt3-350m", 503_000), ("gpt3-760m", 245_000), ("gpt3-1.3b", 169_000), ("gpt3-2.7b", 85_000)],
+)
+def test_flash_attention_on_eight_gpus(model: str, tokens_per_second: float) -> None:
+    batch = 8 if model in ("gpt3-125m", "gpt3-350m") else 4
+    run = gc.train(model, tokens="1B", device="a100-80gb", batch=batch, seq=2048, count=8, global_batch=256, runtime="megatron")
+    assert run.tokens_per_second == pytest.approx(tokens_per_second, rel=0.06)
+
+
+# The library and the command line
+
+
+def test_the_run_says_where_its_time_goes() -> None:
+    run = gc.train("gpt3-175b", count=1024, tp=8, pp=8, global_batch=1536, **GPT3)
+    assert run.inputs["dp"] == 16
+    assert run.inputs["attention_kernel"] == "eager"  # the stack's
+    assert {part.name for part in run.parts.parts} == {"compute", "communication", "pipeline", "accumulation", "optimizer"}
+    assert run.hfu / run.mfu == pytest.approx(4 / 3, rel=0.01)
+    assert run.memory["stage"] == "first"
+    assert run.spread == 0.05
+    json.dumps(run.to_dict(), allow_nan=False)
+
+
+def test_arrays_of_layouts_through_train() -> None:
+    options: dict[str, Any] = GPT3 | {"count": 512, "global_batch": 1536}
+    sizes = {"tp": np.array([4.0, 8.0, 8.0]), "pp": np.array([16.0, 8.0, 16.0]), "zero": np.array([0.0, 1.0, 3.0])}
+    together = gc.train("gpt3-175b", **options, **sizes)
+    for i in range(3):
+        alone = gc.train("gpt3-175b", **options, **{name: int(size[i]) for name, size in sizes.items()})
+        assert together.step_time[i] == pytest.approx(alone.step_time, rel=1e-12)
+        assert together.memory["peak_allocated"][i] == pytest.approx(alone.memory["peak_allocated"], rel=1e-6)
+    json.dumps(together.to_dict(), allow_nan=False)
+
+
+def test_a_given_option_goes_before_its_stack() -> None:
+    run = gc.train("gpt3-175b", count=64, tp=8, pp=8, **(GPT3 | {"stack": "megatron-2022", "recompute": "none"}))
+    assert (run.inputs["recompute"], run.inputs["sequence_parallel"]) == ("none", True)
+
+
+BAD = {
+    "--count 1000 --tp 8 --pp 8": ("1000 devices are not a multiple of tp 8 times pp 8 times cp 1, which is 64", "--count 960 or 1024"),
+    "--count 1024 --tp 8 --pp 8 --dp 8": ("is 512, not the device count 1024", "--count 512"),
+    "--count 1024 --tp 8 --pp 8 --global-batch 1000": ("global batch of 1000 sequences does not divide", "--global-batch 992 or 1008"),
+    "--pp 8 --virtual-stages 5": ("96 layers do not divide into 8 stages of 5 virtual stages, 40 in all", "--virtual-stages"),
+    "--pp 8 --virtual-stages 3 --global-batch 12": ("12 micro-batches of a step are not a multiple of 8", "--global-batch"),
+    "--pp 128": ("128 pipeline stages for 96 layers", "--pp 96"),
+    "--tp 7": ("n_head 96 is not a multiple of tensor parallel size 7", "n_head"),
+    "--virtual-stages 2": ("need a pipeline", "--pp"),
+    "--ep 2": ("has no experts", "--ep"),
+    "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2021"),
+    "--count 2 --cluster dgx-a10": ("no cluster named 'dgx-a10'", "dgx-a100"),
+}
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_bad_layouts_are_one_clear_line(run: Any, options: str) -> None:
+    answer = run("train", "gpt3-175b", "--tokens", "300B", "--device", "a100-80gb", "--runtime", "megatron", *options.split())
+    message, hint = BAD[options]
+    assert answer.code == 2
+    assert message in answer.err
+    assert hint in answer.err.splitlines()[1]
+    assert answer.out == ""
+
+
+def test_a_plan_that_does_not_fit_says_where(run: Any) -> None:
+    options = ["--tokens", "300B", "--device", "a100-80gb", "--runtime", "megatron", "--count", "512", "--tp", "8", "--pp", "2"]
+    answer = run("train", "gpt3-175b", *options)
+    assert answer.code == 1
+    assert "needed on the first stage" in answer.err
+
+
+def test_tensor_parallelism_wider_than_the_fast_link_is_slow_and_said(run: Any) -> None:
+    options = {"count": 1024, "global_batch": 1536}
+    inside, wide = (gc.train("gpt3-175b", tp=tp, pp=64 // tp, **options, **GPT3) for tp in (8, 16))
+    assert wide.step_time > 1.3 * inside.step_time
+    assert any("wider than the 8 devices of NVLink3" in note for note in wide.notes)
+
+
+HEADLINE = "--tokens 300B --device a100-80gb --count 1024 --tp 8 --pp 8 --batch 1 --global-batch 1536 --recompute full"
+
+
+def test_the_command_of_the_paper(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    options = [*HEADLINE.split(), "--runtime", "megatron", "--stack", "megatron-2021"]
+    answer = run("train", "gpt3-175b", *options, "--goodput", "--timeline")
+    assert answer.code == 0
+    for word in ("tensor parallel", "bubble", "goodput", "pipeline schedule", "▒", "expected within 5%"):
+        assert word in answer.out
+    found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)
+    assert found["result"]["step_time"] == pytest.approx(32, rel=0.06)  # Megatron-LM's README
+    assert found["inputs"]["stack"] == "megatron-2021"
+    assert {one["name"] for one in found["result"]["communication"]} >= {"tensor parallel", "data parallel", "between stages"}
+    assert found["result"]["pipeline"]["stages"]["last"]["forward"] > found["result"]["pipeline"]["stages"]["middle"]["forward"]
+
+
+def test_tables_are_printed_with_their_interval(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = run("replicate", "megatron-2021")
+    assert answer.code == 0
+    assert "within the interval" in answer.out
+    assert run("replicate", "megatron-2020").code == 2
+    rows = json.loads(run("replicate", "nemo", "-f", "json").out)["result"]
+    assert all(row["interval"] == 0.15 for row in rows)
