@@ -185,6 +185,13 @@ def test_formulas_of_stored_weights_give_their_values() -> None:
             assert eval(leaf.formula, {}, letters) == leaf.value
 
 
+def test_what_is_stored_has_its_own_groups_and_no_time() -> None:
+    with pytest.raises(gc.GptcalcError, match="group size of 64 means nothing for weights as they are stored"):
+        gc.memory(quantized(**FP8), mode="inference", group_size=64)
+    with pytest.raises(gc.GptcalcError, match="no precision 'stored'"):
+        gc.infer(quantized(**FP8), device="h100-80gb", prompt=16, output=16, precision="stored")
+
+
 def test_ranks_divide_the_stored_matrices() -> None:
     whole, half = (gc.memory(quantized(**FP8), mode="inference", tp=tp).peak["weights"]["block"]["mlp"] for tp in (1, 2))
     assert 2 * half["up"].value == whole["up"].value
