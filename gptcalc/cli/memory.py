@@ -19,7 +19,7 @@ def memory(
     mode: Annotated[Literal["training", "inference"], typer.Option("--mode", help="What the model is used for.")] = "training",
     batch: Batch = 1,
     seq: Seq = None,
-    precision: Annotated[Precision | None, typer.Option("--precision", show_default="amp-bf16, for inference bf16")] = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", show_default="amp-bf16; inference: as stored, or bf16")] = None,
     runtime: Annotated[str | None, typer.Option("--runtime", help="Whose code: nanogpt, transformers, megatron, ideal.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compiled", help="Under torch.compile.", show_default=False)] = None,
     optimizer: Annotated[Optimizer | None, typer.Option("--optimizer", show_default="adamw, fused")] = None,

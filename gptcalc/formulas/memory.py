@@ -6,7 +6,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.fit import verdict
 from gptcalc.formulas.memory_answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.reserve import reserve
-from gptcalc.formulas.serving import Serving, cache_precision, largest, serving_memory
+from gptcalc.formulas.serving import STORED, Serving, cache_precision, largest, serving_memory
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout, Recipe
@@ -128,7 +128,7 @@ def inference(
     *,
     batch: Any = 1,
     seq: Any = None,
-    precision: str = "bf16",
+    precision: str | None = None,
     kv_precision: str | None = None,
     group_size: int | None = None,
     block_size: int = 1,
@@ -139,9 +139,14 @@ def inference(
 ) -> ServingMemory:
     """Memory of serving `batch` sequences of up to `seq` tokens each, on one device; with a device also how many and how long fit.
 
-    Units: bytes.   Raises: GptcalcError.   Source: see `serving`.
+    Without a `precision` weights are as the model's quantized file stores them (precision "stored"), or in bf16 where it has none.
+
+    Units: bytes.   Raises: GptcalcError.   Source: see `serving` and `quantized`.
     """
     from gptcalc.formulas.layouts import read_numbers
+
+    if precision is None:
+        precision = STORED if model.quantization else "bf16"
 
     seq = model.n_ctx if seq is None else seq
     read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp)
@@ -158,13 +163,15 @@ def inference(
 
     answer = served(batch, seq)
     apart = reserve(answer.value, 0, 0)
-    inputs = {
+    inputs: dict[str, Any] = {
         "precision": precision,
         "kv_precision": cache_precision(precision, kv_precision),
         "block_size": block_size,
         "tp": tp,
         "pp": pp,
     }
+    if precision == STORED and model.quantization:
+        inputs["quantization"] = model.quantization.model_dump(include={"method", "bits"})
     if device is None:
         return ServingMemory(answer, apart, {}, inputs)
     if not isinstance(answer.value, int):

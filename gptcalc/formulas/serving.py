@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.phases import fullest, mixed, nodes
+from gptcalc.formulas.quantized import AsStored, as_stored
 from gptcalc.formulas.sharding import on_stage, roles_of, share_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
@@ -23,6 +24,9 @@ class Stored(NamedTuple):
     scale_bits: int = 0
     group: int | None = None
 
+
+STORED = "stored"
+"""The precision of a quantized model's own file: see `quantized`. What the file leaves as it is has 16 bits."""
 
 WEIGHTS = {
     "fp32": Stored(32),
@@ -71,7 +75,10 @@ def serving_memory(
 
     Units: bytes.   Raises: GptcalcError for unknown precisions and impossible divisions.   Source: in each part.
     """
-    stored = stored_as(precision, group_size)
+    if precision == STORED and group_size is not None:
+        raise GptcalcError(f"a group size of {group_size} means nothing for weights as they are stored", hint="give --precision int4")
+    stored = Stored(16) if precision == STORED else stored_as(precision, group_size)
+    file = _file_of(model, layout) if precision == STORED else None
     kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
     pad = not (isinstance(layout.tp, int) and layout.tp == 1)
@@ -79,11 +86,11 @@ def serving_memory(
     found = []
     for role in roles_of(layout):
         share = share_of(shape, layout, seq, role, pad=pad)
-        items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size)
+        items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
-        text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size)
+        text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size, file)
         found.append(Serving(nodes("serving", {path: (size, text.get(path)) for path, size in items.items()}), numbers))
     _, index = fullest([one.value for one in found])
     if isinstance(index, int):
@@ -114,18 +121,46 @@ def cache_precision(precision: str, kv_precision: str | None) -> str:
 
     Raises GptcalcError for one that there is not.
     """
-    kv = kv_precision or ("fp32" if stored_as(precision, None).bits == 32 else "bf16")
+    kv = kv_precision or ("fp32" if precision != STORED and stored_as(precision, None).bits == 32 else "bf16")
     if kv not in CACHE_BITS:
         raise GptcalcError(f"no cache precision '{kv}'", hint=did_you_mean(kv, CACHE_BITS, otherwise=f"one of {', '.join(CACHE_BITS)}"))
     return kv
 
 
-def _items(s: Shape[Any], role: str, batch: Any, seq: Any, tokens: Any, stored: Stored, kv_bits: int, block: int) -> dict[str, Any]:
+def _file_of(model: ModelSpec, layout: Layout) -> AsStored:
+    """How the model's file stores it.
+
+    Raises GptcalcError for pipeline stages of layers that are not stored alike: which stage has which is not known.
+    """
+    file = as_stored(model)
+    if layout.pp != 1 and any(file.kept.values()):
+        raise GptcalcError(
+            "pipeline stages of layers that are not quantized alike are not counted: which stage has which is not known",
+            hint="leave out --pp, or give --precision",
+        )
+    return file
+
+
+def _items(
+    s: Shape[Any],
+    role: str,
+    batch: Any,
+    seq: Any,
+    tokens: Any,
+    stored: Stored,
+    kv_bits: int,
+    block: int,
+    file: AsStored | None,
+) -> dict[str, Any]:
     items: dict[str, Any] = {}
     for row in operations(s, 1, 1, 1):
         if not on_stage(row.path, role, tied=s.switches.tied):
             continue
         for name, shape in row.weights:
+            if file is not None:
+                path = f"weights/{row.path}"
+                items[path] = items.get(path, 0) + file.size(row, name, shape)
+                continue
             quantized = row.path.startswith("block") and row.kind == "matmul" and name == "weight"
             items |= _weight(
                 f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized

@@ -23,7 +23,7 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
     """The bill of the peak under its headline; with `explain` each leaf with its formula."""
     letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
-        what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {inputs['precision']}"
+        what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {_stored(inputs)}"
         headline = f"{model.name}: {binary(answer.value)} at the peak {what}"
         notes = [legend(letters, answer.peak), *_serving_verdict(answer)]
     else:
@@ -32,6 +32,12 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
         headline = f"{model.name}: {binary(answer.value)} at the peak, {PHASES[answer.training.peak]} (at: {moment}); {what}"
         notes = [legend(letters, answer.peak), *_phases(answer), *_training_verdict(answer)]
     return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
+
+
+def _stored(inputs: Mapping[str, Any]) -> str:
+    if "quantization" not in inputs:
+        return str(inputs["precision"])
+    return "{method}, as stored: {bits:.6g} bits a weight".format(**inputs["quantization"])
 
 
 def points(answer: Any) -> dict[str, Any]:

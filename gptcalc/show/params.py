@@ -28,6 +28,9 @@ class Answer(NamedTuple):
         result = self.node.to_dict()
         result["views"] = self._views()
         result["bytes"] = self._bytes(self.node.value)
+        if self.model.quantization:
+            result["stored_bytes"] = self._stored()
+            result["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
         result["published"] = [
             printed.model_dump() | {"difference": self._compared(printed.quantity) / printed.value - 1}
             for printed in self.model.published
@@ -69,6 +72,10 @@ class Answer(NamedTuple):
             notes.append(f"beside the total: {integer(found['multi_token_prediction'])} of multi-token prediction")
         bytes_ = binary(self._bytes(self.node.value))
         notes.append(f"without embeddings (Kaplan): {integer(found['non_embedding'])}   in {self.precision}: {bytes_}")
+        if self.model.quantization:
+            method, bits = self.model.quantization.method, self.model.quantization.bits
+            size = f"{integer(self._stored())} bytes ({binary(self._stored())})"
+            notes.append(f"as stored: {size}, {method}: {bits:.6g} bits a quantized weight, the rest in 16")
         for printed in self.model.published:
             if printed.quantity != "training_flops":
                 difference = self._compared(printed.quantity) / printed.value - 1
@@ -79,6 +86,11 @@ class Answer(NamedTuple):
         if self.counted is None:
             notes.append(f"next: gptcalc params {self.typed} --explain (each formula), --check (counted); gptcalc flops {self.typed}")
         return notes
+
+    def _stored(self) -> int:
+        from gptcalc.formulas.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
+
+        return int(stored_bytes(self.model).value)
 
     def _compared(self, quantity: str) -> int:
         return self._views()["total" if quantity == "parameters" else quantity]

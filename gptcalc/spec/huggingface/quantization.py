@@ -7,6 +7,7 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.huggingface.family import Config, Fields, written
+from gptcalc.spec.kept import kept_part
 
 SCALE, FINE_SCALE = 16, 32  # bits of a scale in half and in single precision
 
@@ -26,8 +27,26 @@ def quantization(key: str, config: Config) -> Fields:
     kept = given.get("modules_to_not_convert") or given.get("llm_int8_skip_modules") or given.get("ignore") or []
     if not isinstance(kept, list) or not all(isinstance(name, str) for name in kept):
         raise config.refuse(f"{key}.modules_to_not_convert", f"must be a list of names, not {written(kept)}")
+    _check_kept(kept, key, config)
+    _check_parts(given, key, config)
     fields: Fields = {"method": method, "bits": METHODS[method](_Given(given, key, config))}
     return {"quantization": {**fields, "kept": tuple(kept)} if kept else fields}
+
+
+def _check_kept(kept: list[str], key: str, config: Config) -> None:
+    """Raises GptcalcError for a kept module that is no known part: what it takes could not be counted."""
+    for name in kept:
+        try:
+            kept_part(name)
+        except GptcalcError as error:
+            raise GptcalcError(f"{config.where}: {key}: {error}", hint=error.hint) from None
+
+
+def _check_parts(given: Mapping[str, Any], key: str, config: Config) -> None:
+    """Raises GptcalcError where a file quantizes its modules unlike each other, or the head besides (GPTQModel)."""
+    for name in ("dynamic", "modules_in_block_to_quantize", "lm_head"):
+        if given.get(name):
+            raise config.refuse(f"{key}.{name}", f"{written(given[name])} quantizes other modules than the blocks' matrices, all alike")
 
 
 class _Given:
