@@ -78,7 +78,7 @@ def test_unknown_prices_and_powers_are_said() -> None:
         ({"mfu": float("nan")}, "mfu"),
         ({"count": 0}, "count must be"),
         ({"price": 0}, "price must be above 0"),
-        ({"pue": -1}, "PUE must be above 0"),
+        ({"pue": -1}, "PUE must be 1 or more"),
         ({"device": "h1000"}, "no device named"),
         ({"device": "v100", "precision": "bf16"}, "no bf16 arithmetic"),
         ({"device": "v100", "precision": "bf16", "mfu": 0.4}, "no bf16 arithmetic"),
@@ -161,3 +161,35 @@ def test_replicate_command(run: Any) -> None:
     assert "3,638" in answer.out
     assert run("replicate", "gpt-5").code == 2
     assert "46 of 46" in run("replicate", "steps").out
+
+
+def test_a_stated_mfu_leaves_no_recipe_without_effect() -> None:
+    with pytest.raises(gc.GptcalcError, match="with a stated MFU runtime changes nothing"):
+        gc.train("gpt2", tokens="1B", mfu=0.4, runtime="nanogpt")
+
+
+def test_a_window_shortens_attention() -> None:
+    windowed = gc.train("mistral-7b", tokens="1B", seq=32768)
+    whole = gc.train(gc.model("mistral-7b", {"sliding_window": None}), tokens="1B", seq=32768)
+    short = gc.train("mistral-7b", tokens="1B", seq=4096)
+    assert windowed.step_time < whole.step_time
+    assert short.step_time == gc.train(gc.model("mistral-7b", {"sliding_window": None}), tokens="1B", seq=4096).step_time
+
+
+def test_the_kernels_add_up_to_the_step() -> None:
+    for options in ({}, {"global_batch": 8}, {"recompute": "every-5"}):
+        run = gc.train("gpt2", tokens="1B", batch=2, **options)
+        assert sum(kernel["time"] for kernel in run.kernels) == pytest.approx(run.step_time)
+
+
+def test_every_k_recomputes_whole_blocks() -> None:
+    once = gc.train("gpt2", tokens="1B", recompute="every-12")
+    assert once.hfu / once.mfu == pytest.approx(
+        1 + (gc.flops("gpt2").matmul["block"].value / 12) / gc.flops("gpt2", phase="training").value
+    )
+
+
+def test_a_building_uses_no_less_than_its_devices() -> None:
+    with pytest.raises(gc.GptcalcError, match="PUE must be 1 or more"):
+        gc.train("gpt2", tokens="1B", mfu=0.4, pue=0.5)
+    assert gc.train("gpt2", tokens="1B", mfu=0.4, carbon=0).co2_kg == 0

@@ -39,8 +39,8 @@ def bill_of(
     """
     inputs = {
         "tdp_share": check_range(read_range(tdp_share, "share of TDP"), "share of TDP", upto=1.5),
-        "pue": check_range(read_range(pue, "PUE"), "PUE"),
-        "carbon": check_range(read_range(carbon, "carbon"), "carbon"),
+        "pue": check_range(read_range(pue, "PUE"), "PUE", at_least=1),
+        "carbon": check_range(read_range(carbon, "carbon"), "carbon", at_least=0),
     }
     notes = []
     usd = _price(device, price)

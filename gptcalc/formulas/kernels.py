@@ -94,13 +94,16 @@ def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int]
     return pick(k >= split * SHORTEST_SPLIT, seconds + partial_sums, float("inf"))
 
 
-def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True) -> Kernel:
+def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
     """Attention whose scores never leave the chip: two matmuls forward, five backward, and an exponential for every score.
+
+    A kernel skips the tiles that a causal mask hides, and those before a `window`; the tiles on an edge are computed whole.
 
     Units: seconds.   Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
     """
     width = pick(d_head <= 64, 64, pick(d_head <= 128, 128, 256))
-    scores = batch * heads * seq * ((seq + chip.diagonal) / 2 if causal else seq)
+    seen = seq if window is None else least((window, seq))
+    scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
     text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens"
     if phase == "forward":

@@ -51,12 +51,14 @@ def read_range(value: Any, name: str) -> Range:
         raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
 
 
-def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = float("inf")) -> Range:
-    """Raises GptcalcError unless every value is above one bound and at most the other."""
+def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = float("inf"), at_least: float | None = None) -> Range:
+    """Raises GptcalcError unless every value is above one bound (or is `at_least` as much) and at most the other."""
     for value in set(range_) if not hasattr(range_.low, "dtype") else (range_.low,):
-        inside = (value > above) & (value <= upto) if hasattr(value, "dtype") else above < value <= upto
+        enough = value > above if at_least is None else value >= at_least
+        inside = enough & (value <= upto)
         if not (inside.all() if hasattr(inside, "all") else inside):
-            bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else f"above {above:g}"
+            lower = f"above {above:g}" if at_least is None else f"{at_least:g} or more"
+            bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else lower
             raise GptcalcError(f"{name} must be {bounds}, not {value}")
     return range_
 

@@ -140,6 +140,11 @@ def _train(
     if slice is not None:
         place = place.model_copy(update={"node": whole(slice, "slice")})
     given = {name: value for name, value in recipe.items() if value is not None}
+    if mfu is not None and (idle := [name for name, value in given.items() if name != "recompute" and value is not False]):
+        raise GptcalcError(
+            f"with a stated MFU {idle[0]} changes nothing",
+            hint="leave it out, or leave --mfu out for the time of this recipe's own kernels",
+        )
     defaults = software.defaults if stack is not None else {}
     chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
     division = divided(
@@ -286,8 +291,13 @@ def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
     if recipe.recompute == "none":
         return own, own
     core = recipe.recompute == "selective"
-    again = sum(flops for row, flops in products if row.path.startswith("block") and (not core or row.kind in ("scores", "mix")))
-    return own, own + again / (recipe.checkpoint_every or 1)
+    every = recipe.checkpoint_every or 1
+    again = sum(
+        flops * (ceil(row.runs, every) / row.runs)
+        for row, flops in products
+        if row.path.startswith("block") and (not core or row.kind in ("scores", "mix"))
+    )
+    return own, own + again
 
 
 def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:

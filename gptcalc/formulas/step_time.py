@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.kernels import Kernel, most, sustained_clock
+from gptcalc.formulas.kernels import Kernel, ceil, most, sustained_clock
 from gptcalc.formulas.launches import Work, launches, parameters, pass_of
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.table import operations
@@ -70,9 +70,9 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
     update = sum((seconds for kernel, seconds in timed if kernel.phase == "optimizer"), 0.0)
     total = most((finished + update, micro_batches * processor + _optimizer_host(work, host)))
     items, texts = _bill(timed, micro_batches)
-    if not (isinstance(micro_batches, int) and micro_batches == 1):
-        items["accumulation"] = (micro_batches - 1) * adding
     kinds = _by_kind(timed, micro_batches)
+    if not (isinstance(micro_batches, int) and micro_batches == 1):
+        items["accumulation"] = kinds["accumulation"] = (micro_batches - 1) * adding
     items[WAITING] = kinds[WAITING] = most((total - sum(items.values()), 0.0))
     return StepTime(tree_of("step", items, texts), later, clock, kernels, kinds)
 
@@ -96,7 +96,8 @@ def _host_seconds(work: Work, host: Host | None, kernels: Iterable[Kernel], phas
     if phase == "forward":
         return calls * host.operation
     started = sum(kernel.runs for kernel in kernels if kernel.phase == "backward" and _in(kernel, phase, part))
-    again = host.operation * calls / work.recipe.checkpoint_every if work.recipe.checkpoint_every and part == "b" else 0.0
+    every, layers = work.recipe.checkpoint_every, work.shape.n_layer
+    again = host.operation * calls * (ceil(layers, every) / layers) if every and part == "b" else 0.0
     return started * host.launch + again
 
 

@@ -183,7 +183,7 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
     spread = {run.device: run.ranges.get("cost_usd") for run in runs}
     notes += [f"cost on {name}: {money(ends['low'])} to {money(ends['high'])} by offer" for name, ends in spread.items() if ends]
     count = runs[0].count
-    return Table(f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {count:,} devices of {len(runs)} kinds", columns, rows, notes)
+    return Table(f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {_devices(count)}, {len(runs)} choices", columns, rows, notes)
 
 
 def too_large(run: Run) -> list[str]:
@@ -198,3 +198,7 @@ def too_large(run: Run) -> list[str]:
     batch, accumulates, _ = change["option"].removeprefix("--batch ").partition(" --accumulate ")
     option = f"--batch {batch} --global-batch {run.inputs['global_batch']}" if accumulates else change["option"]
     return [line, f"hint: {option} would fit ({change['price']})"]
+
+
+def _devices(count: int) -> str:
+    return f"{count:,} device{'s' if count > 1 else ''}"
