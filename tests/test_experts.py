@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measured import rows
+from measured import model_of, rows
 
 import gptcalc as gc
 from gptcalc.cli import main
@@ -22,23 +22,7 @@ DEEPSEEK = (
 )
 
 ROW = next(row for row in rows("training_memory.jsonl") if row["model"] == "mixtral-1b")
-CONFIG = ROW["config"]
-MIXTRAL = parse_model(
-    LLAMA
-    | NO_BIAS
-    | {
-        "name": "mixtral-1b",
-        "n_layer": CONFIG["num_hidden_layers"],
-        "d_model": CONFIG["hidden_size"],
-        "n_head": CONFIG["num_attention_heads"],
-        "n_kv_head": CONFIG["num_key_value_heads"],
-        "d_ff": CONFIG["intermediate_size"],
-        "n_expert": CONFIG["num_local_experts"],
-        "n_expert_per_token": CONFIG["num_experts_per_tok"],
-        "vocab_size": CONFIG["vocab_size"],
-        "n_ctx": CONFIG["max_position_embeddings"],
-    }
-)
+MIXTRAL = model_of(ROW)
 
 
 def training(model, **options):
