@@ -205,3 +205,11 @@ def test_a_timeline_of_layers_that_differ_is_refused() -> None:
 
     with pytest.raises(gc.GptcalcError, match="layers that differ"):
         timeline(training(parse_model(DEEPSEEK)).training)
+
+
+@pytest.mark.parametrize("runtime", ["ideal", "megatron", "transformers"])
+@pytest.mark.parametrize("recompute", ["none", "full", "selective"])
+def test_kinds_of_block_that_do_not_differ_take_the_same_time(runtime, recompute) -> None:
+    options = {"tokens": 1e9, "device": "h100-80gb", "precision": "bf16", "batch": 4, "runtime": runtime, "recompute": recompute}
+    plain, kinds = (SMALL | EXPERTS | more for more in ({}, {"blocks": {"a": {}, "b": {}}, "layout": ["a*2", "b*2"]}))
+    assert gc.train(parse_model(kinds), **options).step_time == pytest.approx(gc.train(parse_model(plain), **options).step_time)
