@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measured import rows
+from measured import model_of, rows
 
 import gptcalc as gc
 from gptcalc.cli import main
@@ -22,23 +22,7 @@ DEEPSEEK = (
 )
 
 ROW = next(row for row in rows("training_memory.jsonl") if row["model"] == "mixtral-1b")
-CONFIG = ROW["config"]
-MIXTRAL = parse_model(
-    LLAMA
-    | NO_BIAS
-    | {
-        "name": "mixtral-1b",
-        "n_layer": CONFIG["num_hidden_layers"],
-        "d_model": CONFIG["hidden_size"],
-        "n_head": CONFIG["num_attention_heads"],
-        "n_kv_head": CONFIG["num_key_value_heads"],
-        "d_ff": CONFIG["intermediate_size"],
-        "n_expert": CONFIG["num_local_experts"],
-        "n_expert_per_token": CONFIG["num_experts_per_tok"],
-        "vocab_size": CONFIG["vocab_size"],
-        "n_ctx": CONFIG["max_position_embeddings"],
-    }
-)
+MIXTRAL = model_of(ROW)
 
 
 def training(model, **options):
@@ -221,3 +205,11 @@ def test_a_timeline_of_layers_that_differ_is_refused() -> None:
 
     with pytest.raises(gc.GptcalcError, match="layers that differ"):
         timeline(training(parse_model(DEEPSEEK)).training)
+
+
+@pytest.mark.parametrize("runtime", ["ideal", "megatron", "transformers"])
+@pytest.mark.parametrize("recompute", ["none", "full", "selective"])
+def test_kinds_of_block_that_do_not_differ_take_the_same_time(runtime, recompute) -> None:
+    options = {"tokens": 1e9, "device": "h100-80gb", "precision": "bf16", "batch": 4, "runtime": runtime, "recompute": recompute}
+    plain, kinds = (SMALL | EXPERTS | more for more in ({}, {"blocks": {"a": {}, "b": {}}, "layout": ["a*2", "b*2"]}))
+    assert gc.train(parse_model(kinds), **options).step_time == pytest.approx(gc.train(parse_model(plain), **options).step_time)

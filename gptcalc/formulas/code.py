@@ -24,11 +24,11 @@ def code_of(runtime: "RuntimeSpec", model: ModelSpec) -> "Implementation":
     >>> list(code_of(load_runtime("ideal"), load_model("gpt2")).operations)[0]
     'embedding/token'
     """
-    from gptcalc.spec.runtime import implementation_of, operations_of
+    from gptcalc.spec.runtime import UNUSUAL, implementation_of, operations_of
 
     found = implementation_of(runtime, model.family, model.switches, model.name)
     for name, kind in model.kinds.items():
-        for switch, values in found.architecture.items():
+        for switch, values in (UNUSUAL | found.architecture if found.architecture else {}).items():
             value = getattr(kind.switches, switch)
             idle = switch in OF_EXPERTS and not kind.switches.experts
             if value not in values and not idle:

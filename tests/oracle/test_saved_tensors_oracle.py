@@ -12,7 +12,6 @@ import transformers
 import gptcalc as gc
 from gptcalc.formulas.code import code_of
 from gptcalc.formulas.saved import Setting, inventory
-from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import load_runtime
 from gptcalc.spec.shape import shape_of
@@ -59,39 +58,6 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def model_of(config) -> ModelSpec:
-    """As gptcalc imports it; experts by hand."""
-    if config.model_type not in ("mixtral", "qwen3_moe"):
-        return gc.model({**config.to_dict(), "architectures": None})
-    qwen = config.model_type == "qwen3_moe"
-    experts = {"n_expert_per_token": config.num_experts_per_tok, "n_expert": config.num_experts if qwen else config.num_local_experts}
-    experts |= {"d_expert": config.moe_intermediate_size, "router_normalised": config.norm_topk_prob} if qwen else {}
-    dense = len(config.mlp_only_layers) if qwen else 0
-    layers = config.num_hidden_layers
-    kinds = {"blocks": {"dense": {}, "moe": experts}, "layout": [f"dense*{dense}", f"moe*{layers - dense}"]} if dense else experts
-    return parse_model(
-        {
-            "name": config.model_type,
-            "n_layer": layers,
-            "d_model": config.hidden_size,
-            "n_head": config.num_attention_heads,
-            "n_kv_head": config.num_key_value_heads,
-            "d_head": config.head_dim or 16,
-            "d_ff": config.intermediate_size,
-            "vocab_size": config.vocab_size,
-            "n_ctx": 64,
-            "position": "rotary",
-            "norm": "rmsnorm",
-            "activation": "silu",
-            "gated": True,
-            "tied": config.tie_word_embeddings,
-            "qk_norm": "head" if qwen else "none",
-            **dict.fromkeys(("attention_bias", "attention_output_bias", "mlp_bias"), False),
-            **kinds,
-        }
-    )
-
-
 def saved_by_torch(config, precision: str, batch: int, seq: int) -> int:
     torch.manual_seed(0)
     config._attn_implementation = "eager"
@@ -115,7 +81,7 @@ def saved_by_torch(config, precision: str, batch: int, seq: int) -> int:
 
 
 def predicted(config, precision: str, batch: int, seq: int) -> int:
-    model = model_of(config)
+    model = gc.model({**config.to_dict(), "architectures": None})
     shape = shape_of(model)
     implementation = code_of(load_runtime("transformers"), model)
     recipe = Recipe("transformers", precision, attention_kernel="eager")
