@@ -101,7 +101,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
 
     Units: seconds.   Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
     """
-    width = pick(d_head <= 64, 64, pick(d_head <= 128, 128, 256))
+    width = pick(d_head <= 64, 64, ceil(d_head, 128) * 128)
     seen = seq if window is None else least((window, seq))
     scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.errors import GptcalcError
 from gptcalc.formulas.chip import Chip
 from gptcalc.formulas.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
 from gptcalc.formulas.operation import Operation
@@ -32,9 +31,6 @@ ARITHMETIC = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
 """What matmuls compute in, where it is not the precision's own name."""
 
 EXPLICIT = ("eager", "math")
-
-WIDEST_FLASH = 256
-"""Head width, of FlashAttention-2 and 3 (Dao 2023, arXiv:2307.08691)."""
 
 
 class Work(NamedTuple):
@@ -187,8 +183,6 @@ def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
     H, Q = s.n_head, s.d_head
     C = T if work.keys is None else work.keys
     if "flash" in work.tags:
-        if isinstance(Q, int) and Q > WIDEST_FLASH:
-            raise GptcalcError(f"flash attention has heads of up to {WIDEST_FLASH}, not of {Q}", hint="use --attention-kernel eager")
         window = s.sliding_window if s.switches.windowed else None
         for phase in ("forward", "backward"):
             kernel = flash(chip, B, H, C, Q, phase, window=window)

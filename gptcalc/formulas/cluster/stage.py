@@ -204,7 +204,7 @@ def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers:
         return runs * one.calls[part] * host.operation
     started = sum(kernel.runs for kernel in one.of(part, "backward")) * runs
     every = one.work.recipe.checkpoint_every
-    again = host.operation * one.calls[part] * runs / every if every and part == "block" else 0.0
+    again = host.operation * one.calls[part] * ceil(layers, every) if every and part == "block" else 0.0
     return started * host.launch + again
 
 
