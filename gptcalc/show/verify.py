@@ -35,10 +35,10 @@ def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Tabl
         Column("quantity", lambda name: QUANTITIES.get(name, name)),
         Column("part"),
         Column("formula", _number, right=True),
-        Column("witness", _number, right=True),
-        Column("differs", signed_percent, right=True, drop=1),
+        Column("witness", _number, right=True, drop=int(explain)),
+        Column("differs", signed_percent, right=True, drop=2),
         Column("", lambda ok: "ok" if ok else "WRONG"),
-        Column("witness is", fold=True, drop=2),
+        Column("witness is", fold=True, drop=3),
         *([Column("derivation", formula, fold=True)] if explain else []),
     ]
     rows = [
