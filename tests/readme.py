@@ -12,11 +12,12 @@ BLOCK = re.compile(r"(<!-- (gptcalc [^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 
 
 def generated(command: str) -> str:
-    """What a command prints, as a block of text or, for Markdown, as it is."""
+    """What a command prints, as a block of text or, for Markdown, as it is; of `COMMAND | head -N` the first N lines."""
+    command, _, lines = command.partition(" | head -")
     arguments = shlex.split(command)[1:]
     environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
     ran = subprocess.run([sys.executable, "-m", "gptcalc", *arguments], capture_output=True, env=environment, check=True)
-    text = ran.stdout.decode()
+    text = "".join(ran.stdout.decode().splitlines(keepends=True)[: int(lines) if lines else None])
     return text if "markdown" in arguments else f"```console\n$ {command}\n{text}```\n"
 
 

@@ -63,6 +63,16 @@ def test_every_model_has_its_source_and_a_published_total() -> None:
         assert all(row.source for row in spec.published)
 
 
+def test_notes_of_a_family_follow_those_of_its_model() -> None:
+    data = {"shared": {"notes": ["of all"]}, "models": {"a": {"notes": ["of a"]}, "b": {}}}
+    notes = [model["notes"] for model in catalogue.family_models(data, "mine.yaml", default_name="mine")]
+    assert notes == [["of a", "of all"], ["of all"]]
+
+
+def test_a_published_total_names_its_paper() -> None:
+    assert not [spec.name for spec in catalogue.all_models() for row in spec.published if row.source.startswith(("Table", "Section"))]
+
+
 def test_misprints_are_told() -> None:
     notes = {name: " ".join(catalogue.find(name).notes) for name in ("gpt2", "gpt3-1.3b", "gpt3-13b", "gpt3-175b")}
     assert "117M" in notes["gpt2"]

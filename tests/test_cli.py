@@ -33,6 +33,13 @@ COMMANDS: list[tuple[str, ...]] = [
     ("flops", "llama2-70b", "--conventions"),
     ("compare", "gpt1", "gpt2-xl", "gpt3-175b"),
     ("verify", "gpt3-175b"),
+    ("models", "--family", "gpt", "--explain"),
+    ("devices", "--explain"),
+    ("flops", "gpt3-175b", "--conventions", "--explain"),
+    ("compare", "gpt1", "gpt2-xl", "--explain"),
+    ("verify", "gpt2", "--explain"),
+    ("replicate", "gpt3-175b"),
+    ("replicate", "gpt3-175b", "--explain"),
     ("verify", "gpt1", "gpt2", "opt-350m", "mistral-7b"),
 ]
 NAMES = [" ".join(command) for command in COMMANDS]
@@ -116,6 +123,43 @@ def test_the_library_gives_the_same_as_the_command_line(run: Run) -> None:
     model = gc.model("mistral-7b")
     assert answer(run("params", "mistral-7b", "-f", "json"))["result"]["value"] == gc.params(model).value
     assert answer(run("flops", "mistral-7b", "-f", "json"))["result"] == gc.flops(model).to_dict()
+
+
+def test_inputs_hold_what_was_set_and_how_long(run: Run) -> None:
+    compared = answer(run("compare", "gpt2", "--set", "training_tokens=300B", "--set", "tied=false", "-f", "json"))
+    assert compared["inputs"]["set"] == {"training_tokens": 300 * 10**9, "tied": False}
+    assert answer(run("verify", "gpt2", "--full", "--seq", 8, "-f", "json"))["inputs"]["seq"] == 8
+    assert answer(run("verify", "gpt2", "-f", "json"))["inputs"]["seq"] is None
+
+
+def test_one_model_is_compared_with_nothing(run: Run) -> None:
+    assert run("compare", "gpt2").out.startswith("gpt2: 124.4 M parameters\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_explained_conventions_have_formula_and_source_at_any_width(run: Run, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run("flops", "gpt2", "--conventions", "--explain").out
+    assert "6·N·D" in shown
+    assert "Chowdhery" in shown
+    assert "Kaplan's own N" in shown
+
+
+EXPLAINED = {
+    ("models", "--family", "gpt-2", "--explain"): ("openai-community/gpt2", "Radford et al. 2019"),
+    ("devices", "--explain"): ("h100-80gb", "sources agree", "data sheet"),
+    ("compare", "gpt1", "gpt2", "--explain"): ("gpt1: 116,534,784 parameters", "50257·768", "124,439,808"),
+    ("verify", "gpt1", "gpt2", "gpt2-xl", "opt-125m", "--explain"): ("block/mlp/up/weight", "4·L·d²", "2·B·T²·L·d"),
+    ("replicate", "gpt3-175b", "--explain"): ("6·N·D; N =", "Brown et"),
+    ("replicate", "steps", "--explain"): ("kernels of", "measured on"),
+}
+
+
+@pytest.mark.parametrize("command", EXPLAINED, ids=" ".join)
+def test_explain_shows_formulas_and_sources(run: Run, command: tuple[str, ...]) -> None:
+    ran = run(*command)
+    assert (ran.code, ran.err) == (0, "")
+    assert all(words in ran.out for words in EXPLAINED[command])
 
 
 def test_models_are_filtered(run: Run) -> None:
@@ -211,9 +255,15 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("flops", "gpt2", "--phase", "sideways"): ("'sideways' is not one of", ""),
     ("flops", "gpt2", "--recompute", "full"): ("recompute 'full' belongs to phase 'training'", ""),
     ("flops", "gpt2", "--conventions", "--phase", "decode"): ("--conventions is of one training step", ""),
+    ("flops", "gpt2", "--conventions", "--depth", "4"): ("--conventions is a list", ""),
     ("flops", "gpt2", "--sqe", "4"): ("no such option: --sqe", ""),
     ("verify", "gpt3-175b", "--full"): ("too many to execute", "leave out --full"),
+    ("verify", "gpt2", "--seq", "5"): ("seq is the length of a full run", "--full --seq 5"),
+    ("verify", "gpt2", "--full", "--seq", "2000"): ("gpt2 has learned positions for 1,024 tokens (n_ctx)", "--seq 1024"),
+    ("verify", "tinyllama-1.1b", "--full", "--seq", "3000"): ("tinyllama-1.1b is made for 2,048 tokens (n_ctx), not 3,000", "--seq 2048"),
     ("compare", "gpt2", "gpt-4"): ("undisclosed", ""),
+    ("replicate", "zzz"): ("no published run named 'zzz'", "'gptcalc replicate' lists them"),
+    ("replicate", "gpt3-17b"): ("no published run named 'gpt3-17b'", "did you mean 'gpt3-175b'"),
     ("xyzzy",): ("no such command 'xyzzy'", "--help"),
 }
 

@@ -160,7 +160,9 @@ def test_replicate_command(run: Any) -> None:
     assert answer.code == 0
     assert "3,638" in answer.out
     assert run("replicate", "gpt-5").code == 2
+    assert run("replicate", "GPT3").out == answer.out
     assert "46 of 46" in run("replicate", "steps").out
+    assert "46 of 46" in run("replicate", "memory").out
 
 
 def test_a_stated_mfu_leaves_no_recipe_without_effect() -> None:

@@ -5,8 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Attention, Phase, Precision, Recompute
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, load, settings_of, typed
+from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, depth_option, load, settings_of, typed
 from gptcalc.errors import GptcalcError
+
+DEPTH = 4
+"""Levels of the tree of FLOPs that are shown where none are asked for."""
 
 
 def params(
@@ -46,7 +49,7 @@ def flops(
     ] = "full",
     recompute: Annotated[Recompute, typer.Option("--recompute", help="What a training step runs forward again.")] = "none",
     conventions: Annotated[bool, typer.Option("--conventions", help="The same training step as papers count it, side by side.")] = False,
-    depth: Depth = 4,
+    depth: Annotated[int | None, depth_option(show_default=str(DEPTH))] = None,
     explain: Explain = False,
     set_: Set = None,
     form: Form = "table",
@@ -62,16 +65,19 @@ def flops(
             raise GptcalcError(
                 "--conventions is of one training step, each row with its own attention: leave out --phase, --attention, --recompute"
             )
+        if depth is not None:
+            raise GptcalcError("--conventions is a list, not a tree: leave out --depth")
         from gptcalc.formulas.conventions import conventions as formulas
         from gptcalc.show import conventions as side_by_side
 
         rows = formulas(spec, batch=batch, seq=seq)
         result = [row._asdict() | {"unit": "FLOP"} for row in rows]
-        emit("flops", inputs | {"phase": "training"}, result, lambda: [side_by_side.table(spec, rows, batch, seq)], form)
+        emit("flops", inputs | {"phase": "training"}, result, lambda: [side_by_side.table(spec, rows, batch, seq, explain)], form)
         return
     from gptcalc.formulas import flops as formulas_of
     from gptcalc.show import flops as show
 
     answer = formulas_of.flops(spec, batch=batch, seq=seq, phase=phase, attention=attention, recompute=recompute)
     inputs |= {"phase": phase, "attention": attention, "recompute": recompute}
-    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, depth, explain, typed(model, set_)), form)
+    deep = DEPTH if depth is None else depth
+    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, deep, explain, typed(model, set_)), form)

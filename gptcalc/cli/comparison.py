@@ -1,13 +1,18 @@
 """`compare`: models side by side."""
 
-from gptcalc.cli.options import Form, Models, Set, load
+from gptcalc.cli.options import Explain, Form, Models, Set, load, overrides_of
 
 
-def compare(models: Models, set_: Set = None, form: Form = "table") -> None:
+def compare(models: Models, explain: Explain = False, set_: Set = None, form: Form = "table") -> None:
     """Several models side by side, beside what was published."""
     from gptcalc.formulas.compare import compare as formulas
     from gptcalc.show import compare as show
     from gptcalc.show.output import emit
 
-    rows = formulas([load(name, set_) for name in models])
-    emit("compare", {"models": [row.model for row in rows]}, [row._asdict() for row in rows], lambda: [show.table(rows)], form)
+    specs = [load(name, set_) for name in models]
+    rows = formulas(specs)
+    changed = specs[0].model_dump(mode="json", include=set(overrides_of(set_)))
+    inputs = {"models": [row.model for row in rows], "set": changed}
+    emit(
+        "compare", inputs, [row._asdict() for row in rows], lambda: [show.table(rows), *(show.derivations(specs) if explain else [])], form
+    )

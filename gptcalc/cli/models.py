@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import Form
+from gptcalc.cli.options import Explain, Form
 
 
 def models(
@@ -15,6 +15,7 @@ def models(
         str | None,
         typer.Option("--min-params", metavar="N", help="Only models of at least so many parameters, such as 30B.", show_default=False),
     ] = None,
+    explain: Explain = False,
     form: Form = "table",
 ) -> None:
     """The catalogue by family: names, exact sizes, sources."""
@@ -29,4 +30,4 @@ def models(
     except GptcalcError as error:
         raise GptcalcError(f"--min-params: {error}", hint=error.hint) from None
     rows = show.rows(show.chosen(all_models(), family, least))
-    emit("models", {"family": family, "min_params": least}, [row._asdict() for row in rows], lambda: [show.table(rows)], form)
+    emit("models", {"family": family, "min_params": least}, [row._asdict() for row in rows], lambda: [show.table(rows, explain)], form)

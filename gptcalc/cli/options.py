@@ -21,15 +21,27 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the model (repeatable).", show_default=False)
 ]
 Explain = Annotated[bool, typer.Option("--explain", help="Print the derivation: formula, numbers put in, source.")]
-Depth = Annotated[int, typer.Option("--depth", min=0, max=9, help="How deep the tree is shown.")]
+
+
+def depth_option(**more: Any) -> Any:
+    return typer.Option("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
+
+
+Depth = Annotated[int, depth_option()]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Sequences.")]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")]
 
 
 def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
-    from gptcalc.errors import GptcalcError
     from gptcalc.spec.files import load_model
+
+    return load_model(name, overrides_of(settings))
+
+
+def overrides_of(settings: list[str] | None) -> dict[str, str]:
+    """--set options as fields and the text of their values."""
+    from gptcalc.errors import GptcalcError
 
     overrides = {}
     for setting in settings or []:
@@ -37,7 +49,7 @@ def load(name: str, settings: list[str] | None = None) -> Any:
         if not equals or not field.strip() or not value.strip():
             raise GptcalcError(f"--set {setting!r} is not of the form field=value", hint="for example --set n_layer=24")
         overrides[field.strip()] = value.strip()
-    return load_model(name, overrides)
+    return overrides
 
 
 def settings_of(model: Any) -> dict[str, Any]:

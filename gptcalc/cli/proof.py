@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MODEL_HELP, Form, complete, load
+from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load
 
 
 def verify(
@@ -15,18 +15,25 @@ def verify(
     seq: Annotated[
         int | None, typer.Option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")
     ] = None,
+    explain: Explain = False,
     form: Form = "table",
 ) -> None:
     """Formulas against a forward pass that counts, and papers."""
+    from gptcalc.reference.verify import full_length
     from gptcalc.reference.verify import verify as check
     from gptcalc.show import verify as show
     from gptcalc.show.output import emit
     from gptcalc.show.progress import progress_bar
 
     specs = [load(name) for name in models or []]
+    lengths = {full_length(spec, seq) for spec in specs} if full else set()  # where they differ, the rows say each
     with progress_bar(enabled=full or not specs) as progress:
         checks = check(*specs, full=full, seq=seq, progress=progress)
-    inputs = {"models": list(dict.fromkeys(check.model for check in checks)), "full": full}
-    emit("verify", inputs, [check._asdict() for check in checks], lambda: show.tables(checks), form)
+    inputs = {
+        "models": list(dict.fromkeys(check.model for check in checks)),
+        "full": full,
+        "seq": lengths.pop() if len(lengths) == 1 else None,
+    }
+    emit("verify", inputs, [check._asdict() for check in checks], lambda: show.tables(checks, explain), form)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)

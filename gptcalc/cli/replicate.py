@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import Form
+from gptcalc.cli.options import Explain, Form
 
 
 def replicate(
@@ -12,10 +12,11 @@ def replicate(
         str | None,
         typer.Argument(
             metavar="[RUN]",
-            help="A run, or the start of its name; a table: megatron-2021, llm-foundry ...; steps; tables.",
+            help="A run, or the start of its name; a table: megatron-2021, llm-foundry ...; steps, memory, serving or tables.",
             show_default=False,
         ),
     ] = None,
+    explain: Explain = False,
     form: Form = "table",
 ) -> None:
     """Published training runs: predicted from parameters, tokens and the stated rate, beside what was reported."""
@@ -24,6 +25,6 @@ def replicate(
     from gptcalc.show.output import emit
 
     rows = formulas(run)
-    emit("replicate", {"run": run}, [row._asdict() | {"holds": row.holds} for row in rows], lambda: [show.table(rows)], form)
+    emit("replicate", {"run": run}, [row._asdict() | {"holds": row.holds} for row in rows], lambda: [show.table(rows, explain)], form)
     if not all(row.holds for row in rows):
         raise typer.Exit(1)

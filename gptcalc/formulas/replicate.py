@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON
+from gptcalc.spec.catalogue import folded
+from gptcalc.spec.reading import shown
 
 if TYPE_CHECKING:
     from gptcalc.formulas.run import Run
@@ -21,8 +23,26 @@ RECOMPUTED = 4 / 3
 """FLOPs with the forward pass run twice over those without (Narayanan et al. 2021, arXiv:2104.04473, section 3.1)."""
 
 
-STEPS = "steps"
-"""The name that stands for all measured training steps."""
+STEPS, MEMORY = "steps", "memory"
+"""The names that stand for all measured training steps: their time, and the peak of their memory."""
+
+MEMORY_TOLERANCE = 0.02
+
+FORMULAS = {
+    "parameters": "N",
+    "training_flops": "6*N*D",
+    "petaflop_days": f"6*N*D / {PETAFLOP_DAY:g}",
+    "training_flops_with_attention": "the operation table's FLOP per token * D",
+    "tokens_per_second": "rate * count",
+    "step_seconds": "global batch * sequence / (rate * count)",
+    "device_hours": "D / rate / 3600",
+    "mfu": "6*N*D / (device hours * 3600 * peak)",
+    "hours": "device hours / count",
+    "days": "device hours / count / 24",
+    "energy_kwh": "device hours * watts / 1000 * PUE",
+    "co2_kg": f"energy * {CARBON:g}",
+}
+"""How each prediction is computed; the rate is in tokens per second of one device."""
 
 SERVING = "serving"
 """The name that stands for all measured decode steps, prefills and rates of servers."""
@@ -45,6 +65,8 @@ class Replica(NamedTuple):
     source: str
     note: str
     interval: float | None = None  # within which the prediction is expected; a row outside of it is shown, and fails nothing
+    formula: str = ""
+    """How the prediction is computed, with what was put in."""
 
     @property
     def holds(self) -> bool:
@@ -52,9 +74,10 @@ class Replica(NamedTuple):
 
 
 def replicate(run: str | None = None) -> list[Replica]:
-    """Every published run, or those whose name starts with `run`: predicted beside reported. "steps" are the measured training steps,
-    "serving" measured servers; the name of a table of presets/runs/tables, or "tables" for all, its rows, each predicted from its
-    configuration alone.
+    """Every published run, or those whose name starts with `run`: predicted beside reported.
+
+    "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers. The
+    name of a table of presets/runs/tables, or "tables" for all, stands for its rows, each predicted from its configuration alone.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -64,17 +87,20 @@ def replicate(run: str | None = None) -> list[Replica]:
     from gptcalc.spec.published import all_runs
     from gptcalc.spec.tables import table_names
 
-    if run == STEPS:
-        return _measured_steps()
-    if run == SERVING:
-        return _measured_serving()
-    if run in table_names() or run == TABLES:
-        return [row for name in (table_names() if run == TABLES else (run,)) for row in _table(name)]
+    measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving}
+    wanted = None if run is None else folded(run)
+    if wanted in measured:
+        return measured[wanted]()
+    if wanted in table_names() or wanted == TABLES:
+        return [row for name in (table_names() if wanted == TABLES else (wanted,)) for row in _table(name)]
     known = all_runs()
-    chosen = [one for one in known if run is None or one.name == run] or [one for one in known if run and one.name.startswith(run)]
+    chosen = [one for one in known if wanted in (None, folded(one.name))]
+    chosen = chosen or [one for one in known if wanted and folded(one.name).startswith(wanted)]
     if not chosen:
-        names = [STEPS, SERVING, TABLES, *table_names(), *(one.name for one in known)]
-        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), names))
+        sets = [*measured, TABLES, *table_names()]
+        listed = f"'gptcalc replicate' lists them, beside {', '.join(sets)}"
+        hint = did_you_mean(str(wanted), [*sets, *(one.name for one in known)], otherwise=listed)
+        raise GptcalcError(f"no published run named '{shown(str(run))}'", hint=hint)
     return [row for one in chosen for row in _rows(one)]
 
 
@@ -88,7 +114,28 @@ def _measured_steps() -> list[Replica]:
         predicted = 1000 * train(one.spec or one.model, device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
         note = "" if one.fitted else "no constant was fitted on this row"
         error = predicted / one.milliseconds - 1
-        rows.append(Replica(one.title, one.title, "step_ms", predicted, one.milliseconds, error, one.tolerance, one.source, note))
+        formula = "the kernels of the step, as gptcalc train itemises them"
+        rows.append(
+            Replica(one.title, one.title, "step_ms", predicted, one.milliseconds, error, one.tolerance, one.source, note, formula=formula)
+        )
+    return rows
+
+
+def _measured_memory() -> list[Replica]:
+    """The peak of what is allocated in the training steps of presets/steps, predicted by `memory`."""
+    from gptcalc.formulas.memory import memory
+    from gptcalc.spec.files import load_model
+    from gptcalc.spec.measured import all_steps
+
+    rows = []
+    for one in all_steps():
+        if one.peak_bytes is None:
+            continue
+        predicted = memory(load_model(one.spec or str(one.model)), **one.recipe).to_dict()["peak_allocated"]
+        error = predicted / one.peak_bytes - 1
+        formula = "what is resident at the peak, as gptcalc memory itemises it"
+        peak = (predicted, one.peak_bytes, error, MEMORY_TOLERANCE)
+        rows.append(Replica(one.title, one.title, "peak_bytes", *peak, one.source, "", formula=formula))
     return rows
 
 
@@ -107,7 +154,8 @@ def _measured_serving() -> list[Replica]:
         quantity = {"rate": "tokens_per_second"}.get(one.phase, f"{one.phase}_ms")
         tolerance = one.tolerance if one.judged else None
         error = predicted / one.value - 1
-        rows.append(Replica(one.title, one.title, quantity, predicted, one.value, error, tolerance, one.source, one.note))
+        formula = "the kernels of a pass, as gptcalc infer itemises them"
+        rows.append(Replica(one.title, one.title, quantity, predicted, one.value, error, tolerance, one.source, one.note, formula=formula))
     return rows
 
 
@@ -124,9 +172,8 @@ def _table(name: str) -> list[Replica]:
         for quantity, reported in one.reported.items():
             predicted = _predicted(run, quantity)
             note = "" if run.fits else "does not fit in memory, by these formulas"
-            rows.append(
-                Replica(one.run, table.title, quantity, predicted, reported, predicted / reported - 1, None, table.source, note, run.spread)
-            )
+            error, formula = predicted / reported - 1, "the kernels and messages of a step, as gptcalc train itemises them"
+            rows.append(Replica(one.run, table.title, quantity, predicted, reported, error, None, table.source, note, run.spread, formula))
     return rows
 
 
@@ -145,6 +192,7 @@ def _predicted(run: Run, quantity: str) -> float:
 
 def _rows(run: PublishedRun) -> list[Replica]:
     predicted = quantities(run)
+    inputs = _inputs(run)
     rows = [
         Replica(
             run.name,
@@ -156,14 +204,36 @@ def _rows(run: PublishedRun) -> list[Replica]:
             one.tolerance,
             one.source or run.source,
             one.note,
+            formula=f"{FORMULAS[one.quantity]}; {inputs}",
         )
         for one in run.reported
     ]
     if run.device_hours is not None:
         rows.append(
-            Replica(run.name, run.title, "mfu", predicted["mfu"], None, None, None, run.source, "6ND over reported hours: of the whole run")
+            Replica(
+                run.name,
+                run.title,
+                "mfu",
+                predicted["mfu"],
+                None,
+                None,
+                None,
+                run.source,
+                "6ND over reported hours: of the whole run",
+                formula=f"{FORMULAS['mfu']}; {inputs}",
+            )
         )
     return rows
+
+
+def _inputs(run: PublishedRun) -> str:
+    """What a run's predictions are computed from: `N = 174,604,259,328, D = 300,000,000,000, ...`."""
+    given: dict[str, float | str | None] = {"N": _size(run)[0], "D": run.tokens, "device": run.device, "count": run.count}
+    given |= {"global batch": run.global_batch, "MFU": run.mfu, "FLOP/s of a device": run.flops_per_device}
+    given |= {"tokens/s of a device": run.tokens_per_second_per_device, "device hours": run.device_hours}
+    if run.device is not None:
+        given |= {"watts": run.watts or "TDP", "PUE": run.pue}
+    return ", ".join(f"{name} = {value if isinstance(value, str) else format(value, ',')}" for name, value in given.items() if value)
 
 
 def quantities(run: PublishedRun) -> dict[str, float]:

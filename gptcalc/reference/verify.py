@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.flops import check as check_options
 from gptcalc.formulas.flops import flops
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import params, views
@@ -35,6 +37,8 @@ class Check(NamedTuple):
     ok: bool
     source: str = ""
     note: str = ""
+    expression: str = ""
+    """The formula's text, in the papers' letters."""
 
 
 def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> list[Check]:
@@ -43,12 +47,15 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
     The forward pass runs a scaled-down twin (same switches, small numbers that all differ), or with `full` the model itself, `seq` tokens
     long. The parameters of the real shape are counted on arrays of the real sizes either way.
 
-    Units: parameters, FLOP.   Raises: GptcalcError where a model is too large to execute in full.
+    Units: parameters, FLOP.   Raises: GptcalcError where a model is too large to execute in full, for sequences longer than n_ctx, and
+    for `seq` without `full`.
 
     >>> from gptcalc.spec.files import load_model
     >>> all(check.ok for check in verify(load_model("gpt2")))
     True
     """
+    if seq is not None and not full:
+        raise GptcalcError("seq is the length of a full run, and the scaled-down twin has its own", hint=f"use --full --seq {seq}")
     if not models:
         from gptcalc.spec.catalogue import all_models
 
@@ -81,26 +88,49 @@ def leaf_values(node: Node[int]) -> dict[str, int]:
     return {path: leaf.value for path, leaf in node.leaves()}
 
 
+LONGEST = 1024
+"""Tokens of a full run where none are asked for."""
+
+
+def full_length(model: ModelSpec, seq: int | None) -> int:
+    """Tokens that a full run has.
+
+    Raises GptcalcError for more than n_ctx, which positions of no kind reach in the reference.
+    """
+    length = min(LONGEST, model.n_ctx) if seq is None else seq
+    check_options(model, 1, length, "forward", "full", "none")
+    if length > model.n_ctx:
+        raise GptcalcError(
+            f"{model.name} is made for {model.n_ctx:,} tokens (n_ctx), not {length:,}", hint=f"use --seq {model.n_ctx} or less"
+        )
+    return length
+
+
 def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | None) -> Iterator[Check]:
     run = model if full else twin(model)
-    length = min(seq or 1024, run.n_ctx) if full else run.n_ctx
+    length = full_length(run, seq) if full else run.n_ctx
     if full:
         _refuse_huge(run)
     step = None if progress is None else partial(progress, run.name)
     tally = count(run, batch=1, seq=length, progress=step)
     answer = flops(run, batch=1, seq=length)
     scale = f"{length} tokens, real shape" if full else f"{length} tokens, twin"
-    yield from _pairs(model.name, "parameters", leaf_values(params(model)), counted_parameters(model), "counted, real shape")
-    yield from _pairs(model.name, "matmul FLOP", leaf_values(answer.matmul), tally.matmul, f"counted, {scale}")
+    yield from _pairs(model.name, "parameters", params(model), counted_parameters(model), "counted, real shape")
+    yield from _pairs(model.name, "matmul FLOP", answer.matmul, tally.matmul, f"counted, {scale}")
     if answer.other:
-        yield from _pairs(model.name, "other FLOP", leaf_values(answer.other), tally.other, f"counted, {scale}")
+        yield from _pairs(model.name, "other FLOP", answer.other, tally.other, f"counted, {scale}")
     yield from _published(model)
 
 
-def _pairs(model: str, quantity: str, formula: dict[str, int], counted: dict[str, int], kind: str) -> Iterator[Check]:
-    for path in [*formula, *(path for path in counted if path not in formula)]:
-        yield _check(model, quantity, path, formula.get(path, 0), counted.get(path, 0), kind)
-    yield _check(model, quantity, "total", sum(formula.values()), sum(counted.values()), kind)
+def _pairs(model: str, quantity: str, root: Node[int], counted: dict[str, int], kind: str) -> Iterator[Check]:
+    leaves = dict(root.leaves())
+    for path, leaf in leaves.items():
+        yield _check(model, quantity, path, leaf.value, counted.get(path, 0), kind)._replace(expression=leaf.formula)
+    for path in counted:
+        if path not in leaves:
+            yield _check(model, quantity, path, 0, counted[path], kind)
+    total = _check(model, quantity, "total", root.value, sum(counted.values()), kind)
+    yield total._replace(expression=root.formula)
 
 
 def _published(model: ModelSpec) -> Iterator[Check]:
@@ -128,7 +158,6 @@ LARGEST_RUN = 4 * 10**9
 
 
 def _refuse_huge(model: ModelSpec) -> None:
-    from gptcalc.errors import GptcalcError
     from gptcalc.units import short
 
     total = params(model).value

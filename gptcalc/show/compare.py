@@ -4,7 +4,11 @@ from math import log
 from typing import Any
 
 from gptcalc.formulas.compare import Comparison
+from gptcalc.formulas.params import params
 from gptcalc.show.table import Column, Table, integer, signed_percent
+from gptcalc.show.tree import derivation
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.shape import shape_of
 from gptcalc.units import short
 
 BAR = 8
@@ -16,6 +20,13 @@ STEPS = (2, 3, 5, 10, 100, 1000)
 
 def flop(value: float) -> str:
     return short(value, "FLOP", digits=3)
+
+
+def derivations(models: list[ModelSpec]) -> list[Table]:
+    """The formula of each model's parameters, part by part."""
+    return [
+        derivation(f"{m.name}: {integer(node.value)} parameters", node, shape_of(m).letters, []) for m in models for node in [params(m)]
+    ]
 
 
 def table(rows: list[Comparison]) -> Table:
@@ -53,6 +64,8 @@ def table(rows: list[Comparison]) -> Table:
         for row in rows
     ]
     headline = f"{len(rows)} models, {short(smallest)} to {short(largest)} parameters ({largest / smallest:,.0f} times)"
+    if len(rows) == 1:
+        headline = f"{rows[0].model}: {short(largest)} parameters"
     notes = [
         f"bar: one block more is {step} times the parameters. L × d: layers × model width.",
         "FLOP/token: forward pass of the longest sequence, full attention. training: forward and backward over the published tokens.",

@@ -54,8 +54,23 @@ def _peak(device: DeviceSpec, *types: str) -> float | None:
     return next((peaks[name] for name in types if name in peaks), None)
 
 
+VALUES = [Column("value of", fold=True), Column("", str, right=True), Column("source", fold=True)]
+
+
 def detail(device: DeviceSpec) -> Table:
     """Every value of one device with its source."""
+    state = "measured" if device.calibrated else "uncalibrated: times use the H100's constants"
+    headline = f"{device.name}: {device.title}, {device.year} ({state})"
+    return Table(headline, VALUES, _values(device), [f"note: {note}" for note in device.notes])
+
+
+def sources(devices: list[DeviceSpec]) -> Table:
+    """Every value of every device with its source."""
+    rows = [[device.name, *row] for device in devices for row in _values(device)]
+    return Table(f"{len(devices)} devices, each value with its source", [Column("device"), *VALUES], rows)
+
+
+def _values(device: DeviceSpec) -> list[list[Any]]:
     sources = device.sources
     unconfirmed = {name.strip() for name in sources.get("unconfirmed", "").split(",")}
 
@@ -78,7 +93,4 @@ def detail(device: DeviceSpec) -> Table:
     if device.tdp:
         rows.append(["TDP", f"{device.tdp:.0f} W", source("tdp")])
     rows += [["price", f"{offer.usd:.2f} USD/h", f"{offer.source}; {offer.date}; {offer.verified}"] for offer in device.prices]
-    rows += [[f"constant {name}", f"{one.value:g}", f"{one.meaning}; {one.source}"] for name, one in device.constants.items()]
-    columns = [Column("value of"), Column("", str, right=True), Column("source", fold=True)]
-    state = "measured" if device.calibrated else "uncalibrated: times use the H100's constants"
-    return Table(f"{device.name}: {device.title}, {device.year} ({state})", columns, rows, [f"note: {note}" for note in device.notes])
+    return rows + [[f"constant {name}", f"{one.value:g}", f"{one.meaning}; {one.source}"] for name, one in device.constants.items()]

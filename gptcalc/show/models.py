@@ -47,7 +47,16 @@ def chosen(models: list[ModelSpec], family: str | None, least: int | None) -> li
     return kept
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[Row], explain: bool = False) -> Table:
+    """With `explain` every alias and every source in full."""
+    if explain:
+        columns = [
+            Column("name"),
+            Column("parameters", integer, right=True),
+            Column("also called", fold=True),
+            Column("source", fold=True),
+        ]
+        return Table(f"{len(rows)} models", columns, [[row.name, row.parameters, ", ".join(row.aliases), row.source] for row in rows])
     columns = [
         Column("name"),
         Column("family", drop=2),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gptcalc.formulas.replicate import Replica
-from gptcalc.show.table import Column, Table, signed_percent
+from gptcalc.show.table import Column, Table, formula, signed_percent
 
 
 def number(value: float) -> str:
@@ -17,15 +17,17 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def table(rows: list[Replica]) -> Table:
+def table(rows: list[Replica], explain: bool = False) -> Table:
+    """With `explain` how each prediction is computed, from what, and where each reported number stands."""
     columns = [
         Column("run"),
         Column("quantity"),
         Column("predicted", number, right=True),
         Column("reported", number, right=True),
-        Column("error", signed_percent, right=True),
-        Column("allowed", lambda share: f"{100 * share:g} %", right=True, drop=1),
-        Column("", drop=2),
+        Column("error", signed_percent, right=True, drop=int(explain)),
+        Column("allowed", lambda share: f"{100 * share:g} %", right=True, drop=2),
+        Column("", drop=3),
+        *([Column("computed as, reported in", formula, fold=True)] if explain else []),
     ]
     body: list[list[Any]] = []
     for row in rows:
@@ -34,10 +36,12 @@ def table(rows: list[Replica]) -> Table:
         if row.interval is not None and row.error is not None:
             verdict = "inside" if abs(row.error) <= row.interval else "outside"
         tolerance = None if allowed is None else round(allowed, 4)
-        body.append([row.run, row.quantity.replace("_", " "), row.predicted, row.reported, row.error, tolerance, verdict])
+        why = [f"{row.formula}. {row.source}"] if explain else []
+        body.append([row.run, row.quantity.replace("_", " "), row.predicted, row.reported, row.error, tolerance, verdict, *why])
     judged = [row for row in rows if row.tolerance is not None]
     expected = [row for row in rows if row.interval is not None and row.error is not None]
-    headline = f"{sum(row.holds for row in judged)} of {len(judged)} reported numbers of {len({row.run for row in rows})} runs hold"
+    runs = len({row.run for row in rows})
+    headline = f"{sum(row.holds for row in judged)} of {len(judged)} reported numbers of {runs} run{'s' if runs > 1 else ''} hold"
     if expected:
         inside = sum(abs(row.error or 0.0) <= (row.interval or 0.0) for row in expected)
         headline = f"{inside} of {len(expected)} predictions within the interval that they deserve"
@@ -47,7 +51,7 @@ def table(rows: list[Replica]) -> Table:
         mean = f"mean {100 * sum(errors) / len(errors):.2f} %, " if expected else ""
         headline += f": {mean}median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
     notes = _notes(rows)
-    sources = list(dict.fromkeys(row.source for row in rows)) if expected or len({row.run for row in rows}) < 4 else []
+    sources = list(dict.fromkeys(row.source for row in rows)) if (expected or runs < 4) and not explain else []
     return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)])
 
 

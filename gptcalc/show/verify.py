@@ -1,7 +1,7 @@
 """`verify` as tables: one model row by row, many models a row each."""
 
 from gptcalc.reference.verify import Check
-from gptcalc.show.table import Column, Table, integer, percent, signed_percent
+from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
 
 FEW = 3
 """Up to this many models are shown check by check."""
@@ -10,11 +10,14 @@ QUANTITIES = {"matmul FLOP": "FLOP", "non_embedding": "without", "training_flops
 """Names that leave room for the numbers."""
 
 
-def tables(checks: list[Check]) -> list[Table]:
+def tables(checks: list[Check], explain: bool = False) -> list[Table]:
+    """With `explain` every check of every model, with its formula."""
     models = list(dict.fromkeys(check.model for check in checks))
     wrong = [check for check in checks if not check.ok]
     verdict = "all equal or within their tolerance" if not wrong else f"{len(wrong)} WRONG"
     headline = f"{len(checks)} checks of {len(models)} model{'s' if len(models) > 1 else ''}: {verdict}"
+    if explain:
+        return [_detailed(headline, checks, explain)]
     if len(models) <= FEW:
         return [_detailed(headline, checks)]
     return [_summary(headline, models, checks), *([_detailed("what is wrong", wrong)] if wrong else [])]
@@ -25,20 +28,31 @@ def _number(value: float) -> str:
     return integer(value) if value < 10**18 else f"{value:.4g}"
 
 
-def _detailed(headline: str, checks: list[Check]) -> Table:
+def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Table:
     one = len({check.model for check in checks}) == 1
     columns = [
         *([] if one else [Column("model")]),
         Column("quantity", lambda name: QUANTITIES.get(name, name)),
         Column("part"),
         Column("formula", _number, right=True),
-        Column("witness", _number, right=True),
-        Column("differs", signed_percent, right=True, drop=1),
+        Column("witness", _number, right=True, drop=int(explain)),
+        Column("differs", signed_percent, right=True, drop=2),
         Column("", lambda ok: "ok" if ok else "WRONG"),
-        Column("witness is", fold=True, drop=2),
+        Column("witness is", fold=True, drop=3),
+        *([Column("derivation", formula, fold=True)] if explain else []),
     ]
     rows = [
-        [*([] if one else [c.model]), c.quantity, c.path, c.formula, c.witness, c.difference, c.ok, c.source or c.witness_kind]
+        [
+            *([] if one else [c.model]),
+            c.quantity,
+            c.path,
+            c.formula,
+            c.witness,
+            c.difference,
+            c.ok,
+            c.source or c.witness_kind,
+            *([c.expression] if explain else []),
+        ]
         for c in checks
     ]
     notes = list(dict.fromkeys(f"{c.source}: {c.note}" for c in checks if c.note))

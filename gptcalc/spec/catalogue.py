@@ -177,7 +177,7 @@ def _models(path: Path, text: str) -> list[dict[str, Any]]:
 
 
 def family_models(data: dict[str, Any], where: str, *, default_name: str) -> list[dict[str, Any]]:
-    """The fields of each model that a preset file holds, with its name and its aliases.
+    """The fields of each model that a preset file holds, with its name and its aliases. A model's notes come before those of all.
 
     Raises GptcalcError where the parts of a family file are not what they should be.
 
@@ -197,7 +197,10 @@ def family_models(data: dict[str, Any], where: str, *, default_name: str) -> lis
     for name, fields in models.items():
         if not isinstance(name, str) or not isinstance(fields, dict):
             raise GptcalcError(f"{where}: the model '{shown(str(name))}' must be a name with a mapping of fields")
-        found.append(_named({**about, **shared, **fields, "name": name}, where))
+        own = {**about, **shared, **fields, "name": name}
+        if isinstance(shared.get("notes"), list) and isinstance(fields.get("notes"), list):
+            own["notes"] = fields["notes"] + shared["notes"]
+        found.append(_named(own, where))
     return found
 
 

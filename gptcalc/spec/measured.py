@@ -1,4 +1,4 @@
-"""`MeasuredStep`: a training step that was timed on a device. presets/steps, one device a file."""
+"""`MeasuredStep`: a training step that was timed on a device, and the memory it took. presets/steps, one device a file."""
 
 from typing import Any
 
@@ -24,6 +24,7 @@ class MeasuredStep(Record):
     optimizer: str = "adamw"
     compiled: bool = False
     milliseconds: float = Field(gt=0)
+    peak_bytes: int | None = Field(default=None, gt=0)
     tolerance: float = 0.12
     fitted: bool = True
 
