@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON
+from gptcalc.spec.reading import quoted
 
 if TYPE_CHECKING:
     from gptcalc.formulas.run import Run
@@ -64,6 +65,8 @@ def replicate(run: str | None = None) -> list[Replica]:
     from gptcalc.spec.published import all_runs
     from gptcalc.spec.tables import table_names
 
+    if run is not None and not isinstance(run, str):
+        raise GptcalcError(f"a published run has a name, not {quoted(run)}")
     if run == STEPS:
         return _measured_steps()
     if run == SERVING:
@@ -74,7 +77,7 @@ def replicate(run: str | None = None) -> list[Replica]:
     chosen = [one for one in known if run is None or one.name == run] or [one for one in known if run and one.name.startswith(run)]
     if not chosen:
         names = [STEPS, SERVING, TABLES, *table_names(), *(one.name for one in known)]
-        raise GptcalcError(f"no published run named '{run}'", hint=did_you_mean(str(run), names))
+        raise GptcalcError(f"no published run named {quoted(run)}", hint=did_you_mean(str(run)[:100], names))
     return [row for one in chosen for row in _rows(one)]
 
 
