@@ -86,6 +86,19 @@ def test_the_options_that_the_answer_was_computed_for(run) -> None:
     }
 
 
+def test_inputs_are_resolved(run) -> None:
+    serving = ("memory", "gpt2", "--mode", "inference", "--device", "h100", "--batch", "2")
+    inputs = json.loads(run(*serving, "--precision", "int4", "-f", "json").out)["inputs"]
+    assert (inputs["device"], inputs["prefill"], inputs["group_size"]) == ("h100-80gb", 2048, 128)
+    assert json.loads(run(*serving, "--prefill", "512", "-f", "json").out)["inputs"]["prefill"] == 512
+    assert json.loads(run("memory", "gpt2", "--device", "h100", "-f", "json").out)["inputs"]["device"] == "h100-80gb"
+
+
+def test_a_batch_beyond_reason_is_answered_at_once(run) -> None:
+    found = result(run, "gpt2", "--device", "h100", "--batch", "1000000000000", code=1)
+    assert not found["fits"]
+
+
 def test_timeline(run) -> None:
     points = result(run, "gpt2", "--batch", "8", "--timeline")["timeline"]
     assert max(point["total"] for point in points) == result(run, "gpt2", "--batch", "8")["peak_allocated"]
@@ -143,6 +156,19 @@ BAD = {
     "gpt2 --stage middle": "stage 'middle' of 1 pipeline stage",
     "gpt2 --sequence-parallel --tp 4": "runtime 'transformers' has no sequence parallelism",
     "gpt2 --recompute half": "recompute 'half' is not one of none, selective, full, every-K",
+    "gpt2 --recompute every-²": "recompute 'every-²' is not one of none, selective, full, every-K",
+    "gpt2 --recompute every-13": "recompute 'every-13' of 12 blocks recomputes none",
+    "gpt2 --runtime ideal --compiled": "runtime 'ideal' is the same with and without compiled",
+    "gpt2 --runtime megatron --compiled": "runtime 'megatron' is the same with and without compiled",
+    "gpt2 --runtime ideal --dropout": "runtime 'ideal' is the same with and without dropout",
+    "gpt2 --accumulate 4 --global-batch 2": "accumulate 4 and global batch 2 contradict: that is 2 micro-batches",
+    "gpt2 --freeze embedding --lora-rank 4": "freeze and a LoRA rank contradict",
+    "gpt2 --freeze blo": "nothing to freeze is named 'blo'",
+    "gpt2 --freeze head": "nothing to freeze is named 'head'",
+    "gpt2 --lora-rank 769": "the LoRA rank 769 is above 768, the rank of the 768 by 2304 matrix of block/attention/query_key_value",
+    "gpt2 --offload-optimizer --optimizer sgd": "optimizer sgd has no state to offload",
+    "gpt2 --mode inference --prefill 1025": "a prefill of 1025 tokens is beyond the prompts, which have 1024 together",
+    "gpt2 --timeline -f csv": "--timeline is drawn under the table and listed in JSON: csv has no place for it",
     "gpt2 --qlora": "LoRA targets and QLoRA need a rank",
     "gpt2 --lora-rank 4 --lora-target foo": "no matmul named 'foo' to adapt",
     "gpt2 --freeze embeding": "nothing to freeze is named 'embeding'",

@@ -75,6 +75,8 @@ def memory(
     spec = load(model, set_)
     if timeline and mode != "training":
         raise GptcalcError("--timeline draws a training step: serving holds the same from its first token to its last")
+    if timeline and form in ("csv", "markdown"):
+        raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
     answer = formulas.memory(spec, **given)
     used = settings_of(spec) | {"seq": spec.n_ctx, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})

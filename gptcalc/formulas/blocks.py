@@ -5,6 +5,7 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
+from gptcalc.spec.options import float_array
 
 BLOCK = 2**16
 """Variants in a block: 512 KiB for each float64 array of them."""
@@ -17,12 +18,7 @@ def in_blocks(evaluate: Callable[[dict[str, Any]], list[Node[Any]]], numbers: di
     """
     import numpy as np
 
-    arrays = {}
-    for name, value in numbers.items():
-        try:
-            arrays[name] = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise GptcalcError(f"{name} is not a number or an array of numbers") from None
+    arrays = {name: float_array(name, value) for name, value in numbers.items()}
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     except ValueError:

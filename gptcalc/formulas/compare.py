@@ -1,12 +1,14 @@
 """Several models in one table: architecture, parameters, FLOPs per token, training FLOPs, and what was published."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.flops import flops
 from gptcalc.formulas.params import params, views
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
 
 
@@ -46,7 +48,13 @@ def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
     >>> [row.parameters for row in compare(["gpt1", "gpt2-xl"])]
     [116534784, 1557611200]
     """
-    return [_row(as_model(model)) for model in models]
+    try:
+        several = None if isinstance(models, str | Mapping | ModelSpec) else list(models)
+    except TypeError:
+        several = None
+    if several is None:
+        raise GptcalcError(f"compare takes several models, not {quoted(models)}", hint='as ["gpt2", "gpt2-xl"]')
+    return [_row(as_model(model)) for model in several]
 
 
 def _row(model: ModelSpec) -> Comparison:

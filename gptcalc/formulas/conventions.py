@@ -9,6 +9,7 @@ from gptcalc.formulas.flops import flops
 from gptcalc.formulas.params import params, views
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import whole_number
 from gptcalc.spec.shape import shape_of
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361"
@@ -36,8 +37,8 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     2145537138622464
     """
     model = as_model(model)
-    T = model.n_ctx if seq is None else seq
-    s, B = shape_of(model), batch
+    T = model.n_ctx if seq is None else whole_number("seq", seq)
+    s, B = shape_of(model), whole_number("batch", batch)
     L, d, V = s.n_layer, s.d_model, s.vocab_size
     found = views(params(model), model)
     N = found["active"]

@@ -78,18 +78,15 @@ def candidates(recipe: Recipe, batch: int) -> list[tuple[str, str, Callable[[], 
         found.append(("--optimizer adamw (fused)", "none: it is faster", lambda: (recipe._replace(optimizer="adamw"), batch)))
     if layout.dp > 1 and layout.zero < 1:
         found.append(("--zero 1", "next to none: the same traffic", lambda: (recipe._replace(layout=layout._replace(zero=1)), batch)))
-    pieces = 2
-    while pieces <= batch:
-        if batch % pieces == 0:
-            less, steps = batch // pieces, recipe.accumulate * pieces
-            found.append(
-                (
-                    f"--batch {less} --accumulate {steps}",
-                    "next to none: the same tokens a step, in smaller pieces",
-                    lambda less=less, steps=steps: (recipe._replace(accumulate=steps), less),  # type: ignore[misc]
-                )
+    for pieces in sorted(n for n in {*range(2, 65), *(2**k for k in range(7, 40)), batch} if 2 <= n <= batch and batch % n == 0):
+        less, steps = batch // pieces, recipe.accumulate * pieces
+        found.append(
+            (
+                f"--batch {less} --accumulate {steps}",
+                "next to none: the same tokens a step, in smaller pieces",
+                lambda less=less, steps=steps: (recipe._replace(accumulate=steps), less),  # type: ignore[misc]
             )
-        pieces += 1
+        )
     if recipe.recompute == "none" and recipe.attention_kernel == "eager":
         found.append(("--recompute selective", "about 3 % more time", lambda: (recipe._replace(recompute="selective"), batch)))
     if recipe.optimizer.startswith("adamw") and recipe.optimizer != "adamw-8bit":

@@ -14,6 +14,7 @@ from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import check_word, whole_number
 from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
 from gptcalc.symbols import N, Symbol
 
@@ -66,8 +67,8 @@ def flops(
     583296614400
     """
     model = as_model(model)
-    seq = model.n_ctx if seq is None else seq
-    check(model, batch, seq, phase, attention, recompute)
+    batch, seq = whole_number("batch", batch), whole_number("seq", model.n_ctx if seq is None else seq)
+    check(model, seq, phase, attention, recompute)
     queries = 1 if phase == "decode" else seq
     convention: Attention = "full" if phase == "decode" else attention
     B, T, C = (Symbol.letter(letter) for letter in ("B", "T", "C"))
@@ -101,14 +102,10 @@ def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase,
     return leaves
 
 
-def check(model: ModelSpec, batch: int, seq: int, phase: str, attention: str, recompute: str) -> None:
+def check(model: ModelSpec, seq: int, phase: str, attention: str, recompute: str) -> None:
     """Raises GptcalcError for what cannot be asked of this model."""
     for name, value, choice in (("phase", phase, Phase), ("attention", attention, Attention), ("recompute", recompute, Recompute)):
-        if value not in (known := get_args(choice)):
-            raise GptcalcError(f"{name} '{value}' is not one of {', '.join(known)}")
-    for name, number in (("batch", batch), ("seq", seq)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise GptcalcError(f"{name} must be a whole number above zero, not {number!r}")
+        check_word(name, value, get_args(choice))
     if model.position == "learned" and seq > model.n_ctx:
         raise GptcalcError(
             f"{model.name} has learned positions for {model.n_ctx:,} tokens (n_ctx): there is none for token {seq:,}",

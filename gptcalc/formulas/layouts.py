@@ -6,6 +6,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import divide
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import LARGEST, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 
@@ -46,35 +47,30 @@ def _read(name: str, value: Any) -> Any:
     elif isinstance(value, list | tuple) or hasattr(value, "dtype"):
         import numpy as np
 
-        try:
-            array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise GptcalcError(f"{name} is not an array of numbers") from None
+        array = float_array(name, value)
         if array.size and bool(((array >= 1) & (array == np.floor(array)) & (array <= LARGEST)).all()):
             return array if array.ndim else int(array)
     raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
 
 
-LARGEST = 10**12
-"""A larger batch, sequence or number of devices is a slip of the keyboard."""
-
-
-def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, batch: Any, global_batch: int | None) -> tuple[Layout, int]:
+def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: Any, global_batch: Any) -> tuple[Layout, Any]:
     """The layout with what follows from the numbers of devices and of sequences in a step, and how many micro-batches that is.
 
     Raises GptcalcError for sizes that do not divide, naming both numbers.
     """
-    if layout.zero not in (0, 1, 2, 3):
-        raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
+    if isinstance(layout.zero, bool) or not isinstance(layout.zero, int) or layout.zero not in (0, 1, 2, 3):
+        raise GptcalcError(f"zero {quoted(layout.zero)} is not one of 0, 1, 2, 3")
     if not _is(layout.ep, 1) and not has_experts(model):
-        raise GptcalcError(f"expert parallel size {layout.ep} on {model.name}, which has no experts", hint="leave --ep out")
+        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
     if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
-        raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
+        several = quoted(layout.virtual_stages)
+        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     if count is not None:
         model_parallel = layout.tp * layout.pp * layout.cp
         groups = divide(count, model_parallel, "device count", "tp times pp times cp")
-        if dp is not None and dp != groups:
-            raise GptcalcError(f"dp {dp} times tp {layout.tp}, pp {layout.pp} and cp {layout.cp} is not the device count {count}")
+        if dp is not None and differ(dp, groups):
+            sizes = f"dp {quoted(dp)} times tp {quoted(layout.tp)}, pp {quoted(layout.pp)} and cp {quoted(layout.cp)}"
+            raise GptcalcError(f"{sizes} is not the device count {quoted(count)}")
         dp = groups
     dp = 1 if dp is None else dp
     layout = layout._replace(dp=dp)
@@ -90,6 +86,12 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: int | None, b
 
 def has_experts(model: ModelSpec) -> bool:
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
+def differ(a: Any, b: Any) -> bool:
+    """Whether two sizes differ, in any place where they are arrays."""
+    odd = a != b
+    return bool(odd.any() if hasattr(odd, "any") else odd)
 
 
 def _is(size: Any, number: int) -> bool:

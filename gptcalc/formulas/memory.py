@@ -6,10 +6,13 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.fit import verdict
 from gptcalc.formulas.memory_answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.reserve import reserve
-from gptcalc.formulas.serving import STORED, Serving, cache_precision, largest, serving_memory
+from gptcalc.formulas.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, serving_memory
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import check_word, whole_number, words
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
+from gptcalc.symbols import product
 
 
 def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
@@ -24,8 +27,7 @@ def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) ->
     9.0
     """
     model = as_model(model)
-    if mode not in ("training", "inference"):
-        raise GptcalcError(f"mode '{mode}' is not one of training, inference")
+    check_word("mode", mode, ("training", "inference"))
     try:
         return training(model, **options) if mode == "training" else inference(model, **options)
     except TypeError as error:
@@ -62,8 +64,8 @@ def training(
     sequence_parallel: bool | None = None,
     zero: int | None = None,
     stage: str = "worst",
-    count: int | None = None,
-    global_batch: int | None = None,
+    count: Any = None,
+    global_batch: Any = None,
     stack: str | None = None,
     device: str | None = None,
 ) -> TrainingMemory:
@@ -71,13 +73,16 @@ def training(
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
-    from gptcalc.formulas.layouts import in_groups, layout_of, read_numbers
+    from gptcalc.formulas.layouts import differ, in_groups, layout_of, read_numbers
     from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.stack import load_stack
 
-    preset = load_stack(stack).defaults if stack else {}
+    preset = {} if stack is None else load_stack(stack).defaults
     seq = model.n_ctx if seq is None else seq
-    read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp, dp=1 if dp is None else dp, cp=cp, ep=ep, virtual_stages=virtual_stages)
+    sizes = {"batch": batch, "seq": seq, "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
+    sizes |= {"count": count, "global_batch": global_batch}
+    optional = ("dp", "count", "global_batch")
+    read = dict.fromkeys(optional) | read_numbers(model, **{k: v for k, v in sizes.items() if v is not None or k not in optional})
     batch, seq = read["batch"], read["seq"]
     layout, pieces = layout_of(
         Layout(
@@ -91,24 +96,31 @@ def training(
             stage=stage,
         ),
         model=model,
-        dp=None if dp is None else read["dp"],
-        count=count,
+        dp=read["dp"],
+        count=read["count"],
         batch=batch,
-        global_batch=global_batch,
+        global_batch=read["global_batch"],
     )
-    code = load_runtime(runtime or preset.get("runtime") or default_runtime(model))
+    if accumulate is not None:
+        accumulate = whole_number("accumulate", accumulate)
+        if global_batch is not None and differ(accumulate, pieces):
+            raise GptcalcError(
+                f"accumulate {accumulate} and global batch {quoted(global_batch)} contradict: that is {quoted(pieces)} micro-batches",
+                hint="give one of the two",
+            )
+    code = load_runtime((preset.get("runtime") or default_runtime(model)) if runtime is None else runtime)
     recipe = Recipe(
         runtime=code.name,
         precision=precision,
         optimizer=optimizer,
-        recompute=recompute or preset.get("recompute", "none"),
-        attention_kernel=attention_kernel or preset.get("attention_kernel", "flash"),
+        recompute=preset.get("recompute", "none") if recompute is None else recompute,
+        attention_kernel=preset.get("attention_kernel", "flash") if attention_kernel is None else attention_kernel,
         compiled=compiled,
         dropout=preset.get("dropout", code.dropout) if dropout is None else dropout,
         accumulate=pieces if accumulate is None else accumulate,
-        freeze=tuple(freeze),
-        lora_rank=lora_rank,
-        lora_targets=tuple(lora_targets),
+        freeze=words("freeze", freeze),
+        lora_rank=None if lora_rank is None else whole_number("the LoRA rank", lora_rank),
+        lora_targets=words("lora_targets", lora_targets),
         qlora=qlora,
         offload_optimizer=offload_optimizer,
         layout=layout,
@@ -147,10 +159,20 @@ def inference(
 
     if precision is None:
         precision = STORED if model.quantization else "bf16"
-
+    check_word("precision", precision, (*WEIGHTS, STORED))
     seq = model.n_ctx if seq is None else seq
     read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp)
     batch, seq = read["batch"], read["seq"]
+    tokens = product((batch, seq))
+    if prefill is None:
+        limit = None
+    else:
+        limit = read_numbers(model, seq=seq, prefill=prefill, batch=batch)["prefill"]
+        beyond = limit > tokens
+        if beyond.any() if hasattr(beyond, "any") else beyond:
+            raise GptcalcError(f"a prefill of {quoted(limit)} tokens is beyond the prompts, which have {quoted(tokens)} together")
+    block_size = whole_number("block_size", block_size)
+    group_size = None if group_size is None else whole_number("group_size", group_size)
     for size in ("tp", "pp"):
         if not isinstance(read[size], int):
             raise GptcalcError(f"{size} must be one whole number where a model is served, not an array")
@@ -158,7 +180,7 @@ def inference(
 
     def served(n: Any, tokens: Any) -> Serving:
         return serving_memory(
-            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=prefill
+            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=limit
         )
 
     answer = served(batch, seq)
@@ -166,7 +188,9 @@ def inference(
     inputs: dict[str, Any] = {
         "precision": precision,
         "kv_precision": cache_precision(precision, kv_precision),
+        "group_size": group_of(precision, group_size),
         "block_size": block_size,
+        "prefill": tokens if limit is None else limit,
         "tp": tp,
         "pp": pp,
     }

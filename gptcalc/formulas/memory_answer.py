@@ -75,9 +75,10 @@ class ServingMemory(NamedTuple):
 def settings(answer: TrainingMemory | ServingMemory) -> dict[str, Any]:
     """What an answer was computed for, defaults included."""
     if isinstance(answer, ServingMemory):
-        return answer.inputs
+        return answer.inputs | ({"device": answer.limits["device"]} if answer.limits else {})
     layout = answer.recipe.layout._asdict()
-    return {name: _plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
+    used = {name: _plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
+    return used | ({"device": answer.verdict.device} if answer.verdict else {})
 
 
 def _plain(value: Any) -> Any:

@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.errors import GptcalcError
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.formulas.adapters import targets_of
 from gptcalc.formulas.code import code_of
 from gptcalc.formulas.node import Node
+from gptcalc.formulas.saved import within
 from gptcalc.formulas.sharding import Share, roles_of, share_of
 from gptcalc.formulas.step import Step
+from gptcalc.formulas.table import operations
 from gptcalc.formulas.training import Inputs, training_step
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
 from gptcalc.symbols import Symbol, product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import Implementation
 
 PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
 
@@ -50,6 +57,7 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
     shape: Shape[Any] = shape_of(model)
+    _check_against(recipe, shape, implementation)
     tags, *_ = by_kind = [_tags(recipe, kind) for kind in (shape, *(kind for _, kind in shape.kinds))]
     kinds = dict(zip((block_path(name) for name, _ in shape.kinds), by_kind[1:], strict=True))
     order = tuple((block_path(name), len(list(same))) for name, same in groupby(model.layers))
@@ -70,6 +78,24 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
 
 def _tags(recipe: Recipe, shape: Shape[Any]) -> frozenset[str]:
     return tags_of(recipe, shape.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
+
+
+def _check_against(recipe: Recipe, shape: Shape[int], implementation: "Implementation") -> None:
+    """Raises GptcalcError for what this model has too little of, or none."""
+    rows = {row.path: row for row in operations(shape, 1, 1, 1)}
+    if recipe.checkpoint_every > shape.n_layer:
+        raise GptcalcError(
+            f"recompute '{recipe.recompute}' of {shape.n_layer} blocks recomputes none", hint=f"at most every-{shape.n_layer}"
+        )
+    owners = [path for path, row in rows.items() if row.weights]
+    for start in recipe.freeze:
+        if not start or not any(within(path, (start,)) for path in owners):
+            hint = did_you_mean(start[:100], owners, otherwise="as embedding, or block/mlp")
+            raise GptcalcError(f"nothing to freeze is named {quoted(start)}", hint=hint)
+    if recipe.lora_rank is not None:
+        for path, (k, n) in targets_of(implementation, rows, recipe.lora_targets).items():
+            if recipe.lora_rank > min(k, n):
+                raise GptcalcError(f"the LoRA rank {recipe.lora_rank} is above {min(k, n)}, the rank of the {k} by {n} matrix of {path}")
 
 
 def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:

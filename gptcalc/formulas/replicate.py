@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.bill import CARBON
 from gptcalc.spec.catalogue import folded
-from gptcalc.spec.reading import shown
+from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
     from gptcalc.formulas.run import Run
@@ -87,6 +87,8 @@ def replicate(run: str | None = None) -> list[Replica]:
     from gptcalc.spec.published import all_runs
     from gptcalc.spec.tables import table_names
 
+    if run is not None and not isinstance(run, str):
+        raise GptcalcError(f"a published run has a name, not {quoted(run)}")
     measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving}
     wanted = None if run is None else folded(run)
     if wanted in measured:

@@ -40,6 +40,15 @@ class Saved(NamedTuple):
     tensor: "Tensor"
 
 
+def within(path: str, starts: tuple[str, ...]) -> bool:
+    """Whether a path is one of `starts` or lies below one, whole segments only; "block" is every kind of block, "" everything.
+
+    >>> within("block/mlp/up", ("block/mlp",)), within("block/mlp/up", ("blo",)), within("head/output", ("",))
+    (True, False, True)
+    """
+    return any(not start or path == start or path.startswith((f"{start}/", f"{start} ")) for start in starts)
+
+
 def width(type_: str, precision: Precision) -> int:
     """Bytes of one element.
 
@@ -66,7 +75,7 @@ def tensor_bytes(tensor: "Tensor", setting: Setting) -> Any:
 
 def kept(path: str, operation: "RuntimeOperation", setting: Setting) -> Iterator[Saved]:
     """What one run of an operation keeps."""
-    frozen = bool(setting.frozen) and any(row.startswith(setting.frozen) for row in (operation.covers or (path,)))
+    frozen = any(within(row, setting.frozen) for row in (operation.covers or (path,)))
     for tensor in operation.keeps:
         if not applies(tensor.when, setting.tags) or (frozen and tensor.for_weight) or (setting.selective and tensor.core):
             continue

@@ -5,13 +5,14 @@ B sequences of C tokens; other letters in `spec.shape`. On one of t tensor-paral
 
 from typing import Any, NamedTuple
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.phases import fullest, mixed, nodes
 from gptcalc.formulas.quantized import AsStored, as_stored
 from gptcalc.formulas.sharding import on_stage, roles_of, share_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape, shape_of, symbolic
 from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
@@ -104,16 +105,20 @@ def stored_as(precision: str, group_size: int | None) -> Stored:
 
     Raises GptcalcError for one that none does, and for a group size where there are no groups.
     """
-    if precision not in WEIGHTS:
-        raise GptcalcError(f"no precision '{precision}'", hint=did_you_mean(precision, WEIGHTS, otherwise=f"one of {', '.join(WEIGHTS)}"))
+    check_word("precision", precision, WEIGHTS)
     stored = WEIGHTS[precision]
     if group_size is None:
         return stored
-    if precision != "int4" or group_size < 1:
+    if precision != "int4":
         raise GptcalcError(
             f"a group size of {group_size} means nothing with precision {precision}", hint="int4 has groups, of 128 as a rule"
         )
     return stored._replace(group=group_size)
+
+
+def group_of(precision: str, group_size: int | None) -> int | None:
+    """Elements that share a scale; None where there are no scales, or one for each row, or what the file has."""
+    return None if precision == STORED else stored_as(precision, group_size).group or None
 
 
 def cache_precision(precision: str, kv_precision: str | None) -> str:
@@ -121,10 +126,10 @@ def cache_precision(precision: str, kv_precision: str | None) -> str:
 
     Raises GptcalcError for one that there is not.
     """
-    kv = kv_precision or ("fp32" if precision != STORED and stored_as(precision, None).bits == 32 else "bf16")
-    if kv not in CACHE_BITS:
-        raise GptcalcError(f"no cache precision '{kv}'", hint=did_you_mean(kv, CACHE_BITS, otherwise=f"one of {', '.join(CACHE_BITS)}"))
-    return kv
+    if kv_precision is None:
+        return "fp32" if precision != STORED and stored_as(precision, None).bits == 32 else "bf16"
+    check_word("cache precision", kv_precision, CACHE_BITS)
+    return kv_precision
 
 
 def _file_of(model: ModelSpec, layout: Layout) -> AsStored:

@@ -7,6 +7,7 @@ whose ranks g divide the experts (expert parallel): each rank then has all token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, minimum
@@ -105,9 +106,8 @@ def _in_flight(layout: Layout, role: str) -> Any:
 
 def roles_of(layout: Layout) -> tuple[str, ...]:
     """The kinds of stage that a pipeline has; arrays of sizes have all three."""
-    if layout.stage != "worst":
-        if layout.stage not in ROLES[:3]:
-            raise GptcalcError(f"stage '{layout.stage}' is not one of {', '.join(ROLES[:3])}, worst")
+    if not isinstance(layout.stage, str) or layout.stage != "worst":
+        check_word("stage", layout.stage, (*ROLES[:3], "worst"))
         if isinstance(layout.pp, int) and layout.pp == 1:
             raise GptcalcError(
                 f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp"

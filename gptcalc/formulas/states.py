@@ -6,7 +6,7 @@ Bytes for each parameter follow from the precision and the optimizer; ZeRO divid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.operation import Operation
-from gptcalc.formulas.saved import width
+from gptcalc.formulas.saved import width, within
 from gptcalc.spec.recipe import Precision, Recipe
 from gptcalc.symbols import Symbol, ceiling, maximum, product
 
@@ -70,7 +70,7 @@ def weights_of(rows: list[Operation[Any]], recipe: Recipe, paths: list[str]) -> 
     for row in rows:
         if row.path not in paths:
             continue
-        frozen = adapted or row.path.startswith(recipe.freeze) if recipe.freeze else adapted
+        frozen = adapted or within(row.path, recipe.freeze)
         for name, shape in row.weights:
             linear = row.kind == "matmul" and name == "weight" and not of_experts(row.path)  # bitsandbytes replaces nn.Linear only
             quantized = recipe.qlora and linear and row.path.startswith("block")

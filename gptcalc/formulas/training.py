@@ -6,10 +6,10 @@ P parameters, N = B·T tokens; other letters in `spec.shape`.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_of
 from gptcalc.formulas.allocator import taken
-from gptcalc.formulas.saved import Setting, width
+from gptcalc.formulas.saved import Setting, width, within
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.formulas.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
 from gptcalc.formulas.step import Group, Plan, Step, step_of
@@ -57,15 +57,10 @@ def training_step(i: Inputs) -> Step:
     paths = [path for path in rows if on_stage(path, i.share.role, tied=tied)]
     weights = weights_of(list(rows.values()), recipe, paths)
     if tied and i.share.role == "last":  # the head's own copy of the token embedding
-        trained = recipe.lora_rank is None and not "embedding/token".startswith(recipe.freeze or ("\0",))
+        trained = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
         weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), trained, name="weight"))
     frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
-    for start in recipe.freeze:
-        if not any(path.startswith(start) for path in rows):
-            raise GptcalcError(
-                f"nothing to freeze is named '{start}'", hint=did_you_mean(start, rows, otherwise="as embedding, or block/mlp")
-            )
-    if tied and recipe.freeze and "embedding/token".startswith(recipe.freeze):
+    if tied and within("embedding/token", recipe.freeze):
         frozen = (*frozen, "head/output")
     outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
     wide = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, recipe.recompute == "selective")
@@ -97,7 +92,10 @@ def training_step(i: Inputs) -> Step:
             one = gradient * (weight.size if path.startswith("block") else weight.total)
             gradients[path] = gradients[path] + one if path in gradients else one
     sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
-    held["optimizer"] = {} if recipe.offload_optimizer else states_of(weights, recipe, precision, state, *sharing)
+    states = states_of(weights, recipe, precision, state, *sharing)
+    if recipe.offload_optimizer and not states and any(weight.trained for weight in weights):
+        raise GptcalcError(f"optimizer {recipe.optimizer} has no state to offload", hint="leave --offload-optimizer out")
+    held["optimizer"] = {} if recipe.offload_optimizer else states
     resident = state.resident_gradients or recipe.accumulate > 1
     divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
     if resident:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import files_of, folded
 from gptcalc.spec.model import Record
-from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.units import parse_count, parse_number
 
 Positive = Annotated[float, BeforeValidator(lambda value: float(parse_number(value))), Field(gt=0)]
@@ -90,7 +90,7 @@ def load_device(name: str) -> DeviceSpec:
     words = [
         word for path in files_of("devices") for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])
     ]
-    raise GptcalcError(f"no device named '{shown(str(name))}'", hint=did_you_mean(wanted, words, otherwise="'gptcalc devices' lists them"))
+    raise GptcalcError(f"no device named {quoted(name)}", hint=did_you_mean(wanted[:100], words, otherwise="'gptcalc devices' lists them"))
 
 
 def all_devices() -> list[DeviceSpec]:

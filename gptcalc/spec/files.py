@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec import catalogue
-from gptcalc.spec.reading import brief, check_mapping, parse_yaml, read_json, read_text, read_yaml, shown
+from gptcalc.spec.reading import brief, check_mapping, parse_yaml, quoted, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.huggingface import Imported
@@ -30,6 +30,8 @@ def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Ma
     from gptcalc.spec.model import parse_model
 
     fields, where = _fields(source)
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise GptcalcError(f"overrides are a mapping of fields to values, not {quoted(overrides)}", hint='as {"n_layer": 24}')
     if overrides:
         fields = _overridden(fields, overrides)
     try:

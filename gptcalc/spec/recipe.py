@@ -1,8 +1,11 @@
 """`Recipe`: how a model is trained - precision, optimizer, recomputation, runtime, layout - checked for contradictions."""
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.options import check_flag, check_word, whole_number
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import Switches
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ OPTIMIZERS = ("adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "ad
 QUANTIZED = "train adapters over a quantized base: --lora-rank 16 --qlora"
 EPSILON = ("adamw", "adamw-foreach", "muon")
 KERNELS = ("flash", "eager")
+RECOMPUTE = re.compile(r"none|selective|full|every-[1-9]\d{0,5}", re.ASCII)
 
 
 class Layout(NamedTuple):
@@ -74,28 +78,41 @@ class Recipe(NamedTuple):
 
 def check_recipe(recipe: Recipe, runtime: "RuntimeSpec") -> None:
     """Raises GptcalcError for an unknown choice and for choices that contradict each other."""
-    for name, value, known in (
-        ("precision", recipe.precision, PRECISIONS),
-        ("optimizer", recipe.optimizer, OPTIMIZERS),
-        ("attention kernel", recipe.attention_kernel, KERNELS),
-    ):
-        if value in ("int8", "int4"):
-            raise GptcalcError(f"precision {value} and optimizer {recipe.optimizer} contradict: integers have no gradients", hint=QUANTIZED)
-        if value not in known:
-            raise GptcalcError(f"no {name} '{value}'", hint=did_you_mean(str(value), known, otherwise=f"one of {', '.join(known)}"))
-    every = recipe.recompute.removeprefix("every-")
-    if recipe.recompute not in ("none", "selective", "full") and not (every.isdigit() and every != recipe.recompute and int(every) > 0):
-        raise GptcalcError(f"recompute '{recipe.recompute}' is not one of none, selective, full, every-K")
+    _check_words(recipe)
+    _check_flags(recipe, runtime)
     if recipe.precision not in runtime.precisions:
         raise GptcalcError(
             f"runtime '{runtime.name}' does not train in {recipe.precision}", hint=f"it trains in {', '.join(runtime.precisions)}"
         )
     _check_optimizer(recipe, runtime)
     _check_adapters(recipe)
-    if isinstance(recipe.accumulate, bool) or not isinstance(recipe.accumulate, int) or recipe.accumulate < 1:
-        raise GptcalcError(f"accumulate must be a whole number above zero, not {recipe.accumulate!r}")
+    whole_number("accumulate", recipe.accumulate)
     if recipe.layout.sequence_parallel and not runtime.sequence_parallel:
         raise GptcalcError(f"runtime '{runtime.name}' has no sequence parallelism", hint="use --runtime megatron or --runtime ideal")
+
+
+def _check_words(recipe: Recipe) -> None:
+    check_word("optimizer", recipe.optimizer, OPTIMIZERS)
+    if isinstance(recipe.precision, str) and recipe.precision in ("int8", "int4"):
+        raise GptcalcError(
+            f"precision {recipe.precision} and optimizer {recipe.optimizer} contradict: integers have no gradients", hint=QUANTIZED
+        )
+    check_word("precision", recipe.precision, PRECISIONS)
+    check_word("attention kernel", recipe.attention_kernel, KERNELS)
+    if not isinstance(recipe.recompute, str) or not RECOMPUTE.fullmatch(recipe.recompute):
+        raise GptcalcError(f"recompute {quoted(recipe.recompute)} is not one of none, selective, full, every-K")
+
+
+def _check_flags(recipe: Recipe, runtime: "RuntimeSpec") -> None:
+    """An option that nothing in the runtime's file asks about would be lost in silence."""
+    for name in ("compiled", "dropout", "qlora", "offload_optimizer"):
+        value = getattr(recipe, name)
+        if name != "dropout" or value is not None:
+            check_flag(name, value)
+    check_flag("sequence_parallel", recipe.layout.sequence_parallel)
+    for name in ("compiled", "dropout"):
+        if getattr(recipe, name) and name not in runtime.conditions:
+            raise GptcalcError(f"runtime '{runtime.name}' is the same with and without {name}", hint=f"leave --{name} out")
 
 
 def _check_optimizer(recipe: Recipe, runtime: "RuntimeSpec") -> None:
@@ -110,8 +127,10 @@ def _check_adapters(recipe: Recipe) -> None:
     if recipe.lora_rank is None:
         if recipe.lora_targets or recipe.qlora:
             raise GptcalcError("LoRA targets and QLoRA need a rank", hint="add --lora-rank 16")
-    elif isinstance(recipe.lora_rank, bool) or not isinstance(recipe.lora_rank, int) or recipe.lora_rank < 1:
-        raise GptcalcError(f"the LoRA rank must be a whole number above zero, not {recipe.lora_rank!r}")
+        return
+    whole_number("the LoRA rank", recipe.lora_rank)
+    if recipe.freeze:
+        raise GptcalcError("freeze and a LoRA rank contradict: adapters freeze the whole model", hint="leave --freeze out")
 
 
 def attention_that_runs(recipe: Recipe, *, grouped: bool) -> str:

@@ -12,7 +12,7 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
 from gptcalc.spec.expression import parse_expression
 from gptcalc.spec.model import Record
-from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
 Type = Literal["stored", "compute", "matmul", "fp32", "int64", "int32", "byte"]
@@ -133,8 +133,25 @@ class RuntimeSpec(Record):
     host: Host | None = None  # None: a processor that is never late
     implementations: dict[str, Implementation]
 
+    @functools.cached_property
+    def conditions(self) -> frozenset[str]:
+        """Every word that a condition in its file asks about.
 
-@functools.cache
+        >>> "compiled" in load_runtime("nanogpt").conditions, "compiled" in load_runtime("ideal").conditions
+        (True, False)
+        """
+        return frozenset(word.removeprefix("!") for when in _conditions(self.model_dump()) for word in when.split())
+
+
+def _conditions(data: Any) -> Iterator[str]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from [value] if key == "when" else _conditions(value)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from _conditions(value)
+
+
 def load_runtime(name: str) -> RuntimeSpec:
     """The runtime of a name.
 
@@ -143,10 +160,16 @@ def load_runtime(name: str) -> RuntimeSpec:
     >>> load_runtime("nanogpt").name
     'nanogpt'
     """
-    wanted = folded(str(name))
+    if not isinstance(name, str):
+        raise GptcalcError(f"a runtime is named by a word, not {quoted(name)}", hint=_listed())
+    return _runtime(folded(name))
+
+
+@functools.cache
+def _runtime(wanted: str) -> RuntimeSpec:
     path = bundled_folder() / "runtimes" / f"{wanted}.yaml"
     if wanted not in runtime_names():
-        raise GptcalcError(f"no runtime named '{shown(str(name))}'", hint=did_you_mean(wanted, runtime_names(), otherwise=_listed()))
+        raise GptcalcError(f"no runtime named {quoted(wanted)}", hint=did_you_mean(wanted[:100], runtime_names(), otherwise=_listed()))
     data = read_yaml(read_text(path), shown(path))
     try:
         return RuntimeSpec.model_validate({"name": wanted, **data, "implementations": _extended(data.get("implementations"))})

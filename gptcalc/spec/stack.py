@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder, folded
 from gptcalc.spec.model import Record
+from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 
@@ -39,7 +40,6 @@ class StackSpec(Record):
     notes: tuple[str, ...] = Field(default=(), strict=False)
 
 
-@functools.cache
 def load_stack(name: str) -> StackSpec:
     """The stack of a name.
 
@@ -48,11 +48,12 @@ def load_stack(name: str) -> StackSpec:
     >>> load_stack("megatron-2021").overlap.tensor_backward
     0.0
     """
-    wanted = folded(str(name))
-    if wanted not in stack_names():
-        raise GptcalcError(
-            f"no stack '{shown(str(name))}'", hint=did_you_mean(wanted, stack_names(), otherwise=f"one of {', '.join(stack_names())}")
-        )
+    check_word("stack", folded(name) if isinstance(name, str) else name, stack_names())
+    return _stack(folded(name))
+
+
+@functools.cache
+def _stack(wanted: str) -> StackSpec:
     path = bundled_folder() / "stacks" / f"{wanted}.yaml"
     try:
         return StackSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})

@@ -1,0 +1,92 @@
+"""Reading the options of a call: a word of a list, a flag, a whole number, some words. What is none of them is refused in one line.
+
+Whatever a caller hands in: nothing is compared, hashed or asked for its truth before its type is known.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from typing import Any
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.reading import quoted
+
+LARGEST = 10**12
+"""A larger batch, sequence or number of devices is a slip of the keyboard."""
+
+
+def check_word(name: str, value: object, known: Collection[str]) -> None:
+    """Raises GptcalcError for what is not one of the known words.
+
+    >>> check_word("optimizer", "adam", ["adamw", "sgd"])
+    Traceback (most recent call last):
+    gptcalc.errors.GptcalcError: no optimizer 'adam'
+    """
+    if not isinstance(value, str) or value not in known:
+        typed = value[:100] if isinstance(value, str) else ""
+        raise GptcalcError(f"no {name} {quoted(value)}", hint=did_you_mean(typed, known, otherwise=f"one of {', '.join(known)}"))
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises GptcalcError for what is neither True nor False.
+
+    >>> check_flag("compiled", "yes")
+    Traceback (most recent call last):
+    gptcalc.errors.GptcalcError: compiled must be True or False, not 'yes'
+    """
+    if not isinstance(value, bool):
+        raise GptcalcError(f"{name} must be True or False, not {quoted(value)}")
+
+
+def whole_number(name: str, value: Any, *, most: int = LARGEST) -> int:
+    """A whole number above zero, of whatever integer type it came as.
+
+    Raises GptcalcError for everything else.
+
+    >>> whole_number("batch", 0)
+    Traceback (most recent call last):
+    gptcalc.errors.GptcalcError: batch must be a whole number above zero, not 0
+    """
+    if not isinstance(value, bool):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = 0
+        if 1 <= number <= most:
+            return int(number)
+        if number > most:
+            raise GptcalcError(f"{name} {quoted(value)} is too large: at most {most:,}")
+    raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
+
+
+def float_array(name: str, value: Any) -> Any:
+    """A number or numbers as a float64 array, which holds every count below 2**53 exactly.
+
+    Raises GptcalcError for everything else: text, flags, None, lists of different lengths.
+
+    >>> float_array("batch", [1, 2]).tolist()
+    [1.0, 2.0]
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf":
+        raise GptcalcError(f"{name} is not a number or an array of numbers")
+    return array.astype(np.float64)
+
+
+def words(name: str, value: object) -> tuple[str, ...]:
+    """Some words, in a list or a tuple.
+
+    Raises GptcalcError for everything else; one word alone too, which would be read letter by letter.
+
+    >>> words("freeze", ["embedding"])
+    ('embedding',)
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise GptcalcError(f"{name} must be a list of words, not {quoted(value)}")
+    return tuple(value)
