@@ -81,7 +81,7 @@ def short(number: float, unit: str = "", digits: int = 4) -> str:
         return f"{number:,.0f} {unit}".rstrip()
     while abs(scaled) >= 1000 and power < len(suffixes) - 1:
         power, scaled = power + 1, scaled / 1000
-    whole = len(f"{abs(scaled):.0f}")
+    whole = len(str(int(abs(scaled))))
     return f"{scaled:,.{max(0, digits - whole)}f} {suffixes[power]}{unit}".rstrip()
 
 

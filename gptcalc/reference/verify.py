@@ -98,7 +98,7 @@ def full_length(model: ModelSpec, seq: int | None) -> int:
     Raises GptcalcError for more than n_ctx, which positions of no kind reach in the reference.
     """
     length = min(LONGEST, model.n_ctx) if seq is None else seq
-    check_options(model, 1, length, "forward", "full", "none")
+    check_options(model, length, "forward", "full", "none")
     if length > model.n_ctx:
         raise GptcalcError(
             f"{model.name} is made for {model.n_ctx:,} tokens (n_ctx), not {length:,}", hint=f"use --seq {model.n_ctx} or less"
