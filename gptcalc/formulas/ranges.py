@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.spec.options import float_array
 from gptcalc.units import parse_number
 
 
@@ -42,9 +43,7 @@ def read_range(value: Any, name: str) -> Range:
             raise GptcalcError(f"{name} {value!r} is not a range", hint="write low..high or low..likely..high, as in 0.35..0.45")
         return Range(*ends)
     if hasattr(value, "dtype") or isinstance(value, list):
-        import numpy as np
-
-        return exactly(np.asarray(value, dtype=np.float64))
+        return exactly(_filled(value, name))
     try:
         return exactly(float(parse_number(value)))
     except GptcalcError as error:
@@ -74,7 +73,7 @@ def whole(value: Any, name: str) -> Any:
     if isinstance(value, list) or hasattr(value, "dtype"):
         import numpy as np
 
-        array = np.asarray(value, dtype=np.float64)
+        array = _filled(value, name)
         if not ((array >= 1) & (array == np.floor(array)) & (array < 2**53)).all():
             raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
         return array
@@ -82,6 +81,13 @@ def whole(value: Any, name: str) -> Any:
     if not isinstance(number, int) or number < 1:
         raise GptcalcError(f"{name} must be a whole number above zero, not {value}")
     return number
+
+
+def _filled(value: Any, name: str) -> Any:
+    array = float_array(name, value)
+    if not array.size:
+        raise GptcalcError(f"{name} is an empty array")
+    return array
 
 
 def spreads(ranges: dict[str, Range]) -> list[dict[str, Any]]:

@@ -101,8 +101,10 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     spec = as_model(model)
     if isinstance(device, list | tuple):
+        if not device:
+            raise GptcalcError("no device is named", hint="'gptcalc devices' lists them")
         return [_train(spec, load_device(name), **options) for name in device]
-    return _train(spec, load_device(device) if isinstance(device, str) else device, **options)
+    return _train(spec, device if hasattr(device, "peak") else load_device(device), **options)
 
 
 def _train(
@@ -129,6 +131,7 @@ def _train(
     from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
+    from gptcalc.spec.options import check_flag
 
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     batch = whole(batch, "batch")
@@ -193,6 +196,7 @@ def _train(
     steps = ceil(D, sequences * T)
     seconds = steps * step
     lasting = None
+    check_flag("goodput", goodput)
     if goodput:
         from gptcalc.formulas.cluster.goodput import goodput_of
 
@@ -259,10 +263,13 @@ def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
     """The recipe with its defaults: autocast to the 16-bit type that the device has, transformers' code where it has the model."""
     from gptcalc.formulas.memory import default_runtime
-    from gptcalc.spec.recipe import Recipe, check_recipe
+    from gptcalc.spec.options import check_word
+    from gptcalc.spec.recipe import PRECISIONS, Recipe, check_recipe
     from gptcalc.spec.runtime import load_runtime
 
-    if precision is None:
+    if precision is not None:
+        check_word("precision", precision, PRECISIONS)
+    else:
         precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
     for name in options:
         if name not in TIMED:
@@ -271,8 +278,7 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
     if "runtime" not in given:
         given["runtime"] = default_runtime(model)
     chosen = Recipe(precision=precision, **given)
-    if options:
-        check_recipe(chosen, load_runtime(chosen.runtime))
+    check_recipe(chosen, load_runtime(chosen.runtime))
     return chosen
 
 

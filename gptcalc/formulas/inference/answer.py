@@ -117,7 +117,7 @@ def infer(
 
     spec = as_model(model)
     try:
-        request = request_of(spec, load_device(device) if isinstance(device, str) else device, **options)
+        request = request_of(spec, device if hasattr(device, "peak") else load_device(device), **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
