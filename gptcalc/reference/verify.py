@@ -18,6 +18,7 @@ from gptcalc.reference.twin import twin
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.options import whole_number
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -97,7 +98,7 @@ def full_length(model: ModelSpec, seq: int | None) -> int:
 
     Raises GptcalcError for more than n_ctx, which positions of no kind reach in the reference.
     """
-    length = min(LONGEST, model.n_ctx) if seq is None else seq
+    length = min(LONGEST, model.n_ctx) if seq is None else whole_number("seq", seq)
     check_options(model, length, "forward", "full", "none")
     if length > model.n_ctx:
         raise GptcalcError(
