@@ -132,6 +132,12 @@ def test_inputs_hold_what_was_set_and_how_long(run: Run) -> None:
     assert answer(run("verify", "gpt2", "-f", "json"))["inputs"]["seq"] is None
 
 
+@pytest.mark.parametrize("seq", [0, -1, 1.5, "x"])
+def test_a_full_run_has_a_whole_number_of_tokens(seq: Any) -> None:
+    with pytest.raises(gc.GptcalcError, match="seq"):
+        gc.verify("gpt2", full=True, seq=seq)
+
+
 def test_one_model_is_compared_with_nothing(run: Run) -> None:
     assert run("compare", "gpt2").out.startswith("gpt2: 124.4 M parameters\n")
 
