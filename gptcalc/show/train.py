@@ -183,7 +183,8 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
     spread = {run.device: run.ranges.get("cost_usd") for run in runs}
     notes += [f"cost on {name}: {money(ends['low'])} to {money(ends['high'])} by offer" for name, ends in spread.items() if ends]
     count = runs[0].count
-    return Table(f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {_devices(count)}, of {len(runs)} kinds to choose from", columns, rows, notes)
+    headline = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {_devices(count)}, of {len(runs)} kinds to choose from"
+    return Table(headline, columns, rows, notes)
 
 
 def too_large(run: Run) -> list[str]:
