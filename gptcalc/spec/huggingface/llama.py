@@ -416,10 +416,6 @@ NANOCHAT = variant(
 )
 
 
-def _phi3_angles(key: str, config: Config) -> Fields:
-    return {}
-
-
 PHI3 = variant(
     UNBIASED,
     "phi3",
