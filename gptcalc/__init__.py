@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gptcalc.formulas.conventions import conventions
     from gptcalc.formulas.flops import flops
     from gptcalc.formulas.inference.answer import infer
-    from gptcalc.formulas.memory import memory
+    from gptcalc.formulas.memory.request import memory
     from gptcalc.formulas.node import Node
     from gptcalc.formulas.params import params
-    from gptcalc.formulas.replicate import replicate
-    from gptcalc.formulas.run import train
+    from gptcalc.formulas.run.published import replicate
+    from gptcalc.formulas.run.request import train
     from gptcalc.reference.verify import verify
     from gptcalc.spec.files import load_model as model
     from gptcalc.spec.model import ModelSpec
@@ -32,11 +32,11 @@ _HOMES = {
     "conventions": "gptcalc.formulas.conventions",
     "flops": "gptcalc.formulas.flops",
     "infer": "gptcalc.formulas.inference.answer",
-    "memory": "gptcalc.formulas.memory",
+    "memory": "gptcalc.formulas.memory.request",
     "model": "gptcalc.spec.files:load_model",
     "params": "gptcalc.formulas.params",
-    "replicate": "gptcalc.formulas.replicate",
-    "train": "gptcalc.formulas.run",
+    "replicate": "gptcalc.formulas.run.published",
+    "train": "gptcalc.formulas.run.request",
     "verify": "gptcalc.reference.verify",
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.chip import chip_of
+from gptcalc.formulas.time.chip import chip_of
 from gptcalc.spec.device import DEFAULT_CONSTANTS, DeviceSpec, all_devices, constants_of, load_device
 
 NAMES = {

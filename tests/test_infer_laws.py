@@ -327,7 +327,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("device", "ranks", "size", "us"), MESSAGES)
 def test_measured_messages(device: str, ranks: int, size: int, us: float) -> None:
-    from gptcalc.formulas.chip import chip_of
+    from gptcalc.formulas.time.chip import chip_of
 
     spec = load_device(device)
     assert spec.link is not None

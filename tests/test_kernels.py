@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcalc.formulas.chip import Chip, chip_of
-from gptcalc.formulas.kernels import Kernel, flash, matmul, streaming, sustained_clock
+from gptcalc.formulas.time.chip import Chip, chip_of
+from gptcalc.formulas.time.kernels import Kernel, flash, matmul, streaming, sustained_clock
 from gptcalc.spec.device import load_device
 
 H100 = chip_of(load_device("h100"))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.memory import inference, training
+from gptcalc.formulas.memory.request import inference, training
 
 WRONG: list[Any] = [
     *(None, True, False, 0, -1, 3, 10**40, -(10**40), 10**5000, 0.5, 2.0, -1.5, math.nan, math.inf, -math.inf, 1e300, 1j),

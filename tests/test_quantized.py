@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import gptcalc as gc
+from gptcalc.formulas.memory.quantized import as_stored, stored_bytes
 from gptcalc.formulas.params import multi_token_prediction
-from gptcalc.formulas.quantized import as_stored, stored_bytes
 from gptcalc.spec.files import load_model
 from gptcalc.spec.kept import kept_part
 from gptcalc.spec.model import ModelSpec

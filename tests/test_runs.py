@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.ranges import read_range
+from gptcalc.formulas.run.ranges import read_range
 
 GPT3: dict[str, Any] = {"tokens": "300B", "device": "a100", "count": 1024}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from measured import model_of
 
-from gptcalc.formulas.saved import Setting, inventory
+from gptcalc.formulas.memory.saved import Setting, inventory
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import implementation_of, load_runtime
 from gptcalc.spec.shape import shape_of

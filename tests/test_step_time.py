@@ -8,7 +8,7 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.replicate import Replica, replicate
+from gptcalc.formulas.run.published import Replica, replicate
 from gptcalc.spec.measured import all_steps
 from gptcalc.spec.pieces import load_pieces
 from gptcalc.spec.recipe import OPTIMIZERS

@@ -67,8 +67,8 @@ def memory(
         if name in given:
             given[name] = tuple(given[name])
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas import memory as formulas
-    from gptcalc.formulas.memory_answer import settings
+    from gptcalc.formulas.memory.answer import settings
+    from gptcalc.formulas.memory.request import memory as formulas
     from gptcalc.show import memory as show
     from gptcalc.show.output import emit
 
@@ -77,7 +77,7 @@ def memory(
         raise GptcalcError("--timeline draws a training step: serving holds the same from its first token to its last")
     if timeline and form in ("csv", "markdown"):
         raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
-    answer = formulas.memory(spec, **given)
+    answer = formulas(spec, **given)
     used = settings_of(spec) | {"seq": spec.n_ctx, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form)

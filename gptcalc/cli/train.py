@@ -73,7 +73,7 @@ def train(
 ) -> None:
     """How long a training run takes, on which devices, and what it costs: hours, money, energy, CO2."""
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas.run import train as formulas
+    from gptcalc.formulas.run.request import train as formulas
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gptcalc.formulas.memory_answer import ServingMemory, TrainingMemory
+from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.node import Node
 from gptcalc.show.table import Column, Table, formula, integer, percent
 from gptcalc.show.tree import branches, derivation, legend
@@ -42,7 +42,7 @@ def _stored(inputs: Mapping[str, Any]) -> str:
 
 def points(answer: Any) -> dict[str, Any]:
     """The timeline as JSON has it."""
-    from gptcalc.formulas.timeline import timeline
+    from gptcalc.formulas.run.timeline import timeline
 
     return {"timeline": [{"phase": p.phase, "part": p.part, "total": p.total, **p.bytes} for p in timeline(answer.training)]}
 

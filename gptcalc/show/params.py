@@ -88,7 +88,7 @@ class Answer(NamedTuple):
         return notes
 
     def _stored(self) -> int:
-        from gptcalc.formulas.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
+        from gptcalc.formulas.memory.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
 
         return int(stored_bytes(self.model).value)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gptcalc.formulas.replicate import Replica
+from gptcalc.formulas.run.published import Replica
 from gptcalc.show.table import Column, Table, formula, signed_percent
 
 

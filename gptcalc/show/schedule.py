@@ -1,7 +1,7 @@
 """The schedule of a pipeline's iteration as text: a line for each stage, time from left to right."""
 
 from gptcalc.formulas.cluster.schedule import Span, schedule
-from gptcalc.formulas.run import Run
+from gptcalc.formulas.run.request import Run
 from gptcalc.show.table import Column, Table
 from gptcalc.show.train import span
 

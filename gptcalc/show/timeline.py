@@ -21,7 +21,7 @@ def draw(answer: Any) -> None:
 def picture(answer: Any) -> str:
     import plotext  # type: ignore[import-untyped]
 
-    from gptcalc.formulas.timeline import KINDS, timeline
+    from gptcalc.formulas.run.timeline import KINDS, timeline
 
     points = timeline(answer.training)
     width, height = get_terminal_size((100, 24))

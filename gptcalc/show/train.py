@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gptcalc.formulas.run import Run
+from gptcalc.formulas.run.request import Run
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec

@@ -11,7 +11,7 @@ import transformers
 
 import gptcalc as gc
 from gptcalc.formulas.code import code_of
-from gptcalc.formulas.saved import Setting, inventory
+from gptcalc.formulas.memory.saved import Setting, inventory
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import load_runtime
 from gptcalc.spec.shape import shape_of

@@ -5,7 +5,7 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.parallel import Plan, local_of, quantities
 from gptcalc.formulas.cluster.stage import Local
-from gptcalc.formulas.kernels import ceil
+from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.recipe import Layout
 
 SEEN = ("tp", "cp", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")

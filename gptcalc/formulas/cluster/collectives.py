@@ -7,7 +7,7 @@ Sizes may be arrays. Seconds.
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.kernels import ceil, least, most, pick
+from gptcalc.formulas.time.kernels import ceil, least, most, pick
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec

@@ -6,7 +6,7 @@ tau = sqrt(2·C·M), the share of time lost is about C/tau + (tau/2 + R)/M, R th
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.kernels import least
+from gptcalc.formulas.time.kernels import least
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 
 if TYPE_CHECKING:

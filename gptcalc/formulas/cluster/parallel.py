@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.formulas.cluster.collectives import collective, network_of
 from gptcalc.formulas.cluster.stage import PARTS, PHASES, Local, accumulation, host_seconds, host_update, local, times, update_kernels
 from gptcalc.formulas.cluster.traffic import Traffic, between, gathered, once_a_step, ring
-from gptcalc.formulas.kernels import ceil, least, most, pick
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.step_time import WAITING, tree_of
+from gptcalc.formulas.time.kernels import ceil, least, most, pick
+from gptcalc.formulas.time.step import WAITING, tree_of
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 
 if TYPE_CHECKING:

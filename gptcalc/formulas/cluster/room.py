@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> dict[str, Any]:
     """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
-    from gptcalc.formulas.fit import cheapest
-    from gptcalc.formulas.layouts import in_groups
-    from gptcalc.formulas.reserve import reserve
+    from gptcalc.formulas.memory.fit import cheapest
+    from gptcalc.formulas.memory.layouts import in_groups
+    from gptcalc.formulas.memory.reserve import reserve
 
     layout = recipe.layout
     if hasattr(layout.zero, "dtype") or hasattr(layout.sequence_parallel, "dtype"):

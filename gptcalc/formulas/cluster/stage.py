@@ -7,10 +7,10 @@ t tensor, c context parallel; B sequences of T tokens a micro-batch. Seconds, by
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import Network, collective
-from gptcalc.formulas.kernels import Kernel, ceil, most, sustained_clock
-from gptcalc.formulas.launches import Work, launches, parameters, work_of
-from gptcalc.formulas.step_time import FULL_CLOCK, kind_of
 from gptcalc.formulas.table import operations
+from gptcalc.formulas.time.kernels import Kernel, ceil, most, sustained_clock
+from gptcalc.formulas.time.launches import Work, launches, parameters, work_of
+from gptcalc.formulas.time.step import FULL_CLOCK, kind_of
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
 
 def update_kernels(one: Local, parameters: Any) -> Any:
     """Seconds of the optimizer's passes over `parameters` weights.   Source: presets/kernels."""
-    from gptcalc.formulas.launches import pass_of
+    from gptcalc.formulas.time.launches import pass_of
 
     letters = one.work.letters | {"P": parameters, "w": one.stored}
     chosen = one.work.pieces.optimizers.get(one.work.recipe.optimizer, [])
@@ -94,8 +94,8 @@ def update_kernels(one: Local, parameters: Any) -> Any:
 
 def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
     """Seconds to add a micro-batch's gradients to the earlier ones.   Source: presets/stacks, else presets/kernels."""
-    from gptcalc.formulas.kernels import streaming
-    from gptcalc.formulas.launches import pass_of
+    from gptcalc.formulas.time.kernels import streaming
+    from gptcalc.formulas.time.launches import pass_of
 
     chip = one.work.chip
     if stack is not None and stack.accumulation is not None:

@@ -6,7 +6,7 @@ t tensor, c context parallel; replicas: data times context parallel. Seconds.
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import Network, collective, send
-from gptcalc.formulas.kernels import most, pick
+from gptcalc.formulas.time.kernels import most, pick
 from gptcalc.spec.recipe import Layout
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import Kernel, ceil, efficient, flash, most
+from gptcalc.formulas.time.kernels import Kernel, ceil, efficient, flash, most
 from gptcalc.spec.shape import Shape
 
 QUERY_ROWS = 16

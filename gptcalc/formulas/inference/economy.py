@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.ranges import Range, exactly
+from gptcalc.formulas.run.ranges import Range, exactly
 
 if TYPE_CHECKING:
     from gptcalc.formulas.inference.request import Request
@@ -38,7 +38,7 @@ def cost_of(r: Request, point: Point, price: Any) -> tuple[Cost | None, list[str
 
     Units: USD.   Source: prices and their dates in presets/devices.
     """
-    from gptcalc.formulas.bill import bill_of
+    from gptcalc.formulas.run.bill import bill_of
 
     found = bill_of(exactly(float(r.count)), r.device, price=price)
     if found.cost is None:

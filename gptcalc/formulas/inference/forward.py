@@ -12,9 +12,9 @@ from gptcalc.formulas.inference.attend import cached_elements, decode_attention,
 from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear
 from gptcalc.formulas.inference.links import all_gather, all_reduce
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import Kernel
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
+from gptcalc.formulas.time.kernels import Kernel
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape

@@ -6,8 +6,8 @@ from typing import Any
 
 from gptcalc.formulas.inference.attend import QUERY_ROWS
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
-from gptcalc.formulas.serving import Stored
+from gptcalc.formulas.memory.serving import Stored
+from gptcalc.formulas.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
 
 TILE_ROWS = 128
 """Rows of one tile: each tile converts its weights for itself."""

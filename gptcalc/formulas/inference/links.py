@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.chip import Chip
-from gptcalc.formulas.kernels import Kernel
+from gptcalc.formulas.time.chip import Chip
+from gptcalc.formulas.time.kernels import Kernel
 
 
 def all_reduce(chip: Chip, bandwidth: float | None, n_bytes: Any, ranks: int) -> Kernel:
@@ -16,7 +16,7 @@ def all_reduce(chip: Chip, bandwidth: float | None, n_bytes: Any, ranks: int) ->
 
     Units: seconds.   Source: nccl-tests on A100, H100 and B200 (aiconfigurator's database), 7 % mean error from 8 KiB to 512 MiB.
 
-    >>> from gptcalc.formulas.chip import chip_of
+    >>> from gptcalc.formulas.time.chip import chip_of
     >>> from gptcalc.spec.device import load_device
     >>> a100 = load_device("a100")
     >>> round(all_reduce(chip_of(a100), a100.link.bandwidth, 8192, 8).seconds(chip_of(a100)) * 1e6, 1)  # measured: 21.27

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.chip import Chip
 from gptcalc.formulas.inference.forward import Launch
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import most, pick, sustained_clock
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.step_time import FULL_CLOCK
+from gptcalc.formulas.time.chip import Chip
+from gptcalc.formulas.time.kernels import most, pick, sustained_clock
+from gptcalc.formulas.time.step import FULL_CLOCK
 
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
 SENT = ("all-reduce", "all-gather")

@@ -11,7 +11,7 @@ from gptcalc.formulas.inference.forward import launches
 from gptcalc.formulas.inference.links import send
 from gptcalc.formulas.inference.phase import Phase, timed
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.kernels import ceil, most
+from gptcalc.formulas.time.kernels import ceil, most
 
 
 class Point(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.layouts import read_numbers
+from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.sharding import divide
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Request(NamedTuple):
     def inputs(self) -> dict[str, Any]:
         """As JSON has them, defaults included."""
         from gptcalc.formulas.inference.phase import plain
-        from gptcalc.formulas.serving import cache_precision
+        from gptcalc.formulas.memory.serving import cache_precision
 
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
         return fields | {

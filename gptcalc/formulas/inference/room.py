@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.inference.request import Request
-from gptcalc.formulas.reserve import reserve
-from gptcalc.formulas.serving import Serving, largest, serving_memory
+from gptcalc.formulas.memory.reserve import reserve
+from gptcalc.formulas.memory.serving import Serving, largest, serving_memory
 from gptcalc.spec.recipe import Layout
 
 MOST_SEQUENCES = 2**22
@@ -48,7 +48,7 @@ def room_of(r: Request) -> Room:
 
     Units: bytes.   Source: `serving.serving_memory`; what is apart from it, `reserve.reserve`.
     """
-    from gptcalc.formulas.serving import CACHE_BITS, cache_precision, kv_cache
+    from gptcalc.formulas.memory.serving import CACHE_BITS, cache_precision, kv_cache
     from gptcalc.spec.shape import shape_of
 
     serving = serving_of(r, r.batch)

@@ -12,8 +12,8 @@ from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import largest_batch, serving_of
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.reserve import reserve
-from gptcalc.formulas.serving import largest
+from gptcalc.formulas.memory.reserve import reserve
+from gptcalc.formulas.memory.serving import largest
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec

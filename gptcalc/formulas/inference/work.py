@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.chip import Chip
-from gptcalc.formulas.serving import CACHE_BITS, Stored, cache_precision, stored_as
+from gptcalc.formulas.memory.serving import CACHE_BITS, Stored, cache_precision, stored_as
+from gptcalc.formulas.time.chip import Chip
 from gptcalc.spec.shape import Shape
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def work_of(
 
     Raises GptcalcError for unknown precisions and runtimes, arithmetic that the device lacks, and heads that do not divide.
     """
-    from gptcalc.formulas.chip import chip_of
     from gptcalc.formulas.sharding import share_of
+    from gptcalc.formulas.time.chip import chip_of
     from gptcalc.spec.recipe import Layout
     from gptcalc.spec.server import load_server
     from gptcalc.spec.shape import shape_of

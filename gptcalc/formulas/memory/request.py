@@ -3,10 +3,10 @@
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.fit import verdict
-from gptcalc.formulas.memory_answer import ServingMemory, TrainingMemory
-from gptcalc.formulas.reserve import reserve
-from gptcalc.formulas.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, serving_memory
+from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
+from gptcalc.formulas.memory.fit import verdict
+from gptcalc.formulas.memory.reserve import reserve
+from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, serving_memory
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word, whole_number, words
@@ -73,7 +73,7 @@ def training(
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
-    from gptcalc.formulas.layouts import differ, in_groups, layout_of, read_numbers
+    from gptcalc.formulas.memory.layouts import differ, in_groups, layout_of, read_numbers
     from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.stack import load_stack
 
@@ -155,7 +155,7 @@ def inference(
 
     Units: bytes.   Raises: GptcalcError.   Source: see `serving` and `quantized`.
     """
-    from gptcalc.formulas.layouts import read_numbers
+    from gptcalc.formulas.memory.layouts import read_numbers
 
     if precision is None:
         precision = STORED if model.quantization else "bf16"

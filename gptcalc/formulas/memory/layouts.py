@@ -3,7 +3,7 @@
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.phases import PHASES, Training, nodes, training_memory
+from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import divide
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, float_array

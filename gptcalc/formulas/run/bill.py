@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.ranges import Range, check_range, exactly, read_range
+from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec

@@ -5,8 +5,8 @@ pass, and in the update. Blocks are alike, so that memory between the first and 
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.phases import Training
-from gptcalc.formulas.step import Moment
+from gptcalc.formulas.memory.phases import Training
+from gptcalc.formulas.memory.step import Moment
 
 KINDS = ("states", "gradients", "activations", "transients")
 KIND_OF = {

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.phases import Training, training_memory
-from gptcalc.formulas.reserve import Reserve
-from gptcalc.formulas.serving import largest
+from gptcalc.formulas.memory.phases import Training, training_memory
+from gptcalc.formulas.memory.reserve import Reserve
+from gptcalc.formulas.memory.serving import largest
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Recipe
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.chip import Chip
-from gptcalc.formulas.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
+from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.sharding import VOCABULARY_MULTIPLE
-from gptcalc.formulas.states import of_experts
 from gptcalc.formulas.table import operations
+from gptcalc.formulas.time.chip import Chip
+from gptcalc.formulas.time.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
@@ -78,8 +78,8 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
 
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
-    from gptcalc.formulas.chip import chip_of
     from gptcalc.formulas.code import code_of
+    from gptcalc.formulas.time.chip import chip_of
     from gptcalc.spec.pieces import load_pieces
     from gptcalc.spec.recipe import check_recipe
     from gptcalc.spec.runtime import load_runtime

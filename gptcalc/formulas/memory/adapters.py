@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.operation import Operation
-from gptcalc.formulas.states import of_experts
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation

@@ -5,8 +5,8 @@ Bytes for each parameter follow from the precision and the optimizer; ZeRO divid
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.formulas.memory.saved import width, within
 from gptcalc.formulas.operation import Operation
-from gptcalc.formulas.saved import width, within
 from gptcalc.spec.recipe import Precision, Recipe
 from gptcalc.symbols import Symbol, ceiling, maximum, product
 

@@ -6,9 +6,9 @@ B sequences of C tokens; other letters in `spec.shape`. On one of t tensor-paral
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.memory.phases import fullest, mixed, nodes
+from gptcalc.formulas.memory.quantized import AsStored, as_stored
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.phases import fullest, mixed, nodes
-from gptcalc.formulas.quantized import AsStored, as_stored
 from gptcalc.formulas.sharding import on_stage, roles_of, share_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec

@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.fit import Verdict
+from gptcalc.formulas.memory.fit import Verdict
+from gptcalc.formulas.memory.phases import PHASES, Training
+from gptcalc.formulas.memory.reserve import Reserve
+from gptcalc.formulas.memory.serving import Serving
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.phases import PHASES, Training
-from gptcalc.formulas.reserve import Reserve
-from gptcalc.formulas.serving import Serving
 from gptcalc.spec.recipe import Recipe
 
 

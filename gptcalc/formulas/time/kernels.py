@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from gptcalc.formulas.chip import Chip
+from gptcalc.formulas.time.chip import Chip
 from gptcalc.units import short
 
 Operand = Literal["forward", "input_gradient", "weight_gradient"]
@@ -54,7 +54,7 @@ def matmul(
 
     Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl); the tiles are those of its cuBLAS kernels' names.
 
-    >>> from gptcalc.formulas.chip import chip_of
+    >>> from gptcalc.formulas.time.chip import chip_of
     >>> from gptcalc.spec.device import load_device
     >>> h100 = chip_of(load_device("h100"))
     >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
@@ -150,7 +150,7 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
 
     Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
 
-    >>> from gptcalc.formulas.chip import chip_of
+    >>> from gptcalc.formulas.time.chip import chip_of
     >>> from gptcalc.spec.device import load_device
     >>> round(sustained_clock(chip_of(load_device("h100")), 1.0, 0.0), 2)
     0.9

@@ -7,10 +7,10 @@ linear in the number of blocks done, so that of all the blocks of a pass only th
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.allocator import taken
-from gptcalc.formulas.saved import Saved, Setting, checkpointed, kept, n_bytes
+from gptcalc.formulas.memory.allocator import taken
+from gptcalc.formulas.memory.saved import Saved, Setting, checkpointed, kept, n_bytes
+from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.sharding import Share, on_stage
-from gptcalc.formulas.states import of_experts
 from gptcalc.spec.runtime import Implementation
 from gptcalc.symbols import Symbol, ceiling, maximum
 

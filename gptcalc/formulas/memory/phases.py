@@ -5,14 +5,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.formulas.adapters import targets_of
 from gptcalc.formulas.code import code_of
+from gptcalc.formulas.memory.adapters import targets_of
+from gptcalc.formulas.memory.saved import within
+from gptcalc.formulas.memory.step import Step
+from gptcalc.formulas.memory.training import Inputs, training_step
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.saved import within
 from gptcalc.formulas.sharding import Share, roles_of, share_of
-from gptcalc.formulas.step import Step
 from gptcalc.formulas.table import operations
-from gptcalc.formulas.training import Inputs, training_step
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of

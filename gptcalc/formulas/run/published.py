@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.formulas.bill import CARBON
+from gptcalc.formulas.run.bill import CARBON
 from gptcalc.spec.catalogue import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
-    from gptcalc.formulas.run import Run
+    from gptcalc.formulas.run.request import Run
     from gptcalc.spec.published import PublishedRun
 
 PETAFLOP_DAY = 8.64e19
@@ -108,7 +108,7 @@ def replicate(run: str | None = None) -> list[Replica]:
 
 def _measured_steps() -> list[Replica]:
     """Training steps of presets/steps, predicted by `train`."""
-    from gptcalc.formulas.run import train
+    from gptcalc.formulas.run.request import train
     from gptcalc.spec.measured import all_steps
 
     rows = []
@@ -125,7 +125,7 @@ def _measured_steps() -> list[Replica]:
 
 def _measured_memory() -> list[Replica]:
     """The peak of what is allocated in the training steps of presets/steps, predicted by `memory`."""
-    from gptcalc.formulas.memory import memory
+    from gptcalc.formulas.memory.request import memory
     from gptcalc.spec.files import load_model
     from gptcalc.spec.measured import all_steps
 
@@ -163,7 +163,7 @@ def _measured_serving() -> list[Replica]:
 
 def _table(name: str) -> list[Replica]:
     """The rows of a published table, each predicted by `train` from its configuration."""
-    from gptcalc.formulas.run import train
+    from gptcalc.formulas.run.request import train
     from gptcalc.spec.tables import load_table
 
     table = load_table(name)

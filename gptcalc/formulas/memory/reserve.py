@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from gptcalc.formulas.allocator import CONTEXT, MIB, WORKSPACE
+from gptcalc.formulas.memory.allocator import CONTEXT, MIB, WORKSPACE
 
 # Fitted on 44 training runs on one H100 (torch 2.11): reserved minus allocated bytes, as shares of one fp32 block of logits and of the
 # weights. What is reserved depends on the order in which large blocks come and go, and jumps by one of the size of the logits.

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.adapters import adapter_elements, adapter_keeps, targets_of
-from gptcalc.formulas.allocator import taken
-from gptcalc.formulas.saved import Setting, width, within
+from gptcalc.formulas.memory.adapters import adapter_elements, adapter_keeps, targets_of
+from gptcalc.formulas.memory.allocator import taken
+from gptcalc.formulas.memory.saved import Setting, width, within
+from gptcalc.formulas.memory.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
+from gptcalc.formulas.memory.step import Group, Plan, Step, step_of
 from gptcalc.formulas.sharding import Share, on_stage
-from gptcalc.formulas.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.formulas.step import Group, Plan, Step, step_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product

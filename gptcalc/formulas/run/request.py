@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.formulas.bill import CARBON, PUE, TDP_SHARE, bill_of
-from gptcalc.formulas.kernels import ceil
-from gptcalc.formulas.layouts import read_numbers
+from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.ranges import Range, check_range, exactly, read_range, spreads, whole
+from gptcalc.formulas.run.bill import CARBON, PUE, TDP_SHARE, bill_of
+from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range, spreads, whole
 from gptcalc.formulas.table import operations
+from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.shape import shape_of
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
 
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
     """The recipe with its defaults: autocast to the 16-bit type that the device has, transformers' code where it has the model."""
-    from gptcalc.formulas.memory import default_runtime
+    from gptcalc.formulas.memory.request import default_runtime
     from gptcalc.spec.options import check_word
     from gptcalc.spec.recipe import PRECISIONS, Recipe, check_recipe
     from gptcalc.spec.runtime import load_runtime
@@ -283,8 +283,8 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
 
 
 def _peak(device: DeviceSpec, recipe: Recipe) -> float:
-    from gptcalc.formulas.chip import chip_of
-    from gptcalc.formulas.launches import ARITHMETIC
+    from gptcalc.formulas.time.chip import chip_of
+    from gptcalc.formulas.time.launches import ARITHMETIC
 
     return chip_of(device).peak(ARITHMETIC.get(recipe.precision, recipe.precision))
 
@@ -307,8 +307,8 @@ def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
 
 
 def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:
-    from gptcalc.formulas.launches import work_of
-    from gptcalc.formulas.step_time import step_time
+    from gptcalc.formulas.time.launches import work_of
+    from gptcalc.formulas.time.step import step_time
     from gptcalc.spec.runtime import load_runtime
 
     return step_time(work_of(model, device, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)

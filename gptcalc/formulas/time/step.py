@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.kernels import Kernel, ceil, most, sustained_clock
-from gptcalc.formulas.launches import Work, launches, parameters, pass_of
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.table import operations
+from gptcalc.formulas.time.kernels import Kernel, ceil, most, sustained_clock
+from gptcalc.formulas.time.launches import Work, launches, parameters, pass_of
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Host
