@@ -24,13 +24,23 @@ from gptcalc.spec.stack import StackSpec, load_stack, stack_names
 from gptcalc.spec.tables import table_names
 
 TINY: dict[str, Any] = {"name": "tiny", "n_layer": 12, "d_model": 1024, "n_head": 16, "vocab_size": 51200, "n_ctx": 1024}
+EXPERTS: dict[str, Any] = {**TINY, "name": "experts", "n_expert": 24, "n_expert_per_token": 2, "d_expert": 2048}
 GPT3: dict[str, Any] = {"tokens": "300B", "device": "a100-80gb", "stack": "megatron-2021", "recompute": "full", "batch": 1}
 
 
-def plan(stack: StackSpec, *, batch: Any = 1, micro_batches: Any = 1, device: str = "a100-80gb", recipe: Any = None, **layout: Any) -> Plan:
+def plan(
+    stack: StackSpec,
+    *,
+    model: Any = TINY,
+    batch: Any = 1,
+    micro_batches: Any = 1,
+    device: str = "a100-80gb",
+    recipe: Any = None,
+    **layout: Any,
+) -> Plan:
     base = recipe or Recipe(runtime="megatron", precision="fp16", attention_kernel="eager", recompute="selective")
     chosen = base._replace(layout=Layout(**layout))
-    return Plan(gc.model(TINY), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
+    return Plan(gc.model(model), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
 
 
 def parts_add_up(node: Node[Any]) -> None:
@@ -69,24 +79,34 @@ LAYOUTS = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(LAYOUTS, min_size=2, max_size=5), st.sampled_from(["megatron-2021", "megatron", "fsdp", "maxtext"]))
-@settings(max_examples=25, deadline=None)
-def test_arrays_equal_scalars(rows: list[dict[str, Any]], name: str) -> None:
-    stack = load_stack(name)
+OF_EXPERTS = st.builds(lambda row, ep: row | {"ep": ep, "dp": 24}, LAYOUTS, st.sampled_from([1, 2, 8, 24]))
+
+
+@given(
+    st.one_of(
+        st.tuples(st.just(TINY), st.lists(LAYOUTS, min_size=2, max_size=5)),
+        st.tuples(st.just(EXPERTS), st.lists(OF_EXPERTS, min_size=2, max_size=5)),
+    ),
+    st.sampled_from(["megatron-2021", "megatron", "fsdp", "maxtext"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_arrays_equal_scalars(several: tuple[dict[str, Any], list[dict[str, Any]]], name: str) -> None:
+    stack, (model, rows) = load_stack(name), several
     arrays = {key: np.array([row[key] for row in rows], dtype=bool if key == "sequence_parallel" else float) for key in rows[0]}
-    together = parallel_step(plan(stack, **arrays))
+    together = parallel_step(plan(stack, model=model, **arrays))
     leaves = dict(together.node.leaves())
     for i, row in enumerate(rows):
-        alone = parallel_step(plan(stack, **row))
+        alone = parallel_step(plan(stack, model=model, **row))
         assert together.value[i] == pytest.approx(alone.value, rel=1e-12)
         for path, leaf in alone.node.leaves():
             assert np.broadcast_to(leaves[path].value, len(rows))[i] == pytest.approx(leaf.value, rel=1e-9, abs=1e-12 * alone.value)
 
 
-@given(LAYOUTS, st.sampled_from(stack_names()))
-@settings(max_examples=40, deadline=None)
-def test_parts_add_up_and_nothing_is_negative(row: dict[str, Any], name: str) -> None:
-    step = parallel_step(plan(load_stack(name), **row))
+@given(st.one_of(st.tuples(st.just(TINY), LAYOUTS), st.tuples(st.just(EXPERTS), OF_EXPERTS)), st.sampled_from(stack_names()))
+@settings(max_examples=60, deadline=None)
+def test_parts_add_up_and_nothing_is_negative(one: tuple[dict[str, Any], dict[str, Any]], name: str) -> None:
+    model, row = one
+    step = parallel_step(plan(load_stack(name), model=model, **row))
     parts_add_up(step.node)
     assert all(leaf.value >= -1e-12 * step.value for _, leaf in step.node.leaves())
     assert all(0 <= one.exposed <= one.total * 1.0000001 for one in step.traffic)
@@ -101,6 +121,67 @@ def test_more_overlap_is_never_slower(row: dict[str, Any], what: str) -> None:
         changed = stack.model_copy(update={"overlap": stack.overlap.model_copy(update={what: share})})
         times.append(parallel_step(plan(changed, **row)).value)
     assert times[0] * (1 + 1e-6) >= times[1] >= times[2] * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("sequence_parallel", [False, True])
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_every_token_goes_to_its_experts_and_back(sequence_parallel: bool, recompute: str) -> None:
+    """Two exchanges of k copies forward, two backward, two more where the forward pass runs again: of a rank's own tokens."""
+    recipe = Recipe(runtime="megatron", precision="bf16", recompute=recompute)
+    step = parallel_step(
+        plan(
+            load_stack("megatron"),
+            model=EXPERTS,
+            recipe=recipe,
+            batch=2,
+            micro_batches=3,
+            tp=2,
+            dp=8,
+            ep=4,
+            sequence_parallel=sequence_parallel,
+        )
+    )
+    own = 2 * 2 * 1024 * 1024 // (2 if sequence_parallel else 1)  # bytes: 16 bits of 2 sequences of 1,024 tokens, 1,024 wide
+    exchange = collective(network_of(load_cluster("dgx-a100")), "all_to_all", 2 * own, 4, 2)
+    [sent] = [one for one in step.traffic if one.name == "expert parallel"]
+    assert sent.total == pytest.approx(3 * 12 * (6 if recompute == "full" else 4) * exchange)
+    assert sent.exposed == sent.total
+
+
+@given(st.sampled_from([1, 2, 4, 8, 24]), st.sampled_from([0, 1, 3]), st.sampled_from([1, 2]))
+@settings(max_examples=20, deadline=None)
+def test_experts_on_several_devices_leave_the_arithmetic_as_it_is(ep: int, zero: int, tp: int) -> None:
+    """A rank has fewer experts and of each as many more tokens: the same products, in fewer and fuller tiles."""
+    whole, parted = (parallel_step(plan(load_stack("megatron"), model=EXPERTS, batch=8, dp=24, tp=tp, zero=zero, ep=g)) for g in (1, ep))
+    matmul = "compute/matmul"
+    assert parted.node[matmul].value <= whole.node[matmul].value * 1.000001
+    assert parted.node[matmul].value >= 0.5 * whole.node[matmul].value
+    if zero == 0:
+        assert parted.node["optimizer"].value <= whole.node["optimizer"].value
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [{"tp": 2}, {"dp": 8, "zero": 3}, {"dp": 8, "ep": 4}, {"dp": 8, "tp": 2, "ep": 4, "sequence_parallel": True}, {"dp": 8, "zero": 1}],
+)
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_layers_that_differ_in_name_alone_change_nothing(layout: dict[str, Any], recompute: str) -> None:
+    recipe = Recipe(runtime="ideal", precision="bf16", recompute=recompute)
+    named = {**EXPERTS, "blocks": {"odd": {}, "even": {}}, "layout": ["odd", "even", "..."]}
+    alike, differing = (parallel_step(plan(load_stack("fsdp"), model=model, recipe=recipe, **layout)) for model in (EXPERTS, named))
+    assert differing.value == pytest.approx(alike.value, rel=1e-12)
+    assert [one.total for one in differing.traffic] == pytest.approx([one.total for one in alike.traffic], rel=1e-12)
+
+
+def test_layers_that_differ_are_between_those_of_either_kind() -> None:
+    recipe = Recipe(runtime="ideal", precision="bf16")
+    dense = {name: value for name, value in EXPERTS.items() if "expert" not in name} | {"d_ff": 4096}
+    mixed = {**EXPERTS, "d_ff": 4096, "blocks": {"dense": {"n_expert": None}, "moe": {}}, "layout": ["dense", "moe", "..."]}
+    for layout in ({"tp": 2}, {"dp": 8, "zero": 3}):
+        low, middle, high = (
+            parallel_step(plan(load_stack("fsdp"), model=m, recipe=recipe, batch=4, **layout)).value for m in (dense, mixed, EXPERTS)
+        )
+        assert min(low, high) < middle < max(low, high)
 
 
 def test_the_bubble_is_that_of_the_paper() -> None:
@@ -303,6 +384,31 @@ BAD = {
     "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2021"),
     "--count 2 --cluster dgx-a10": ("no cluster named 'dgx-a10'", "dgx-a100"),
 }
+
+
+BAD_EXPERTS = {
+    "--count 64 --ep 3": ("data parallel size 64 is not a multiple of expert parallel size 3", ""),
+    "--count 64 --ep 16": ("n_expert 8 is not a multiple of expert parallel size 16", ""),
+    "--count 64 --tp 8 --pp 4 --ep 4": ("data parallel size 2 is not a multiple of expert parallel size 4", ""),
+}
+
+
+@pytest.mark.parametrize("options", BAD_EXPERTS)
+def test_experts_that_do_not_divide_are_one_clear_line(run: Any, options: str) -> None:
+    answer = run("train", "mixtral-8x7b", "--tokens", "1T", "--device", "h100-80gb", "--runtime", "megatron", *options.split())
+    assert answer.code == 2
+    assert BAD_EXPERTS[options][0] in answer.err
+    assert answer.out == ""
+
+
+def test_an_exchange_over_the_network_is_slow_and_said() -> None:
+    options: dict[str, Any] = {"tokens": "1T", "device": "h100-80gb", "runtime": "megatron", "count": 64, "seq": 4096, "zero": 1}
+    inside, beyond = (gc.train("mixtral-8x7b", ep=8, tp=tp, **options) for tp in (1, 8))
+    exchange = {run.inputs["tp"]: run.parts["communication/expert parallel"].value for run in (inside, beyond)}
+    assert exchange[8] > exchange[1]
+    assert any("reaches beyond the 8 devices" in note for note in beyond.notes)
+    assert any("uneven routing" in note for note in inside.notes)
+    assert not any("reaches beyond" in note for note in inside.notes)
 
 
 @pytest.mark.parametrize("options", BAD)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_word
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, minimum
@@ -129,14 +130,17 @@ def on_stage(path: str, role: str, *, tied: bool) -> bool:
     return role in ("last", "only")
 
 
-def check_experts(model: "ModelSpec", ep: Any) -> None:
-    """Raises GptcalcError for an expert parallel size that the model's experts do not divide into, or that it has no experts for."""
-    if isinstance(ep, int) and ep == 1:
+def has_experts(model: "ModelSpec") -> bool:
+    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
+def check_experts(model: "ModelSpec", layout: Layout) -> None:
+    """Raises GptcalcError where there are no experts to divide, or data-parallel ranks do not divide into groups of `ep`."""
+    if isinstance(layout.ep, int) and layout.ep == 1:
         return
-    if not model.n_expert:
-        raise GptcalcError(f"expert parallel size {ep} on {model.name}, which has no experts", hint="leave --ep out")
-    divide(model.n_expert, ep, "n_expert", "expert parallel size")
-    raise GptcalcError(f"expert parallel size {ep}: experts on several devices are not counted yet", hint="leave --ep out")
+    if not has_experts(model):
+        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
+    divide(layout.dp, layout.ep, "data parallel size", "expert parallel size")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

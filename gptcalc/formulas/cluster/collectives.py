@@ -38,7 +38,7 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1)
     """Seconds of one collective of `n` ranks that are `stride` devices apart, all such groups of the cluster at once.
 
     Inside a node latency + f·(n-1)/n·S/B + c·sqrt(S), f = 2 for an all-reduce, else 1. A ring through several nodes moves the same
-    through the cards of its ranks in each; the slower of the two decides.
+    through the cards of its ranks in each; of an exchange, what goes to other nodes goes through each rank's own card. The slower decides.
 
     Source: measured constants in presets/clusters; rings: Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69(2).
 
@@ -50,9 +50,12 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1)
     moved = (2 if operation == "all_reduce" else 1) * (n - 1) / n * size
     inside = ranks_in_node(net, n, stride)
     nodes = ceil(n, inside)
-    fast = pick(inside > 1, _on_link(net, operation, size, moved, inside), 0.0)
+    near, far = moved, moved / inside
+    if operation == "all_to_all":
+        near, far = (inside - 1) / n * size, (n - inside) / n * size
+    fast = pick(inside > 1, _on_link(net, operation, size, near, inside), 0.0)
     hops = (2 if operation == "all_reduce" else 1) * net.hop * log2(nodes)
-    slow = pick(nodes > 1, hops + moved / (inside * net.card * net.share), 0.0)
+    slow = pick(nodes > 1, hops + far / (net.card * net.share), 0.0)
     return pick(n > 1, most((fast, slow)), 0.0)
 
 

@@ -41,7 +41,6 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
     chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
-    check_experts(model, layout.ep)
     if _one(layout.pp) and not _one(layout.virtual_stages):
         raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
@@ -57,6 +56,7 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
         sizes = f"tp {layout.tp} times pp {layout.pp} times cp {layout.cp} times dp {dp} is {own * dp}"
         raise GptcalcError(f"{sizes}, not the device count {count}", hint=f"--count {own * dp}, or leave --dp out")
     dp = 1 if dp is None else dp
+    check_experts(model, layout._replace(dp=dp))
     sequences = batch * dp if global_batch is None else global_batch
     micro_batches = _micro_batches(sequences, batch, dp, layout)
     layout = layout._replace(dp=dp, micro_batches=None if _one(layout.pp) else micro_batches)
@@ -123,6 +123,13 @@ def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
             f"tensor parallel size {_most(layout.tp)} is wider than the {cluster.node} devices of {cluster.link.name}:"
             f" its collectives go over {cluster.network.name}"
         )
+    if _any(layout.ep, lambda g: g > 1):
+        found.append("every expert gets as many tokens as every other: uneven routing takes longer")
+        if _any(layout.tp * layout.ep, lambda wide: wide > cluster.node):
+            found.append(
+                f"expert parallel size {_most(layout.ep)} reaches beyond the {cluster.node} devices of {cluster.link.name}:"
+                f" its exchanges go over {cluster.network.name}"
+            )
     return found
 
 

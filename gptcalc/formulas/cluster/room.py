@@ -32,7 +32,7 @@ def _room_of_each(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", ba
     """The same for arrays of what a layout switches on and off: one kind of layout at a time."""
     import numpy as np
 
-    names = ("tp", "pp", "dp", "cp", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
+    names = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
     sizes = {name: getattr(recipe.layout, name) for name in names} | {"batch": batch, "seq": seq, "accumulate": recipe.accumulate}
     given = {name: np.asarray(size, dtype=np.float64) for name, size in sizes.items() if size is not None}
     arrays = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))

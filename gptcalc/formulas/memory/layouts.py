@@ -4,7 +4,7 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
-from gptcalc.formulas.sharding import divide
+from gptcalc.formulas.sharding import check_experts, divide
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, float_array
 from gptcalc.spec.reading import quoted
@@ -60,8 +60,6 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: A
     """
     if isinstance(layout.zero, bool) or not isinstance(layout.zero, int) or layout.zero not in (0, 1, 2, 3):
         raise GptcalcError(f"zero {quoted(layout.zero)} is not one of 0, 1, 2, 3")
-    if not _is(layout.ep, 1) and not has_experts(model):
-        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
     if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
         several = quoted(layout.virtual_stages)
         raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
@@ -74,18 +72,13 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: A
         dp = groups
     dp = 1 if dp is None else dp
     layout = layout._replace(dp=dp)
-    if not _is(layout.ep, 1):
-        divide(dp, layout.ep, "data parallel size", "expert parallel size")  # experts are divided among data-parallel ranks
+    check_experts(model, layout)
     if global_batch is None:
         return layout, 1
     pieces = divide(divide(global_batch, dp, "global batch", "data parallel size"), batch, "batch of a replica", "micro-batch")
     if not _is(layout.virtual_stages, 1):
         divide(pieces, layout.pp, "micro-batches of a step", "pipeline stages")
     return (layout, pieces) if _is(layout.pp, 1) else (layout._replace(micro_batches=pieces), pieces)
-
-
-def has_experts(model: ModelSpec) -> bool:
-    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
 
 
 def differ(a: Any, b: Any) -> bool:

@@ -84,7 +84,7 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
+    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `ep`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
     `slice` (devices that share the fast link, where not as many as the cluster has), `goodput`.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
@@ -256,7 +256,7 @@ def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
     """The layout as inputs have it, where there is one."""
     if names is None:
         return {}
-    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "sequence_parallel", "zero")}
+    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")}
     return {**{name: _plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
 
 
