@@ -56,10 +56,11 @@ def parts_add_up(node: Node[Any]) -> None:
 @pytest.mark.parametrize("runtime", ["megatron", "ideal", "nanogpt", "transformers"])
 @pytest.mark.parametrize("micro_batches", [1, 3])
 @pytest.mark.parametrize("recompute", ["none", "full", "every-5"])
-def test_one_device_is_the_one_device_step(runtime: str, micro_batches: int, recompute: str) -> None:
-    options: dict[str, Any] = {"device": "h100", "batch": 4, "runtime": runtime, "recompute": recompute, "tokens": "1B"}
-    alone = gc.train(TINY, global_batch=4 * micro_batches, **options)
-    recipe = Recipe(runtime=runtime, recompute=recompute)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_one_device_is_the_one_device_step(runtime: str, micro_batches: int, recompute: str, optimizer: str) -> None:
+    options: dict[str, Any] = {"device": "h100", "batch": 4, "runtime": runtime, "recompute": recompute, "optimizer": optimizer}
+    alone = gc.train(TINY, tokens="1B", global_batch=4 * micro_batches, **options)
+    recipe = Recipe(runtime=runtime, recompute=recompute, optimizer=optimizer)
     together = parallel_step(plan(load_stack("ddp"), batch=4, micro_batches=micro_batches, device="h100-80gb", recipe=recipe))
     assert together.value == pytest.approx(alone.step_time, rel=1e-12)
 
@@ -182,6 +183,17 @@ def test_layers_that_differ_are_between_those_of_either_kind() -> None:
             parallel_step(plan(load_stack("fsdp"), model=m, recipe=recipe, batch=4, **layout)).value for m in (dense, mixed, EXPERTS)
         )
         assert min(low, high) < middle < max(low, high)
+
+
+def test_muon_orthogonalises_on_every_device_or_shares_the_work() -> None:
+    recipe = Recipe(runtime="ideal", precision="bf16", optimizer="muon")
+    alone, copied, shared = (
+        parallel_step(plan(load_stack("ddp"), recipe=recipe, dp=dp, zero=zero)).node["optimizer"].value
+        for dp, zero in ((1, 0), (8, 0), (8, 1))
+    )
+    assert copied >= alone > 4 * shared
+    with pytest.raises(gc.GptcalcError, match="whole matrices"):
+        parallel_step(plan(load_stack("ddp"), recipe=recipe, tp=2))
 
 
 def test_the_bubble_is_that_of_the_paper() -> None:

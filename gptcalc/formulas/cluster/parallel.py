@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.block import EXPERT, TENSOR
 from gptcalc.formulas.cluster.collectives import collective, network_of
-from gptcalc.formulas.cluster.stage import PARTS, PHASES, Local, accumulation, host_seconds, host_update, local, times, update_kernels
+from gptcalc.formulas.cluster.stage import (
+    PARTS,
+    PHASES,
+    Local,
+    accumulation,
+    host_seconds,
+    host_update,
+    local,
+    orthogonalised,
+    times,
+    update_kernels,
+)
 from gptcalc.formulas.cluster.traffic import Group, Traffic, between, gathered, once_a_step, ring
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.time.kernels import ceil, least, most, pick
@@ -118,6 +129,7 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
     found["hidden state"] = compute * w.batch * w.seq * w.shape.d_model
     found["keys and values"] = 2 * compute * w.batch * w.seq * w.shape.d_kv
     found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
+    found["products"] = orthogonalised(one, layers, measured.clock)
     found["host update"] = host_update(one, host, layers)
     found["clock"] = measured.clock
     return found
@@ -165,6 +177,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     adding = accumulation(one, sum(size / pick(zero >= 2, group.replicas, 1) for group, size in own), stack)
     divided = [(pick(zero == 3, group.shards, group.replicas), size) for group, size in own]
     update = update_kernels(one, sum(size / pick(zero >= 1, ranks, 1) for ranks, size in divided))
+    update = update + q["products"] / pick(zero >= 1, divided[0][0], 1)
     bubble = ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v
     piped = m * (slow + 2 * v * hop["exposed"]) + pick(p == 1, 0.0, bubble) + (m - 1) * adding
 

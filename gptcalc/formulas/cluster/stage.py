@@ -6,6 +6,7 @@ t tensor, c context parallel; B sequences of T tokens a micro-batch. Seconds, by
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.block import EXPERT, TENSOR, left, sends
 from gptcalc.formulas.cluster.collectives import Network
 from gptcalc.formulas.memory.states import of_experts
@@ -34,6 +35,7 @@ class Local(NamedTuple):
 
     work: Work
     kernels: tuple[Kernel, ...]
+    products: tuple[Kernel, ...]  # the optimizer's own, over the matrices of a block
     parameters: dict[str, Any]
     experts: Any
     stored: int  # bytes of a weight in the optimizer
@@ -78,7 +80,14 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
     keys = seq if layout.cp > 1 else None
     here = {"shape": share.shape, "seq": share.seq, "outside": share.seq_outside, "keys": keys, "expert_ranks": layout.ep}
     work = work._replace(**here)
-    kernels = tuple(kernel for kernel in launches(work) if kernel.phase != "optimizer")
+    everything = launches(work)
+    kernels = tuple(kernel for kernel in everything if kernel.phase != "optimizer")
+    products = tuple(kernel for kernel in everything if kernel.phase == "optimizer" and kernel.kind == "matmul")
+    if products and layout.tp > 1:
+        raise GptcalcError(
+            f"optimizer {recipe.optimizer} multiplies whole matrices: its step is not timed where tensor parallelism divides them",
+            hint="leave --tp out, or --optimizer adamw",
+        )
     if sharded:  # autocast takes the loss in fp32 all the same
         wide = work_of(model, device, original, batch, seq)
         wide = wide._replace(**here)
@@ -88,7 +97,7 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
     of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
     sizes = {part: parameters(several) for part, several in of_part.items()}
     calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
-    one = Local(work, kernels, sizes, parameters(apart) // layout.ep, stored, calls)
+    one = Local(work, kernels, products, sizes, parameters(apart) // layout.ep, stored, calls)
     return _averaged(one) if share.shape.kinds else one
 
 
@@ -101,10 +110,16 @@ def _averaged(one: Local) -> Local:
     block = one.parameters["block"] / layers
     return one._replace(
         kernels=kernels,
+        products=tuple(k._replace(runs=k.runs / layers) for k in one.products),
         parameters=one.parameters | {"block": block},
         experts=one.experts / layers,
         calls=one.calls | {"block": called / layers},
     )
+
+
+def orthogonalised(one: Local, layers: Any, clock: Any) -> Any:
+    """Seconds of the optimizer's products for the matrices of `layers` blocks.   Source: `launches`."""
+    return layers * sum((kernel.seconds(one.work.chip, clock) for kernel in one.products), 0.0)
 
 
 def update_kernels(one: Local, parameters: Any) -> Any:
@@ -142,6 +157,8 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     placed = [(kernel, (part_of(kernel.path), kernel.phase)) for kernel in one.kernels]
     busy = sum(weight[key[0]] * often[key] * kernel.runs * kernel.arithmetic for kernel, key in placed)
     whole = sum(weight[key[0]] * often[key] * kernel.seconds(chip) for kernel, key in placed)
+    busy += layers * sum(kernel.runs * kernel.arithmetic for kernel in one.products)
+    whole += orthogonalised(one, layers, 1.0)
     everything = sum(weight[part] * one.parameters[part] for part in PARTS) + layers * one.experts
     sending = sum(weight[key[0]] * sum(times * each.seconds for each, times in several) for key, several in sent.items())
     other = whole - busy + update_kernels(one, everything) + sending
