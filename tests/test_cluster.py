@@ -462,6 +462,18 @@ def test_the_command_of_the_paper(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["inputs"]["stack"] == "megatron-2021"
     assert {one["name"] for one in found["result"]["communication"]} >= {"tensor parallel", "data parallel", "between stages"}
     assert found["result"]["pipeline"]["stages"]["last"]["forward"] > found["result"]["pipeline"]["stages"]["middle"]["forward"]
+    assert "what a stage needs" in answer.out
+
+
+def test_each_stage_has_its_memory_and_the_worst_one_decides() -> None:
+    run = gc.train("gpt3-175b", count=64, tp=8, pp=8, **GPT3)
+    memory = run.memory
+    assert list(memory["stages"]) == ["first", "middle", "last"]
+    assert memory["peak_allocated"] == max(memory["stages"].values())
+    for role, peak in memory["stages"].items():
+        recipe = {"runtime": "megatron", "precision": run.precision, "attention_kernel": "eager", "recompute": "full"}
+        alone = gc.memory("gpt3-175b", **recipe, batch=1, global_batch=run.inputs["global_batch"], tp=8, pp=8, stage=role)
+        assert alone.value == peak
 
 
 def test_tables_are_printed_with_their_interval(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ class ParallelTime(NamedTuple):
     def by_kind(self) -> list[dict[str, Any]]:
         """Which kernels take the time, the longest first; `time` in seconds."""
         found = [{"kind": name, "time": time, "share": time / self.value} for name, time in self.kinds.items()]
-        return sorted(found, key=lambda one: -float(one["time"].sum() if hasattr(one["time"], "sum") else one["time"]))
+        return sorted(found, key=lambda one: _longest((one["kind"], one["time"])))
 
 
 def parallel_step(plan: Plan) -> ParallelTime:
@@ -199,6 +199,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
             _, part, kind = name.split("/", 2)
             kinds[kind] = kinds.get(kind, 0.0) + m / p * (L if part == "block" else 1) * seconds
     often = {"embedding": 1, "block": L, "head": 1}
+    kinds = dict(sorted(kinds.items(), key=_longest))
     items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
     texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
     for kind, ranks in ((TENSOR, t), (EXPERT, g)):
@@ -215,12 +216,19 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     items["pipeline/bubble"] = pick(p == 1, 0.0, bubble)
     items["accumulation"] = (m - 1) * adding
     items["optimizer"] = update
-    items[WAITING] = most((total - sum(items.values()), 0.0))
+    rest = total - sum(items.values())
+    items[WAITING] = pick(rest > 1e-9 * total, rest, 0.0)
     kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
     return ParallelTime(
         tree_of("step", items, texts), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
     )
+
+
+def _longest(item: tuple[str, Any]) -> float:
+    """A key that puts what takes most time first, in all places of an array together."""
+    _, seconds = item
+    return -float(seconds.sum() if hasattr(seconds, "sum") else seconds)
 
 
 def _nothing(seconds: Any) -> bool:

@@ -21,7 +21,7 @@ def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: A
     room = device.memory - reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value).apart
     left = room - answer.value
     fits = left >= 0
-    found = {"peak_allocated": answer.value, "room": room, "left": left, "stage": answer.role}
+    found = {"peak_allocated": answer.value, "room": room, "left": left, "stage": answer.role, "stages": answer.stages}
     if hasattr(fits, "all"):
         return found | {"fits": bool(fits.all()), "change": None}
     change = None if fits else cheapest(model, recipe, batch, seq, room)
@@ -47,4 +47,4 @@ def _room_of_each(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", ba
                 part = room_of(model, device, recipe._replace(layout=layout, accumulate=accumulate), batch, seq)
                 for name, array in found.items():
                     array[here] = part[name]
-    return found | {"stage": None, "fits": bool((found["left"] >= 0).all()), "change": None}
+    return found | {"stage": None, "stages": {}, "fits": bool((found["left"] >= 0).all()), "change": None}

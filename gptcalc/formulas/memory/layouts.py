@@ -130,4 +130,4 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     assert last is not None
     phases = {name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items()}) for name, items in found.items()}
     peak = np.stack([phases[name].value for name in PHASES]).argmax(axis=0)
-    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape))
+    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape), stages={})

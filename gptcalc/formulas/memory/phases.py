@@ -36,6 +36,7 @@ class Training(NamedTuple):
     layers: Any
     logits: Any  # bytes of one fp32 block of logits
     letters: dict[str, Any]  # what the formulas' letters stand for
+    stages: Mapping[str, Any] = {}  # of a pipeline: the peak of each kind of stage
 
     @property
     def value(self) -> Any:
@@ -207,8 +208,9 @@ def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> 
 
 def _worst(results: list[Training]) -> Training:
     _, index = fullest([result.value for result in results])
+    stages = {result.role: result.value for result in results}
     if isinstance(index, int):
-        return results[index]
+        return results[index]._replace(stages=stages)
     import numpy as np
 
     phases = {}
@@ -217,6 +219,5 @@ def _worst(results: list[Training]) -> Training:
         phases[phase] = mixed(phase, bills, index)
     peak = fullest([phases[name].value for name in PHASES])[1]
     first = results[0]
-    return Training(
-        phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits, first.letters
-    )
+    roles = np.array([result.role for result in results])[index]
+    return first._replace(phases=phases, peak=peak, when={}, role=roles, stages=stages)
