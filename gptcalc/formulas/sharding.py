@@ -1,7 +1,7 @@
 """One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
 
-t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel, of
-whose ranks g divide the experts (expert parallel): each rank then has all tokens of 1/g of them, as many as before where routing is even.
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel. Of the D times c ranks with the same
+weights g divide the experts (expert parallel): each has all tokens of 1/g of them, as many as before where routing is even.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,12 +135,13 @@ def has_experts(model: "ModelSpec") -> bool:
 
 
 def check_experts(model: "ModelSpec", layout: Layout) -> None:
-    """Raises GptcalcError where there are no experts to divide, or data-parallel ranks do not divide into groups of `ep`."""
+    """Raises GptcalcError where there are no experts to divide, or the ranks of a stage with the same weights are no multiple of `ep`."""
     if isinstance(layout.ep, int) and layout.ep == 1:
         return
     if not has_experts(model):
         raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
-    divide(layout.dp, layout.ep, "data parallel size", "expert parallel size")
+    alone = isinstance(layout.cp, int) and layout.cp == 1
+    divide(layout.dp * layout.cp, layout.ep, f"data{'' if alone else ' times context'} parallel size", "expert parallel size")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

@@ -128,6 +128,7 @@ class RuntimeSpec(Record):
     sequence_parallel: bool = False
     dropout: bool = False  # on where the recipe says nothing
     stops_early: bool = True  # recomputation leaves out what comes after the last tensor that is needed
+    caches_copies: bool = False  # low-precision copies of weights stand for good; else each forward pass makes its own
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
     host: Host | None = None  # None: a processor that is never late

@@ -71,7 +71,8 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     results = []
     for role in roles_of(recipe.layout):
         share = share_of(shape, recipe.layout, seq, role, pad=pad)
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, recipe.layout.dp, kinds, order)
+        replicas = recipe.layout.dp * recipe.layout.cp  # context-parallel ranks have the same weights, and ZeRO divides among them too
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, order)
         text = training_step(_in_letters(inputs, shape))
         results.append(_training(training_step(inputs), text, share, batch))
     return results[0] if len(results) == 1 else _worst(results)

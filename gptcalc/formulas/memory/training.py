@@ -120,6 +120,7 @@ def training_step(i: Inputs) -> Step:
         tied,
         recipe.checkpoint_every,
         copies=zero < 3,
+        copies_cached=i.runtime.caches_copies,
         copies_live_on="amp" in i.tags and not recipe.compiled,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
