@@ -1,7 +1,7 @@
 """One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
 
-t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel. Of the D times c ranks with the same
-weights g divide the experts (expert parallel): each has all tokens of 1/g of them, as many as before where routing is even.
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel. Of the D times c ranks with the
+same weights g divide the experts (expert parallel): each has all tokens of 1/g of them, as many as before where routing is even.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
