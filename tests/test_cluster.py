@@ -80,6 +80,7 @@ LAYOUTS = st.fixed_dictionaries(
 )
 
 
+DIFFERING: dict[str, Any] = {**EXPERTS, "d_ff": 4096, "blocks": {"dense": {"n_expert": None}, "moe": {}}, "layout": ["dense*3", "moe*9"]}
 OF_EXPERTS = st.builds(lambda row, ep: row | {"ep": ep, "dp": 24}, LAYOUTS, st.sampled_from([1, 2, 8, 24]))
 
 
@@ -87,6 +88,9 @@ OF_EXPERTS = st.builds(lambda row, ep: row | {"ep": ep, "dp": 24}, LAYOUTS, st.s
     st.one_of(
         st.tuples(st.just(TINY), st.lists(LAYOUTS, min_size=2, max_size=5)),
         st.tuples(st.just(EXPERTS), st.lists(OF_EXPERTS, min_size=2, max_size=5)),
+        st.tuples(
+            st.just(DIFFERING), st.lists(OF_EXPERTS.filter(lambda row: row["pp"] * row["virtual_stages"] <= 12), min_size=2, max_size=5)
+        ),
     ),
     st.sampled_from(["megatron-2021", "megatron", "fsdp", "maxtext"]),
 )
@@ -163,7 +167,15 @@ def test_experts_on_several_devices_leave_the_arithmetic_as_it_is(ep: int, zero:
 
 @pytest.mark.parametrize(
     "layout",
-    [{"tp": 2}, {"dp": 8, "zero": 3}, {"dp": 8, "ep": 4}, {"dp": 8, "tp": 2, "ep": 4, "sequence_parallel": True}, {"dp": 8, "zero": 1}],
+    [
+        {"tp": 2},
+        {"dp": 8, "zero": 3},
+        {"dp": 8, "ep": 4},
+        {"dp": 8, "tp": 2, "ep": 4, "sequence_parallel": True},
+        {"pp": 4, "micro_batches": 8},
+        {"pp": 5, "micro_batches": 8, "dp": 8, "ep": 8, "zero": 1},
+        {"pp": 2, "virtual_stages": 3, "micro_batches": 8, "tp": 2, "dp": 4, "zero": 2},
+    ],
 )
 @pytest.mark.parametrize("recompute", ["none", "full"])
 def test_layers_that_differ_in_name_alone_change_nothing(layout: dict[str, Any], recompute: str) -> None:
@@ -172,6 +184,33 @@ def test_layers_that_differ_in_name_alone_change_nothing(layout: dict[str, Any],
     alike, differing = (parallel_step(plan(load_stack("fsdp"), model=model, recipe=recipe, **layout)) for model in (EXPERTS, named))
     assert differing.value == pytest.approx(alike.value, rel=1e-12)
     assert [one.total for one in differing.traffic] == pytest.approx([one.total for one in alike.traffic], rel=1e-12)
+
+
+def test_each_stage_takes_the_time_of_the_layers_that_it_has() -> None:
+    recipe = Recipe(runtime="ideal", precision="bf16")
+    kinds = TINY | {"blocks": {"thin": {"d_ff": 4096}, "wide": {"d_ff": 16384}}, "layout": ["wide*3", "thin*6", "wide*3"]}
+    options: dict[str, Any] = {"recipe": recipe, "batch": 4, "pp": 4, "micro_batches": 32}
+    mixed, thin, wide = (
+        parallel_step(plan(load_stack("ddp"), model=model, **options)) for model in (kinds, TINY | {"d_ff": 4096}, TINY | {"d_ff": 16384})
+    )
+    assert mixed.stages["first"] == pytest.approx(wide.stages["first"])
+    assert mixed.stages["middle"] == pytest.approx(thin.stages["middle"])
+    assert mixed.stages["last"] == pytest.approx(wide.stages["last"])
+    assert thin.value < mixed.value < wide.value
+    assert mixed.node["pipeline/imbalance"].value > wide.node["pipeline/imbalance"].value
+
+
+def test_memory_of_stages_counts_the_layers_that_they_have() -> None:
+    options: dict[str, Any] = {"mode": "training", "runtime": "ideal", "precision": "bf16", "pp": 4}
+    weights = {
+        role: gc.memory(DIFFERING, stage=role, **options).training.phases["before_forward"]["weights"]
+        for role in ("first", "middle", "last")
+    }
+    assert "block moe" not in weights["first"].to_dict()["parts"]
+    moe = gc.params(EXPERTS)["block"].value // 12
+    for role in ("middle", "last"):
+        blocks = sum(node.value for path, node in weights[role].leaves() if path.startswith("block"))
+        assert blocks == 2 * 3 * moe
 
 
 def test_layers_that_differ_are_between_those_of_either_kind() -> None:

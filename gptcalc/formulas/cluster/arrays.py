@@ -11,6 +11,9 @@ from gptcalc.spec.recipe import Layout
 SEEN = ("tp", "cp", "ep", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
 """What the kernels of a stage depend on."""
 
+STAGES = ("pp", "virtual_stages")
+"""... and which layers it has, where they differ."""
+
 
 def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     """The quantities of a plan, its layout, batch and number of micro-batches: numbers, or arrays of one shape.
@@ -36,15 +39,17 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     flat["sharded"] = np.where(flat["zero"] == 3, 1.0, 0.0)
     flat["alone"] = np.where(flat["tp"] * flat["pp"] * flat["dp"] * flat["cp"] == 1, 1.0, 0.0)
     shape = flat["tp"].shape
-    groups, which = _distinct([flat[name].ravel() for name in SEEN])
+    seen = (*SEEN, *STAGES) if plan.model.layers else SEEN
+    groups, which = _distinct([flat[name].ravel() for name in seen])
     which = which.reshape(shape)
     found: list[dict[str, float]] = []
     known: dict[tuple[int, ...], Local] = {}
     for group in groups.T:
-        here = {name: int(size) for name, size in zip(SEEN, group, strict=True)}
+        here = {name: int(size) for name, size in zip(seen, group, strict=True)}
         parallel = bool(here["sequence_parallel"])
         fixed = Layout(tp=here["tp"], cp=here["cp"], ep=here["ep"], sequence_parallel=parallel, zero=3 * here["sharded"])
         key = tuple(here[name] for name in SEEN[:-2])
+        fixed = fixed._replace(pp=here.get("pp", 1), virtual_stages=here.get("virtual_stages", 1))
         if key not in known:
             known[key] = local_of(plan, fixed, here["batch"], here["seq"])
         found.append(quantities(plan, known[key], fixed, here["layers"], alone=bool(here["alone"])))

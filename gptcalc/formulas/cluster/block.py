@@ -27,12 +27,13 @@ class Cover(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One collective: its seconds, and how often an average block has it (less than once where layers differ)."""
+    """One collective: its seconds, and how often an average block has it (less than once where layers differ, then of kind `block`)."""
 
     kind: str
     seconds: Any
     cover: Cover | None = None
     often: Any = 1
+    block: str = ""
 
 
 Sends = dict[tuple[str, str], list[Sent]]  # by part and phase
@@ -51,7 +52,7 @@ def sends(one: "Local", net: Network, layout: Layout) -> Sends:
     layers = sum(kind.n_layer for _, kind in w.shape.blocks)
     for path, shape in w.shape.blocks:
         for phase, several in _block(one, net, layout, path, shape).items():
-            found["block", phase] += [sent._replace(often=shape.n_layer / layers) for sent in several]
+            found["block", phase] += [sent._replace(often=shape.n_layer / layers, block=path) for sent in several]
     if w.recipe.checkpoint_every:
         found["block", "recompute"] = [
             sent._replace(cover=sent.cover and sent.cover._replace(phase="recompute")) for sent in found["block", "forward"]

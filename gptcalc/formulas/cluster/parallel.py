@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.block import EXPERT, TENSOR
 from gptcalc.formulas.cluster.collectives import collective, network_of
+from gptcalc.formulas.cluster.differing import BEYOND, beyond_average
 from gptcalc.formulas.cluster.stage import (
     PARTS,
     PHASES,
@@ -130,6 +131,9 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
     found["keys and values"] = 2 * compute * w.batch * w.seq * w.shape.d_kv
     found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
     found["products"] = orthogonalised(one, layers, measured.clock)
+    if plan.model.layers:
+        beyond = beyond_average(one, measured, plan.model.layers, layers, layout)
+        found |= {f"beyond {name}": value for name, value in beyond.items()}
     found["host update"] = host_update(one, host, layers)
     found["clock"] = measured.clock
     return found
@@ -154,20 +158,19 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     ends = {part: q[f"{part} forward"] + q[f"{part} backward"] for part in ("embedding", "head")}
 
     # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
-    held = {
-        "first": layers * q["parameters block"] + q["parameters embedding"],
-        "last": layers * q["parameters block"] + q["parameters head"],
-    }
-    if plan.model.tied:
-        held["last"] = held["last"] + q["token embedding"]
-    whole = layers * q["parameters block"] + q["parameters embedding"] + q["parameters head"]
-    own = [(dense, pick(p == 1, whole, most((held["first"], held["last"])))), (experts, layers * q["parameters experts"])]
+    beyond = {key: q.get(f"beyond {key}", 0.0) for key in BEYOND}
+    blocks = layers * q["parameters block"]
+    last = blocks + q["parameters head"] + (q["token embedding"] if plan.model.tied else 0)
+    held = [blocks + q["parameters embedding"] + beyond["first parameters"], last + beyond["last parameters"]]
+    held.append(blocks + beyond["middle parameters"])
+    whole = blocks + q["parameters embedding"] + q["parameters head"]
+    own = [(dense, pick(p == 1, whole, most(held))), (experts, layers * q["parameters experts"] + beyond["experts"])]
     forward, backward = layers * block_forward, layers * block_backward
-    stages = {
-        "first": (forward + q["embedding forward"], backward + q["embedding backward"]),
-        "middle": (forward, backward),
-        "last": (forward + q["head forward"], backward + q["head backward"]),
-    }
+    more = {"first": "embedding", "middle": None, "last": "head"}
+    stages = {}
+    for role, part in more.items():
+        own_forward, own_backward = forward + beyond[f"{role} forward"], backward + beyond[f"{role} backward"]
+        stages[role] = (own_forward + q[f"{part} forward"], own_backward + q[f"{part} backward"]) if part else (own_forward, own_backward)
     device_sum = L * (block_forward + block_backward) + ends["embedding"] + ends["head"] + outer
     processor = sum((q[f"host {part} {phase}"] for part in PARTS for phase in PHASES[:2]), 0.0)
     of_blocks = q["host block forward"] + q["host block backward"]

@@ -10,6 +10,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.block import EXPERT, TENSOR, left, sends
 from gptcalc.formulas.cluster.collectives import Network
 from gptcalc.formulas.memory.states import of_experts
+from gptcalc.formulas.sharding import share_of
 from gptcalc.formulas.table import operations
 from gptcalc.formulas.time.kernels import Kernel, ceil, sustained_clock
 from gptcalc.formulas.time.launches import Work, launches, parameters, work_of
@@ -53,6 +54,7 @@ class Times(NamedTuple):
     kinds: dict[tuple[str, str], Any]
     exposed: dict[tuple[str, str], Any]
     total: dict[tuple[str, str], Any]  # of collectives, hidden or not
+    of_kind: dict[tuple[str, str], Any]  # of one layer of a kind of block, by its path and phase, kernels and collectives together
     clock: Any
 
 
@@ -65,7 +67,6 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
 
     Raises GptcalcError for contradictory recipes and impossible divisions.   Source: `launches`; `sharding`.
     """
-    from gptcalc.formulas.sharding import share_of
     from gptcalc.spec.runtime import load_runtime
 
     runtime = load_runtime(recipe.runtime)
@@ -169,9 +170,16 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     waiting: dict[tuple[str, str], Any] = dict.fromkeys(often, 0.0)
     kinds: dict[tuple[str, str], Any] = {}
     matmuls: dict[tuple[str, str], list[Any]] = {}
+    paths = one.work.shape.blocks
+    all_layers = sum(kind.n_layer for _, kind in paths)
+    share = {path: kind.n_layer / all_layers for path, kind in paths}
+    of_kind = {(path, phase): 0.0 for path in share for phase in PHASES}
     for kernel, key in placed:
         seconds = kernel.seconds(chip, clock)
         compute[key] += often[key] * seconds
+        if key[0] == "block":
+            path = kernel.path.partition("/")[0]
+            of_kind[path, key[1]] += often[key] * seconds / share[path]
         kind = key[0], kind_of(kernel)
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
@@ -182,9 +190,11 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
         for each, times in several:
             open_ = times * left(each, matmuls, stack)
             waiting[key] += open_
+            if each.block:
+                of_kind[each.block, key[1]] += open_ / share[each.block]
             exposed[key[0], each.kind] += open_
             total[key[0], each.kind] += times * each.seconds
-    return Times(compute, waiting, kinds, exposed, total, clock)
+    return Times(compute, waiting, kinds, exposed, total, of_kind, clock)
 
 
 def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Any) -> Any:

@@ -56,6 +56,7 @@ class Plan(NamedTuple):
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
     adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
+    further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
 
@@ -168,9 +169,10 @@ def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str
     kinds = list(plan.layers)
 
     def below(counts: Mapping[str, int]) -> Moment:
+        standing = {kind: counts[kind] + plan.further[kind] for kind in kinds}
         if plan.checkpoint_every:
-            return [(f"checkpoint:{kind}", counts[kind]) for kind in kinds if counts[kind]] + once
-        return [(f"kept:{name}", counts[_block(name)]) for name in blocks if counts[_block(name)]] + once
+            return [(f"checkpoint:{kind}", standing[kind]) for kind in kinds if standing[kind]] + once
+        return [(f"kept:{name}", standing[_block(name)]) for name in blocks if standing[_block(name)]] + once
 
     total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
     tops: dict[str, Layer] = {}
