@@ -117,14 +117,14 @@ def test_parts_add_up_and_nothing_is_negative(one: tuple[dict[str, Any], dict[st
     assert all(0 <= one.exposed <= one.total * 1.0000001 for one in step.traffic)
 
 
-@given(LAYOUTS, st.sampled_from(["tensor_forward", "tensor_backward", "data", "gather", "pipeline", "context"]))
+@given(OF_EXPERTS, st.sampled_from(["tensor_forward", "tensor_backward", "data", "gather", "pipeline", "context", "expert"]))
 @settings(max_examples=40, deadline=None)
 def test_more_overlap_is_never_slower(row: dict[str, Any], what: str) -> None:
     stack = load_stack("megatron")
     times = []
     for share in (0.0, 0.5, 1.0):
         changed = stack.model_copy(update={"overlap": stack.overlap.model_copy(update={what: share})})
-        times.append(parallel_step(plan(changed, **row)).value)
+        times.append(parallel_step(plan(changed, model=EXPERTS, **row)).value)
     assert times[0] * (1 + 1e-6) >= times[1] >= times[2] * (1 - 1e-6)
 
 
@@ -151,6 +151,31 @@ def test_every_token_goes_to_its_experts_and_back(sequence_parallel: bool, recom
     [sent] = [one for one in step.traffic if one.name == "expert parallel"]
     assert sent.total == pytest.approx(3 * 12 * (6 if recompute == "full" else 4) * exchange)
     assert sent.exposed == sent.total
+
+
+def test_tokens_sent_once_a_node_and_in_one_byte_take_less_of_the_network() -> None:
+    net = network_of(load_cluster("dgx-h100"))
+    copies, once = (collective(net, "all_to_all", 2**30, 64, 1, crossing) for crossing in (None, 0.5))
+    assert copies == pytest.approx(2 * once, rel=0.01)
+    stack = load_stack("megatron")
+    recipe = Recipe(runtime="ideal", precision="bf16")
+    sent = {
+        name: parallel_step(plan(changed, model=EXPERTS, recipe=recipe, dp=24, ep=24)).traffic[0]
+        for name, changed in {
+            "as it is": stack,
+            "one byte": stack.model_copy(update={"dispatch_bytes": 1}),
+            "one node": stack.model_copy(update={"dispatch_nodes": 1}),
+        }.items()
+    }
+    assert {one.name for one in sent.values()} == {"expert parallel"}
+    assert sent["one byte"].total == pytest.approx(0.875 * sent["as it is"].total, rel=0.01)  # one exchange of four is half as large
+    assert sent["one node"].total == pytest.approx(0.5 * sent["as it is"].total, rel=0.01)  # one of two copies crosses
+
+
+def test_exchanges_can_hide_under_another_micro_batch() -> None:
+    recipe = Recipe(runtime="ideal", precision="bf16")
+    hidden = parallel_step(plan(load_stack("deepseek-v3"), model=EXPERTS, recipe=recipe, batch=8, dp=8, ep=8)).traffic[0]
+    assert hidden.exposed < 0.5 * hidden.total
 
 
 @given(st.sampled_from([1, 2, 4, 8, 24]), st.sampled_from([0, 1, 3]), st.sampled_from([1, 2]))

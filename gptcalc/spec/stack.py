@@ -21,6 +21,7 @@ class Overlap(Record):
     gather: float = Field(default=0.0, ge=0, le=1)  # the next block's compute, for ZeRO's weights
     pipeline: float = Field(default=0.0, ge=0, le=1)  # of the sends between stages themselves
     context: float = Field(default=0.0, ge=0, le=1)  # attention of the keys that are there already
+    expert: float = Field(default=0.0, ge=0, le=1)  # a block's compute, of another micro-batch, for exchanges of experts
 
 
 class StackSpec(Record):
@@ -32,6 +33,8 @@ class StackSpec(Record):
     accumulation: float | None = None  # bytes of memory traffic a parameter and micro-batch; None: the runtime's own
     scatter_gather: bool = False  # between stages each tensor-parallel rank sends its part, gathered on the fast link behind
     reduce_each: bool = False  # gradients are reduced after every micro-batch, not once a step
+    dispatch_bytes: Literal[1, 2] | None = None  # of an element on its way to its experts; None: as it is computed with
+    dispatch_nodes: int | None = Field(default=None, ge=1)  # a token crosses to so many nodes at most, once to each; None: every copy does
     shard_in_node: bool = False  # ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step
     overlap: Overlap = Overlap()
     spread: float = Field(default=0.25, gt=0, lt=1)  # a step's time is expected within this share, on the devices in measured_on

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import Network, collective
-from gptcalc.formulas.time.kernels import most
 from gptcalc.spec.recipe import PRECISIONS, Layout
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Sent(NamedTuple):
 Sends = dict[tuple[str, str], list[Sent]]  # by part and phase
 
 
-def sends(one: "Local", net: Network, layout: Layout) -> Sends:
+def sends(one: "Local", net: Network, stack: "StackSpec", layout: Layout) -> Sends:
     """Every collective of an average block, of the embedding and of the head.
 
     Megatron's column-row pairs: an all-reduce behind attention and behind the MLP, forward and backward (Shoeybi et al. 2019,
@@ -51,7 +50,7 @@ def sends(one: "Local", net: Network, layout: Layout) -> Sends:
     found: Sends = {(part, phase): [] for part in ("embedding", "block", "head") for phase in ("forward", "backward", "recompute")}
     layers = sum(kind.n_layer for _, kind in w.shape.blocks)
     for path, shape in w.shape.blocks:
-        for phase, several in _block(one, net, layout, path, shape).items():
+        for phase, several in _block(one, net, stack, layout, path, shape).items():
             found["block", phase] += [sent._replace(often=shape.n_layer / layers, block=path) for sent in several]
     if w.recipe.checkpoint_every:
         found["block", "recompute"] = [
@@ -67,13 +66,14 @@ def sends(one: "Local", net: Network, layout: Layout) -> Sends:
     return found
 
 
-def _of_hidden_state(one: "Local", net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1) -> Any:
+def _of_hidden_state(one: "Local", net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None) -> Any:
     """A collective of the hidden state of every token that a tensor-parallel region has, or of `copies` of it."""
     w = one.work
-    return collective(net, operation, copies * PRECISIONS[w.recipe.precision].compute * w.batch * w.seq * w.shape.d_model, ranks, stride)
+    size = copies * PRECISIONS[w.recipe.precision].compute * w.batch * w.seq * w.shape.d_model
+    return collective(net, operation, size, ranks, stride, crossing)
 
 
-def _block(one: "Local", net: Network, layout: Layout, path: str, shape: "Shape[Any]") -> dict[str, list[Sent]]:
+def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path: str, shape: "Shape[Any]") -> dict[str, list[Sent]]:
     attention = f"{path}/attention/query_key_value", f"{path}/attention/output"
     inner = f"{path}/mlp/experts" if shape.switches.experts else f"{path}/mlp"
     mlp = f"{inner}/up", f"{inner}/down"
@@ -101,39 +101,45 @@ def _block(one: "Local", net: Network, layout: Layout, path: str, shape: "Shape[
                 forward += [Sent(TENSOR, reduce, Cover(row, "forward"))] * leaves
                 backward += [Sent(TENSOR, reduce, behind)] * enters
     if divided:
-        there, back = _experts(one, net, layout, shape, mlp)
+        there, back = _experts(one, net, stack, layout, shape, mlp)
         forward += there
         backward += back
     return {"forward": forward, "backward": backward}
 
 
-def _experts(one: "Local", net: Network, layout: Layout, shape: "Shape[Any]", mlp: tuple[str, str]) -> tuple[list[Sent], list[Sent]]:
+def _experts(
+    one: "Local", net: Network, stack: "StackSpec", layout: Layout, shape: "Shape[Any]", mlp: tuple[str, str]
+) -> tuple[list[Sent], list[Sent]]:
     """k copies of each token go to the ranks that have its experts, and their outputs come back; their gradients do the same.
 
     With sequence parallelism each tensor-parallel rank sends its own tokens and the copies are gathered where they arrive; without, each
     sends all of them, and what comes back is added up once (GShard: Lepikhin et al. 2020, arXiv:2006.16668; Megatron-LM,
-    megatron/core/transformer/moe/token_dispatcher.py). Nothing hides an exchange. Routing is taken as even.
+    megatron/core/transformer/moe/token_dispatcher.py). Routing is taken as even.
     """
     t, k = layout.tp, shape.n_expert_per_token
     own = k / t if layout.sequence_parallel else k
-    exchange = Sent(EXPERT, _of_hidden_state(one, net, "all_to_all", layout.ep, own, t))
+    crossing = None if stack.dispatch_nodes is None else min(1.0, stack.dispatch_nodes / k)
+    narrow = 1 if stack.dispatch_bytes is None else stack.dispatch_bytes / PRECISIONS[one.work.recipe.precision].compute
+    out, home = (Sent(EXPERT, _of_hidden_state(one, net, "all_to_all", layout.ep, own * part, t, crossing)) for part in (narrow, 1))
     if t == 1:
-        return [exchange, exchange], [exchange, exchange]
+        return [out, home], [home, home]
     column, row = mlp
     if not layout.sequence_parallel:
-        reduce = _of_hidden_state(one, net, "all_reduce", t)
-        return [exchange, exchange, Sent(TENSOR, reduce)], [exchange, exchange, Sent(TENSOR, reduce)]
+        reduce = Sent(TENSOR, _of_hidden_state(one, net, "all_reduce", t))
+        return [out, home, reduce], [home, home, reduce]
     gather, scatter = (_of_hidden_state(one, net, name, t, k) for name in ("all_gather", "reduce_scatter"))
-    forward = [exchange, Sent(TENSOR, gather, Cover(column, "forward")), Sent(TENSOR, scatter, Cover(row, "forward")), exchange]
-    return forward, [exchange, Sent(TENSOR, gather), Sent(TENSOR, scatter, Cover(column, "backward", 1)), exchange]
+    forward = [out, Sent(TENSOR, gather, Cover(column, "forward")), Sent(TENSOR, scatter, Cover(row, "forward")), home]
+    return forward, [home, Sent(TENSOR, gather), Sent(TENSOR, scatter, Cover(column, "backward", 1)), home]
 
 
-def left(sent: Sent, matmuls: Mapping[tuple[str, str], list[Any]], stack: "StackSpec") -> Any:
-    """What of a collective no matmul hides; what is hidden slows computing by its contention."""
+def cover_of(
+    sent: Sent, phase: str, matmuls: Mapping[tuple[str, str], list[Any]], layers: Mapping[tuple[str, str], Any], stack: "StackSpec"
+) -> Any:
+    """Seconds of computing that a collective can hide under: of the matmul beside it, or of half a layer for each of two exchanges."""
+    if sent.kind == EXPERT:
+        return stack.overlap.expert * layers[sent.block, phase] / 2
     if sent.cover is None:
-        return sent.seconds
+        return 0.0
     found = matmuls.get((sent.cover.path, sent.cover.phase), [])
     share = stack.overlap.tensor_backward if sent.cover.phase == "backward" else stack.overlap.tensor_forward
-    under = share * found[sent.cover.which] if len(found) > sent.cover.which else 0.0
-    rest = most((sent.seconds - under, 0.0))
-    return rest + stack.contention * (sent.seconds - rest)
+    return share * found[sent.cover.which] if len(found) > sent.cover.which else 0.0

@@ -34,8 +34,10 @@ def network_of(cluster: "ClusterSpec") -> Network:
     return Network(cluster.node, cluster.link.send, costs, network.bandwidth, network.share, network.latency)
 
 
-def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1) -> Any:
+def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1, crossing: Any = None) -> Any:
     """Seconds of one collective of `n` ranks that are `stride` devices apart, all such groups of the cluster at once.
+
+    `crossing`: of an exchange, the share of what has to go to other nodes that is sent there, once to each, and copied behind.
 
     Inside a node latency + f·(n-1)/n·S/B + c·sqrt(S), f = 2 for an all-reduce, else 1. A ring through several nodes moves the same
     through the cards of its ranks in each; of an exchange, what goes to other nodes goes through each rank's own card. The slower decides.
@@ -53,6 +55,8 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1)
     near, far = moved, moved / inside
     if operation == "all_to_all":
         near, far = (inside - 1) / n * size, (n - inside) / n * size
+        if crossing is not None:
+            near, far = (inside - 1) / inside * size, crossing * far
     fast = pick(inside > 1, _on_link(net, operation, size, near, inside), 0.0)
     hops = (2 if operation == "all_reduce" else 1) * net.hop * log2(nodes)
     slow = pick(nodes > 1, hops + far / (net.card * net.share), 0.0)

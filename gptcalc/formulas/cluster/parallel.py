@@ -38,7 +38,7 @@ SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
 
 TEXTS = {
     "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
-    "communication/expert parallel": "m*L/p blocks: two exchanges of k copies of a token forward, two backward, which nothing hides",
+    "communication/expert parallel": "m*L/p blocks: of two exchanges of k copies of a token forward, two backward, what nothing hides",
     "communication/context parallel": "m*L/p rings of c - 1 sends, twice as long backward: what attention does not hide",
     "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
     "communication/between stages": "2*m*v sends of a micro-batch's hidden state",

@@ -7,8 +7,9 @@ t tensor, c context parallel; B sequences of T tokens a micro-batch. Seconds, by
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.cluster.block import EXPERT, TENSOR, left, sends
+from gptcalc.formulas.cluster.block import EXPERT, TENSOR, cover_of, sends
 from gptcalc.formulas.cluster.collectives import Network
+from gptcalc.formulas.cluster.traffic import exposed
 from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.sharding import share_of
 from gptcalc.formulas.table import operations
@@ -154,7 +155,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     every = one.work.recipe.checkpoint_every
     again = ceil(layers, every) / layers if every > 1 else 1  # of each block, where only each K-th is computed again
     often = {(part, phase): again if phase == "recompute" else 1 for part in PARTS for phase in PHASES}
-    sent = {key: [(each, often[key] * each.often) for each in several] for key, several in sends(one, net, layout).items()}
+    sent = {key: [(each, often[key] * each.often) for each in several] for key, several in sends(one, net, stack, layout).items()}
     placed = [(kernel, (part_of(kernel.path), kernel.phase)) for kernel in one.kernels]
     busy = sum(weight[key[0]] * often[key] * kernel.runs * kernel.arithmetic for kernel, key in placed)
     whole = sum(weight[key[0]] * often[key] * kernel.seconds(chip) for kernel, key in placed)
@@ -184,17 +185,17 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
             matmuls.setdefault((kernel.path, kernel.phase), []).append(seconds / kernel.runs)
-    exposed: dict[tuple[str, str], Any] = {(part, kind): 0.0 for part in PARTS for kind in (TENSOR, EXPERT)}
-    total = dict(exposed)
+    open_: dict[tuple[str, str], Any] = {(part, kind): 0.0 for part in PARTS for kind in (TENSOR, EXPERT)}
+    total, layer = dict(open_), dict(of_kind)
     for key, several in sent.items():
         for each, times in several:
-            open_ = times * left(each, matmuls, stack)
-            waiting[key] += open_
+            left = times * exposed(stack, each.seconds, cover_of(each, key[1], matmuls, layer, stack))
+            waiting[key] += left
             if each.block:
-                of_kind[each.block, key[1]] += open_ / share[each.block]
-            exposed[key[0], each.kind] += open_
+                of_kind[each.block, key[1]] += left / share[each.block]
+            open_[key[0], each.kind] += left
             total[key[0], each.kind] += times * each.seconds
-    return Times(compute, waiting, kinds, exposed, total, of_kind, clock)
+    return Times(compute, waiting, kinds, open_, total, of_kind, clock)
 
 
 def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Any) -> Any:
