@@ -248,7 +248,8 @@ def validated(kind: type[R], fields: Mapping[str, Any], where: str) -> R:
 
 
 def _one_line(error: ValidationError, kind: type[BaseModel]) -> GptcalcError:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a misspelt field is missing too
     cause = first.get("ctx", {}).get("error")
     hint = cause.hint if isinstance(cause, GptcalcError) else None
     where = ".".join(shown(str(part)) for part in first["loc"])
