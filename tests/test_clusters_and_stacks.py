@@ -4,19 +4,22 @@ import csv
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder, files_by_name, names_of
-from gptcalc.spec.cluster import all_clusters, cluster_for, load_cluster
+from gptcalc.spec.cluster import OPERATIONS, ClusterSpec, Cost, FastLink, Reliability, SlowLink, all_clusters, cluster_for, load_cluster
 from gptcalc.spec.device import all_devices, load_device
-from gptcalc.spec.stack import all_stacks, load_stack, stack_names
+from gptcalc.spec.stack import Defaults, Overlap, StackSpec, all_stacks, load_stack, stack_names
 
 CLUSTERS = """
 shared:
@@ -248,6 +251,48 @@ def test_a_broken_stack_is_named_and_hides_no_other(presets: Path, text: str) ->
     with pytest.raises(GptcalcError) as caught:
         load_stack("my-code")
     assert f"My_Code.yml: {BROKEN_STACKS[text]}" in str(caught.value)
+
+
+# What the READMEs say
+
+README = {kind: (bundled_folder() / kind / "README.md").read_text("utf-8") for kind in ("clusters", "stacks")}
+
+
+def fields(record: type[BaseModel]) -> set[str]:
+    return set(record.model_fields) - {"name"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "record"),
+    [
+        *(("clusters", record) for record in (ClusterSpec, FastLink, SlowLink, Reliability, Cost)),
+        *(("stacks", record) for record in (StackSpec, Defaults, Overlap)),
+    ],
+)
+def test_every_field_is_explained(kind: str, record: type[BaseModel]) -> None:
+    named = {name for words in re.findall(r"`([\w.]+)`", README[kind]) for name in words.split(".")}
+    assert fields(record) <= named
+    if record is ClusterSpec:
+        assert set(OPERATIONS) <= named
+
+
+@pytest.mark.parametrize("kind", README)
+def test_the_worked_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any, kind: str) -> None:
+    example, name = re.search(r"```yaml\n(# ([\w-]+\.yaml)\n.*?)```", README[kind], re.DOTALL).groups()  # type: ignore[union-attr]
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / name).write_text(example)
+    monkeypatch.setenv("GPTCALC_PRESETS", str(tmp_path))
+    commands = re.findall(r"^gptcalc (.*)$", README[kind], flags=re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        answer = run(*shlex.split(command))
+        assert (answer.code, answer.err) == (0, ""), command
+        assert name.removesuffix(".yaml") in answer.out or "memory" in command
+
+
+def test_what_is_left_out_of_a_collective_is_the_next_larger() -> None:
+    a100 = load_cluster("dgx-a100")
+    assert [a100.cost("all_reduce", n).bandwidth for n in (2, 3, 8, 16)] == [200e9, 244e9, 257e9, 257e9]
 
 
 # Completion
