@@ -99,8 +99,13 @@ def _check_words(recipe: Recipe) -> None:
         )
     check_word("precision", recipe.precision, PRECISIONS)
     check_word("attention kernel", recipe.attention_kernel, KERNELS)
-    if not isinstance(recipe.recompute, str) or not RECOMPUTE.fullmatch(recipe.recompute):
-        raise GptcalcError(f"recompute {quoted(recipe.recompute)} is not one of none, selective, full, every-K")
+    check_recompute(recipe.recompute)
+
+
+def check_recompute(value: object) -> None:
+    """Raises GptcalcError for what is no way to recompute."""
+    if not isinstance(value, str) or not RECOMPUTE.fullmatch(value):
+        raise GptcalcError(f"recompute {quoted(value)} is not one of none, selective, full, every-K")
 
 
 def _check_flags(recipe: Recipe, runtime: "RuntimeSpec") -> None:

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
 from gptcalc.spec.expression import parse_expression
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
@@ -172,13 +172,8 @@ def _runtime(wanted: str) -> RuntimeSpec:
     if wanted not in runtime_names():
         raise GptcalcError(f"no runtime named {quoted(wanted)}", hint=did_you_mean(wanted[:100], runtime_names(), otherwise=_listed()))
     data = read_yaml(read_text(path), shown(path))
-    try:
-        return RuntimeSpec.model_validate({"name": wanted, **data, "implementations": _extended(data.get("implementations"))})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        cause = first.get("ctx", {}).get("error")
-        raise GptcalcError(f"{shown(path)}: {where}: {cause or first['msg']}") from None
+    fields = {"name": wanted, **data, "implementations": _extended(data.get("implementations"))}
+    return validated(RuntimeSpec, fields, shown(path))
 
 
 def _extended(implementations: Any) -> Any:

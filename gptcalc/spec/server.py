@@ -3,11 +3,11 @@
 import functools
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.spec.runtime import Size
 
@@ -55,11 +55,7 @@ def load_server(name: str) -> ServerSpec:
         hint = did_you_mean(wanted, known, otherwise=f"there are {', '.join(known)}")
         raise GptcalcError(f"no inference runtime named '{shown(str(name))}'", hint=hint)
     path = bundled_folder() / "servers" / f"{wanted}.yaml"
-    try:
-        return ServerSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return validated(ServerSpec, {"name": wanted, **read_yaml(read_text(path), shown(path))}, shown(path))
 
 
 def server_names() -> tuple[str, ...]:
