@@ -191,8 +191,10 @@ def test_what_is_ideal_is_never_slower(model: ModelSpec) -> None:
     assert gc.train(model, runtime="megatron", dropout=False, **options).step_time > gc.train(model, runtime="ideal", **options).step_time
 
 
-@pytest.mark.parametrize("name", ["bloom-3b", "pythia-2.8b", "qwen3-4b", "qwen3-30b-a3b", "glm-4-9b-0414"])
-def test_stages_and_ranks_of_layers_that_are_alike(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["bloom-3b", "pythia-2.8b", "qwen3-4b", "qwen3-30b-a3b", "glm-4-9b-0414", "deepseek-v2-lite", "gpt-oss-20b"]
+)
+def test_stages_and_ranks_take_less_than_one_device(name: str) -> None:
     options = {"tokens": "1B", "seq": 2048, "precision": "bf16", "runtime": "megatron", "stack": "megatron", "global_batch": 64}
     alone = gc.train(name, count=1, **options)
     divided = gc.train(name, tp=2, pp=2, count=4, **options)
