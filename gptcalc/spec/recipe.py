@@ -166,6 +166,8 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
         "unaligned": unaligned,
         "latent": switches.latent,
         "renormalised": switches.experts and switches.router_normalised,
+        "weighs_input": switches.experts and switches.router_weighs_input,
+        "chunked": switches.window_chunks,
         "unnormed": switches.norm_placement == "output",
     }
     tags = {name for name, holds in given.items() if holds}

@@ -26,6 +26,7 @@ TAGS = {
     *("compiled", "recompute", "dropout", "bias", "tied", "parallel", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
     *("latent", "unnormed", "renormalised"),  # keys and values from a latent; no norm before sublayers; scores divided by their sum
+    *("weighs_input", "chunked"),  # scores multiply what goes into experts; attention within chunks of the sequence
 }
 
 
@@ -228,9 +229,9 @@ UNUSUAL: dict[str, list[Any]] = {
 def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, model: str) -> Implementation:
     """The code of `runtime` that executes an architecture: the first that is for its family or names none, and has its switches.
 
-    Raises GptcalcError where there is none, naming what stands against it.
+    Raises GptcalcError where there is none, naming what the nearest code lacks: of those with experts, or without, as the model is.
     """
-    reasons: list[str] = []
+    lacking: list[tuple[bool, int, str]] = []
     for name, candidate in runtime.implementations.items():
         if candidate.families and family not in candidate.families:
             continue
@@ -241,11 +242,18 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
         ]
         if not odd:
             return candidate
-        reasons.append(f"its {name} code has no {' and no '.join(odd)}")
-    raise GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {'; '.join(reasons)}", hint="--runtime ideal takes any model")
+        far = any(reason.startswith("experts ") for reason in odd)
+        lacking.append((far, len(odd), f"its {name} code has no {' and no '.join(odd)}"))
+    reason = min(lacking, key=lambda one: one[:2])[2] if lacking else f"it has no code of family '{family}'"
+    raise not_implemented(runtime, model, reason)
 
 
-def operations_of(implementation: Implementation, rows: Collection[str]) -> dict[str, RuntimeOperation]:
+def not_implemented(runtime: RuntimeSpec, model: str, reason: str) -> GptcalcError:
+    hint = "--runtime ideal takes most models" if runtime.name != "ideal" else "memory --mode inference takes any model"
+    return GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {reason}", hint=hint)
+
+
+def operations_of(runtime: RuntimeSpec, implementation: Implementation, rows: Collection[str], model: str) -> dict[str, RuntimeOperation]:
     """The operations of an implementation that a model has, in order: those that cover a row of its table, and the runtime's own.
 
     Each kind of block has its own, under the paths of its own rows: `block moe/attention/norm`.
@@ -260,9 +268,8 @@ def operations_of(implementation: Implementation, rows: Collection[str]) -> dict
             found[path] = operation
             left -= set(covers)
     if left:
-        several = f" and {len(left) - 3} others" if len(left) > 3 else ""
-        hint = "--runtime ideal takes most models; --mode inference takes any"
-        raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left)[:3])}{several}", hint=hint)
+        several = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        raise not_implemented(runtime, model, f"it says nothing about {', '.join(sorted(left)[:3])}{several}")
     return found
 
 
