@@ -13,6 +13,7 @@ from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.run.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range, spreads, whole
+from gptcalc.formulas.sharding import has_experts
 from gptcalc.formulas.table import operations
 from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.shape import shape_of
@@ -29,6 +30,9 @@ UNCALIBRATED = 0.2
 
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
+
+EXPERTS_SPREAD = 0.25
+"""The same of experts, whose common matmul still gets faster from release to release (presets/runs/tables/experts.yaml)."""
 
 UNCALIBRATED_CLUSTER = 0.25
 """The same on many devices, where the network's share and what hides under what were not measured either."""
@@ -179,7 +183,7 @@ def _train(
             traffic = [one._asdict() for one in timed.traffic]
             pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
             pipeline = {"stages": pairs, "between": timed.between}
-            spread = _spread(device, software)
+            spread = _spread(device, software, has_experts(model))
             notes += warnings(division.layout, place)
             notes += [f"{software.title} on {place.title}", f"the step's time on {device.name} is expected within {spread:.0%}"]
         else:
@@ -245,11 +249,12 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
     return whole(tokens, "tokens")
 
 
-def _spread(device: DeviceSpec, software: StackSpec) -> float:
-    """How far the time of a step on many devices may be off: by the device's, by the software's own."""
+def _spread(device: DeviceSpec, software: StackSpec, experts: bool) -> float:
+    """How far the time of a step on many devices may be off: by the device's, by the software's own, by that of experts."""
+    least = max(software.spread, EXPERTS_SPREAD if experts else 0.0)
     if device.name in software.measured_on:
-        return software.spread
-    return max(software.spread, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
+        return least
+    return max(least, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
 
 
 def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
