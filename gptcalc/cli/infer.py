@@ -21,7 +21,7 @@ def infer(
         int | None, typer.Option("--output", min=1, help="New tokens after it.", show_default="256, or a quarter of what it reaches")
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Of the weights.", show_default="16 bits as the device has them")
+        Precision | None, typer.Option("--precision", help="Of the weights.", show_default="as stored, or 16 bits as the device has them")
     ] = None,
     kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8 ...", show_default=False)] = None,
     group_size: Annotated[

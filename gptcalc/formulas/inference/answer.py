@@ -53,8 +53,8 @@ class Inference(NamedTuple):
 
     @property
     def spread(self) -> float | None:
-        """The share of a time that nine measured ones in ten are within; None for code that was not measured."""
-        if not self.work.server.graph:
+        """The share of a time that nine measured ones in ten are within; None for code and stored weights that were not measured."""
+        if not self.work.server.graph or self.work.file is not None:
             return None
         own = self.request.device.constants.get("serving_spread")
         return own.value if own else UNCALIBRATED
@@ -101,9 +101,10 @@ def infer(
 ) -> Inference:
     """What serving a model takes, on `count` devices of one kind, `batch` sequences at once in each replica.
 
-    Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights), `kv_precision`, `group_size` (of int4), `block_size` (of the
-    cache's pages), `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour). `batch` and
-    `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
+    Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights; "stored", as the model's quantized file has them, where it has
+    one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages), `runtime` (graph or eager), `tp` (all of `count`
+    where left out), `pp`, `price` (USD per device and hour). `batch` and `prompt` may be arrays.
+    `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
 
     Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.

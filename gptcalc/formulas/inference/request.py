@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.layouts import read_numbers
+from gptcalc.formulas.memory.serving import STORED, cache_precision, group_of
 from gptcalc.formulas.sharding import divide
 
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ class Request(NamedTuple):
     def inputs(self) -> dict[str, Any]:
         """As JSON has them, defaults included."""
         from gptcalc.formulas.inference.phase import plain
-        from gptcalc.formulas.memory.serving import cache_precision
 
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
-        return fields | {
+        fields |= {
             "device": self.device.name,
             "kv_precision": cache_precision(self.precision, self.kv_precision),
+            "group_size": group_of(self.precision, self.group_size),
             "replicas": self.replicas,
         }
+        if self.precision == STORED and self.model.quantization:
+            fields["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
+        return fields
 
 
 def request_of(
@@ -71,7 +75,8 @@ def request_of(
     tp: int | None = None,
     pp: int | None = None,
 ) -> Request:
-    """The request with its defaults: all devices in one tensor-parallel replica, weights in the 16-bit type that the device computes in.
+    """The request with its defaults: all devices in one tensor-parallel replica; weights as the model's quantized file stores them or,
+    where it has none, in the 16-bit type that the device computes in.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
@@ -92,7 +97,9 @@ def request_of(
         divide(count, tp * pp, "device count", "tp times pp")
     longest = read["prompt"] if isinstance(read["prompt"], int) else int(read["prompt"].max())
     check_context(model, longest, output)
-    if precision is None:
+    if precision is None and model.quantization:
+        precision = STORED
+    elif precision is None:
         precision = "bf16" if "bf16" in device.peak else "fp16" if "fp16" in device.peak else "fp32"
     return Request(
         model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
