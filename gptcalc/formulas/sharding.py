@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_word
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, minimum
@@ -134,9 +135,9 @@ def check_experts(model: "ModelSpec", ep: Any) -> None:
     if isinstance(ep, int) and ep == 1:
         return
     if not model.n_expert:
-        raise GptcalcError(f"expert parallel size {ep} on {model.name}, which has no experts", hint="leave --ep out")
+        raise GptcalcError(f"expert parallel size {quoted(ep)} on {model.name}, which has no experts", hint="leave --ep out")
     divide(model.n_expert, ep, "n_expert", "expert parallel size")
-    raise GptcalcError(f"expert parallel size {ep}: experts on several devices are not counted yet", hint="leave --ep out")
+    raise GptcalcError(f"expert parallel size {quoted(ep)}: experts on several devices are not counted yet", hint="leave --ep out")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

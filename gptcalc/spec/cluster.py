@@ -13,6 +13,7 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
 from gptcalc.spec.device import Positive
 from gptcalc.spec.model import Record
+from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
@@ -81,11 +82,8 @@ def load_cluster(name: str) -> ClusterSpec:
     8
     """
     known = {cluster.name: cluster for cluster in all_clusters()}
-    wanted = folded(str(name))
-    if wanted not in known:
-        hint = did_you_mean(wanted, known, otherwise=f"there are {', '.join(known)}")
-        raise GptcalcError(f"no cluster named '{shown(str(name))}'", hint=hint)
-    return known[wanted]
+    check_word("cluster named", folded(name) if isinstance(name, str) else name, known)
+    return known[folded(name)]
 
 
 def cluster_for(device: str) -> ClusterSpec:

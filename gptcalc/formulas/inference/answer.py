@@ -115,6 +115,7 @@ def infer(
     """
     from gptcalc.spec.device import load_device
     from gptcalc.spec.files import as_model
+    from gptcalc.spec.options import check_shapes
 
     spec = as_model(model)
     try:
@@ -123,6 +124,10 @@ def infer(
         if "unexpected keyword argument" in str(error):
             raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
         raise
+    check_shapes(batch=request.batch, prompt=request.prompt, price=price)
+    several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
+    if several and not (sweep is None and target is None):
+        raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")
     work = work_for(request)
     point = point_of(work, request.batch, request.prompt, request.output, pp=request.pp)
     cost, notes = cost_of(request, point, price)
