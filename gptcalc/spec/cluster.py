@@ -35,11 +35,22 @@ class Cost(Record):
     root: float = Field(default=0.0, ge=0)
 
 
+class Short(Record):
+    """What S bytes take at low latency: `latency`, `hop` from each rank to the next, moved / `bandwidth`."""
+
+    latency: Positive
+    hop: Positive
+    bandwidth: Positive
+
+
 class FastLink(Record):
-    """`collectives` by operation and number of ranks; `send` is one rank's bytes/s to one other."""
+    """`collectives` by operation and number of ranks; `send` is one rank's bytes/s to one other; `bandwidth`: of the link that all were
+    assumed for, where they were not measured."""
 
     name: str
     send: Positive
+    bandwidth: Positive | None = None
+    short: Short | None = None
     collectives: Annotated[dict[str, dict[int, Cost]], AfterValidator(_known)]
 
 

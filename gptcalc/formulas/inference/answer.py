@@ -155,6 +155,10 @@ def _notes(r: Request, work: Work) -> list[str]:
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
     if work.server.host:
         notes.append("the processor's time for an operation was fitted on training steps, which record gradients: an upper bound")
-    if r.tp > 8:
-        notes.append(f"tensor parallel over {r.tp} devices as if one fast link joined them all")
+    if r.tp * r.pp > 1:
+        from gptcalc.formulas.cluster.layout import warnings
+        from gptcalc.spec.cluster import cluster_for
+        from gptcalc.spec.recipe import Layout
+
+        notes += warnings(Layout(tp=r.tp), cluster_for(r.device.name))
     return notes

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gptcalc.formulas.cluster.collectives import collective
 from gptcalc.formulas.inference.attend import cached_elements, decode_attention, prefill_attention
 from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear, matrix_bytes
-from gptcalc.formulas.inference.links import all_gather, all_reduce
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
@@ -123,9 +123,13 @@ def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, runs:
     if work.cast:
         yield Launch(a_pass(work, "pass", 6 * k * n), 0, 6 * k * n)
     if work.tp > 1 and row.path.endswith(REDUCED):
-        yield Launch(all_reduce(work.chip, work.link, work.width * batch * seq * n, work.tp), 0, 0)  # of experts after their sum
+        yield _sent(work, "all-reduce", work.width * batch * seq * n)  # of experts after their sum
     if work.tp > 1 and row.path == "head/output":
-        yield Launch(all_gather(work.chip, work.link, work.width * m * n * work.tp, work.tp), 0, 0)
+        yield _sent(work, "all-gather", work.width * m * n * work.tp)
+
+
+def _sent(work: Work, kind: str, size: Any) -> Launch:
+    return Launch(Kernel("", "", kind, memory=collective(work.network, kind.replace("-", "_"), size, work.tp)))
 
 
 def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: str) -> Iterator[Launch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.cluster.collectives import Network, network_of
 from gptcalc.formulas.memory.quantized import AsStored, as_stored
 from gptcalc.formulas.memory.serving import CACHE_BITS, STORED, Stored, cache_precision, stored_as
 from gptcalc.formulas.operation import Operation
@@ -38,13 +39,26 @@ class Work(NamedTuple):
     dequantised: bool
     kv_bits: int
     tp: int
-    link: float | None
+    device: DeviceSpec
     notes: tuple[str, ...] = ()
 
     @property
     def tags(self) -> frozenset[str]:
         c = self.shape.switches
         return frozenset({c.norm, c.activation, *(["gated"] if c.gated else [])})
+
+    @property
+    def network(self) -> Network:
+        """What joins the devices.
+
+        Raises GptcalcError where the catalogue knows of nothing.
+        """
+        from gptcalc.spec.cluster import GENERIC, cluster_for
+
+        cluster = cluster_for(self.device.name)
+        if cluster.name == GENERIC and self.device.link is None:
+            raise GptcalcError(f"the catalogue has no link between devices of {self.device.name}", hint="use --tp 1 --pp 1")
+        return network_of(cluster, self.device)
 
     def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, bool]]:
         """In how many layers a row's matrix is quantized, and in how many it stays as it is."""
@@ -99,7 +113,7 @@ def work_of(
         narrow and arithmetic == plain,
         CACHE_BITS[kv],
         tp,
-        device.link.bandwidth if device.link else None,
+        device,
         notes,
     )
 
