@@ -13,7 +13,7 @@ SCALES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", st
 SCALES |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
 SCALES["KB"] = SCALES["kB"]
 
-_NUMBER = re.compile(r"([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*([A-Za-z]*)")
+_NUMBER = re.compile(r"([+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*([A-Za-z]*)")
 
 EXACT = Context(prec=100)
 """More digits than any number that is read here has."""
@@ -37,7 +37,7 @@ def parse_number(value: object) -> int | float:
     text = str(value).strip()
     match = _NUMBER.fullmatch(text) if len(text) < 60 else None
     if match is None:
-        raise GptcalcError(f"{_shown(value)} is not a number", hint="write it as 300B, 40GiB, 1_000 or 3.14e23")
+        raise GptcalcError(f"{_shown(value)} is not a number", hint="write it as 300B, 40GiB, 1_000, 1,000 or 3.14e23")
     digits, suffix = match.groups()
     if suffix not in SCALES:
         raise GptcalcError(

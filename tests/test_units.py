@@ -92,3 +92,13 @@ def test_the_text_of_symbols_is_their_arithmetic(a: Symbol | int, b: Symbol | in
     numbers = dict(zip("LdVHQ", values, strict=True))
     for result, expected in ((a + b, "({}) + ({})"), (a - b, "({}) - ({})"), (a * b, "({}) * ({})")):
         assert eval(str(result), {}, numbers) == eval(expected.format(a, b), {}, numbers)
+
+
+@pytest.mark.parametrize("text", ["3,5B", "1..8,9", "8,9", "1,00", "1,0000", "1000,000", ",5", "1,_00"])
+def test_commas_group_three_digits_and_nothing_else(text: str) -> None:
+    with pytest.raises(GptcalcError, match="is not a number"):
+        parse_number(text)
+
+
+def test_grouped_digits_are_read() -> None:
+    assert (parse_number("1,000"), parse_number("1,234,567.5"), parse_number("12,000K")) == (1000, 1234567.5, 12_000_000)

@@ -10,7 +10,7 @@ from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import Room, room_of
-from gptcalc.formulas.inference.work import Work, work_of
+from gptcalc.formulas.inference.work import Work, work_for
 from gptcalc.formulas.node import Node
 
 if TYPE_CHECKING:
@@ -135,18 +135,12 @@ def infer(
     if sweep is not None:
         from gptcalc.formulas.inference.sweep import sweep_of
 
-        answer = answer._replace(sweep=sweep_of(answer, sweep, price))
+        answer = answer._replace(sweep=sweep_of(request, work, answer.room.room, sweep, price))
     if target is not None:
         from gptcalc.formulas.inference.target import targets_of
 
         answer = answer._replace(targets=targets_of(spec, request.device, target, price, options))
     return answer
-
-
-def work_for(r: Request) -> Work:
-    """What a request launches on one rank."""
-    options: dict[str, Any] = {"precision": r.precision, "kv_precision": r.kv_precision, "group_size": r.group_size}
-    return work_of(r.model, r.device, runtime=r.runtime, tp=r.tp, **options)
 
 
 def _notes(r: Request, work: Work) -> list[str]:

@@ -14,7 +14,6 @@ from gptcalc.spec.reading import quoted
 from gptcalc.units import parse_count
 
 if TYPE_CHECKING:
-    from gptcalc.formulas.inference.answer import Inference
     from gptcalc.formulas.inference.request import Request
     from gptcalc.formulas.inference.work import Work
 
@@ -34,8 +33,8 @@ class Sweep(NamedTuple):
         return {"option": self.option, "points": self.rows, "compute_bound_from_batch": self.turns}
 
 
-def sweep_of(answer: Inference, text: str, price: Any) -> Sweep:
-    """`text` is "batch=1..256" (powers of two and both ends), "batch=1,8,20", or the same of prompt.
+def sweep_of(r: Request, work: Work, room: int, text: str, price: Any) -> Sweep:
+    """`text` is "batch=1..256" (powers of two and both ends), "batch=1,8,20", or the same of prompt; `room` bytes for it.
 
     Raises GptcalcError for text that is neither, and prompts that the model does not reach.
     """
@@ -43,15 +42,13 @@ def sweep_of(answer: Inference, text: str, price: Any) -> Sweep:
 
     from gptcalc.formulas.inference.request import check_context
 
-    r, work = answer.request, answer.work
     option, values = read_sweep(text)
     if option == "prompt":
         check_context(r.model, max(values), r.output)
     swept = np.array(values, dtype=float)
     batch, prompt = (swept if name == option else np.full_like(swept, getattr(r, name)) for name in SWEPT)
-    r = r._replace(batch=batch, prompt=prompt)
     point = point_of(work, batch, prompt, r.output, pp=r.pp)
-    return Sweep(option, _rows(r, point, values, option, answer.room.room, price), turning_points(work, answer.request))
+    return Sweep(option, _rows(r._replace(batch=batch, prompt=prompt), point, values, option, room, price), turning_points(work, r))
 
 
 def _rows(r: Request, point: Point, values: list[int], option: str, room: int, price: Any) -> list[dict[str, Any]]:

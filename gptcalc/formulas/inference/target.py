@@ -11,7 +11,7 @@ from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import largest_batch, serving_of
-from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.inference.work import Work, work_for
 from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import largest
 from gptcalc.spec.reading import quoted
@@ -120,8 +120,6 @@ def _room(r: Request) -> int:
 
 def _check(r: Request, promises: dict[str, float]) -> Offer | None:
     """Whether the asked batch fits and keeps the promises, without looking for the largest one."""
-    from gptcalc.formulas.inference.answer import work_for
-
     try:
         fits = bool(serving_of(r, r.batch).value <= _room(r))
         point = point_of(work_for(r), r.batch, r.prompt, r.output, pp=r.pp)
@@ -136,8 +134,6 @@ def _check(r: Request, promises: dict[str, float]) -> Offer | None:
 
 def _offer(r: Request, promises: dict[str, float], price: Any, batch: int) -> Offer:
     """The largest batch within memory and promises, what the next one would break, and times at that batch (at one where there is none)."""
-    from gptcalc.formulas.inference.answer import work_for
-
     work = work_for(r)
     most = largest_batch(r, _room(r))
     best = largest(lambda n: n <= most and not _broken(r, work, promises, n), limit=max(1, most))

@@ -13,6 +13,7 @@ from gptcalc.formulas.time.chip import Chip
 from gptcalc.spec.shape import Shape
 
 if TYPE_CHECKING:
+    from gptcalc.formulas.inference.request import Request
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.server import ServerSpec
@@ -67,6 +68,12 @@ class Work(NamedTuple):
         kept = self.file.kept_runs(row, "weight")
         runs = [(row.runs, False)] if kept is None else [(row.runs - kept, True), (kept, False)]
         return [(number, quantized) for number, quantized in runs if number]
+
+
+def work_for(r: Request) -> Work:
+    """What a request launches on one rank."""
+    options: dict[str, Any] = {"precision": r.precision, "kv_precision": r.kv_precision, "group_size": r.group_size}
+    return work_of(r.model, r.device, runtime=r.runtime, tp=r.tp, **options)
 
 
 def work_of(
