@@ -218,6 +218,7 @@ def test_eager_waits_for_the_processor() -> None:
     assert eager.point.decode.bound == "launch"
     assert eager.spread is None
     assert (served(device="h100").spread, served(device="a100").spread) == (0.07, 0.17)
+    assert [served(device="h100", precision=name).spread for name in ("int8", "int4", "fp8", "fp32")] == [0.17, 0.17, None, None]
     assert served("gpt2", batch=1, prompt=128).point.decode.bound == "launch"  # kernels of some three microseconds
     assert served(batch=1).point.decode.bound == "bandwidth"
     assert served(batch=16).point.prefill.bound == "compute"

@@ -24,6 +24,10 @@ UNCALIBRATED = 0.17
 constants (`gptcalc replicate serving`)."""
 
 
+MEASURED = {"bf16": True, "fp16": True, "int8": False, "int4": False}
+"""Precisions of weights that were timed, and whether on the devices that say how far off they are; integers were by gpt-fast alone."""
+
+
 class Inference(NamedTuple):
     """One server. Seconds, bytes, USD; arrays where batch or prompt are."""
 
@@ -53,11 +57,11 @@ class Inference(NamedTuple):
 
     @property
     def spread(self) -> float | None:
-        """The share of a time that nine measured ones in ten are within; None for code and stored weights that were not measured."""
-        if not self.work.server.graph or self.work.file is not None:
+        """The share of a time that nine measured ones in ten are within; None for code and weights that were not measured."""
+        if not self.work.server.graph or self.work.file is not None or self.request.precision not in MEASURED:
             return None
         own = self.request.device.constants.get("serving_spread")
-        return own.value if own else UNCALIBRATED
+        return own.value if own and MEASURED[self.request.precision] else UNCALIBRATED
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
