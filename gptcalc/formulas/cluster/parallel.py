@@ -39,10 +39,10 @@ SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
 TEXTS = {
     "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
     "communication/expert parallel": "m*L/p blocks: of two exchanges of k copies of a token forward, two backward, what nothing hides",
-    "communication/context parallel": "m*L/p rings of c - 1 sends, twice as long backward: what attention does not hide",
+    "communication/context parallel": "m*L/p rings of c - 1 sends forward and recomputed, two backward: what attention does not hide",
     "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
     "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
-    "communication/data parallel": "one reduction of a stage's gradients: what the last micro-batch's backward pass does not hide",
+    "communication/data parallel": "a stage's gradients reduced, under ZeRO-2 m times: what the backward pass does not hide",
     "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
     "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
     "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
@@ -126,9 +126,15 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
         found[f"kind/{part}/{kind}"] = seconds
     w = one.work
     compute = PRECISIONS[plan.recipe.precision].compute
-    found["attention"] = sum(k.seconds(w.chip, measured.clock) for k in one.kernels if k.path.endswith("/core"))
+    for phase in PHASES:
+        core = (k for k in one.kernels if k.path.endswith("/core") and k.phase == phase)
+        found[f"attention {phase}"] = sum(k.seconds(w.chip, measured.clock) for k in core)
+    every = plan.recipe.checkpoint_every
+    found["attention again"] = 0 if plan.recipe.recompute == "none" else ceil(layers, every) / layers if every > 1 else 1
     found["hidden state"] = compute * w.batch * w.seq * w.shape.d_model
-    found["keys and values"] = 2 * compute * w.batch * w.seq * w.shape.d_kv
+    kinds = [kind for _, kind in w.shape.blocks]
+    widths = sum(kind.n_layer * (kind.d_kv + kind.d_value) for kind in kinds) / sum(kind.n_layer for kind in kinds)
+    found["keys and values"] = compute * w.batch * w.seq * widths
     found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
     found["products"] = orthogonalised(one, layers, measured.clock)
     if plan.model.layers:
@@ -177,8 +183,8 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     slow_device = most([sum(pair) for pair in stages.values()])
     slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, of_blocks)))
     hop = between(net, q, stack, layout)
-    adding = accumulation(one, sum(size / pick(zero >= 2, group.replicas, 1) for group, size in own), stack)
     divided = [(pick(zero == 3, group.shards, group.replicas), size) for group, size in own]
+    adding = accumulation(one, sum(size / pick(zero >= 2, ranks, 1) for ranks, size in divided), stack)
     update = update_kernels(one, sum(size / pick(zero >= 1, ranks, 1) for ranks, size in divided))
     update = update + q["products"] / pick(zero >= 1, divided[0][0], 1)
     bubble = ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v
@@ -186,8 +192,9 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
 
     # Once a step: gradients, the weights that each updated, the two ends' common embedding.
     last_backward = backward + pick(p == 1, q["head backward"], 0.0)
-    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward))
-    ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, t * replicas), 0.0)
+    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m)
+    apart = t * replicas * most((1, p - 1))
+    ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, apart), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
     tail = once["exposed"] + ends_apart
 
