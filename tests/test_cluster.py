@@ -550,6 +550,29 @@ def test_a_plan_that_does_not_fit_says_where(run: Any) -> None:
     assert "needed on the first stage" in answer.err
 
 
+HINTS = {
+    "llama3-8b --device a100-40gb --count 8": "--zero 3 --recompute full",
+    "llama3-8b --device a100-80gb --count 64 --zero 3 --batch 8": "--batch 1 --global-batch 512",
+    "llama3-8b --device h100-80gb --count 1 --stack megatron": "--tp 2 --count 2 --recompute full",
+    "gpt3-175b --device a100-80gb --count 64 --tp 8 --pp 8 --runtime megatron --recompute selective --attention-kernel eager"
+    " --batch 2 --global-batch 64": "--sequence-parallel",
+}
+
+
+@pytest.mark.parametrize("options", HINTS)
+def test_a_hint_is_taken_and_fits(run: Any, options: str) -> None:
+    """Of options that `train` has; a count that was given is one that the other sizes have to fit."""
+    before = run("train", *options.split())
+    hint = before.err.splitlines()[1].removeprefix("hint: ").partition(" would fit")[0]
+    assert (before.code, hint) == (1, HINTS[options])
+    assert run("train", *options.split(), *hint.split()).code == 0
+
+
+def test_what_no_option_makes_fit_gets_a_hint(run: Any) -> None:
+    answer = run("train", "gpt3-175b", "--device", "l4", "--count", "8")
+    assert (answer.code, answer.err.splitlines()[1].startswith("hint: no change of one or two options")) == (1, True)
+
+
 def test_tensor_parallelism_wider_than_the_fast_link_is_slow_and_said(run: Any) -> None:
     options = {"count": 1024, "global_batch": 1536}
     inside, wide = (gc.train("gpt3-175b", tp=tp, pp=64 // tp, **options, **GPT3) for tp in (8, 16))

@@ -89,9 +89,9 @@ def _training_verdict(answer: TrainingMemory) -> list[str]:
         lines.append(f"the largest batch that fits is {verdict.largest_batch:,}")
     if verdict.change:
         change = verdict.change
-        lines.append(f"the cheapest single change that makes it fit: {change.option} ({change.price}): {binary(change.peak)}")
+        lines.append(f"the cheapest change that makes it fit: {change.option} ({change.price}): {binary(change.peak)}")
     else:
-        lines.append("no single change makes it fit")
+        lines.append("no such change makes it fit: divide the model over more devices, --tp and --pp")
     return lines
 
 

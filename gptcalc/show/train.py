@@ -208,7 +208,7 @@ def too_large(run: Run) -> list[str]:
     line = f"{run.device}: does not fit: {needed} needed{where}, {there} there, {short_by} short"
     change = run.memory["change"]
     if change is None:
-        return [line]
+        return [line, "hint: no change of one or two options would fit: divide the model further with --tp and --pp, over more devices"]
     batch, accumulates, _ = change["option"].removeprefix("--batch ").partition(" --accumulate ")
     option = f"--batch {batch} --global-batch {run.inputs['global_batch']}" if accumulates else change["option"]
     return [line, f"hint: {option} would fit ({change['price']})"]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> dict[str, Any]:
-    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
+    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest that would."""
     from gptcalc.formulas.memory.fit import cheapest
     from gptcalc.formulas.memory.layouts import in_groups
     from gptcalc.formulas.memory.reserve import reserve
@@ -24,7 +24,7 @@ def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: A
     found = {"peak_allocated": answer.value, "room": room, "left": left, "stage": answer.role, "stages": answer.stages}
     if hasattr(fits, "all"):
         return found | {"fits": bool(fits.all()), "change": None}
-    change = None if fits else cheapest(model, recipe, batch, seq, room)
+    change = None if fits else cheapest(model, recipe, batch, seq, room, timed=True)
     return found | {"fits": fits, "change": change and change._asdict()}
 
 
