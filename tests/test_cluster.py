@@ -308,6 +308,16 @@ def test_the_two_ends_of_a_long_pipeline_are_on_different_nodes() -> None:
     assert ends.total == pytest.approx(collective(net, "all_reduce", 2 * 51200 * 1024 // 2, 2, 12))
 
 
+def test_shards_of_a_slice_are_as_large_as_its_own_copy() -> None:
+    """Slices keep copies: four of them hold no less on a device than one."""
+    options: dict[str, Any] = {"device": "tpu-v5e", "stack": "maxtext", "batch": 1, "seq": 2048, "precision": "bf16"}
+    one, four = (gc.memory("llama3-8b", count=count, **options) for count in (256, 1024))
+    assert one.value == four.value
+    assert gc.train("llama3-8b", count=1024, tokens="1T", **options).memory["peak_allocated"] == four.value
+    wide = gc.train("llama3-8b", count=1024, tokens="1T", slice=1024, **options)
+    assert wide.memory["peak_allocated"] < four.value
+
+
 @pytest.mark.parametrize(("shared", "gathers"), [({}, 0), ({"d_shared_expert": 2048}, 3)])
 def test_a_shared_expert_is_divided_as_an_mlp_is(shared: dict[str, Any], gathers: int) -> None:
     """With sequence parallelism its input is gathered, its output scattered: forward, backward, and for the weight gradients once more."""

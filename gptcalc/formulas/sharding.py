@@ -12,7 +12,7 @@ from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, minimum
+from gptcalc.symbols import ceiling, maximum, minimum
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -150,6 +150,16 @@ def on_stage(path: str, role: str, *, tied: bool) -> bool:
     if path.startswith("embedding/"):
         return role in ("first", "only")
     return role in ("last", "only")
+
+
+def shards_of(layout: Layout) -> Any:
+    """Over how many of the ranks with the same weights ZeRO-3 divides them: all, or those that stand in one node or slice.
+
+    >>> shards_of(Layout(tp=2, dp=512)), shards_of(Layout(tp=2, dp=512, shard_within=256))
+    (512, 128)
+    """
+    replicas = layout.dp * layout.cp
+    return replicas if layout.shard_within is None else minimum(replicas, maximum(1, layout.shard_within // layout.tp))
 
 
 def has_experts(model: "ModelSpec") -> bool:

@@ -23,7 +23,8 @@ from gptcalc.formulas.cluster.stage import (
 )
 from gptcalc.formulas.cluster.traffic import Group, Traffic, between, gathered, once_a_step, ring
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.time.kernels import ceil, least, most, pick
+from gptcalc.formulas.sharding import shards_of
+from gptcalc.formulas.time.kernels import ceil, most, pick
 from gptcalc.formulas.time.step import WAITING, tree_of
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 
@@ -154,7 +155,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
 
     # What one block and the parts outside the blocks wait for, forward and backward.
     sharded = pick(zero == 3, 1.0, 0.0)
-    shards = least((replicas, most((1, net.node // t)))) if stack.shard_in_node else replicas
+    shards = shards_of(layout)
     dense, experts = Group(replicas, shards, t), Group(replicas // g, most((1, shards // g)), t * g)
     wait = gathered(net, q, stack, dense, experts, compute, plan.recipe.checkpoint_every > 0)
     turns = ring(net, q, overlap.context, c, t)

@@ -162,7 +162,8 @@ def _train(
         None if count is None else whole(count, "count"),
         None if global_batch is None else whole(global_batch, "global batch"),
     )
-    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=division.layout)
+    layout = division.layout._replace(shard_within=place.node if software.shard_in_node else None)
+    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=layout)
     chosen = chosen._replace(accumulate=division.micro_batches)
     useful, executed = _flops(model, T, chosen)
     peak = count * _peak(device, chosen)
