@@ -498,6 +498,23 @@ def test_arrays_of_layouts_through_train() -> None:
     json.dumps(together.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {"pp": np.array([1.0, 8.0]), "virtual_stages": np.array([2.0, 2.0]), "global_batch": 16},
+            "several virtual stages need a pipeline",
+        ),
+        ({"zero": np.array([0.0, 3.0]), "dp": 8}, "different stacks"),
+    ],
+)
+def test_arrays_are_refused_where_one_of_them_would_be(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(gc.GptcalcError, match=message):
+        gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", **sizes)
+    one = gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", pp=np.array([1.0, 1.0]), virtual_stages=np.array([1.0, 1.0]))
+    assert one.step_time.shape == (2,)
+
+
 def test_a_given_option_goes_before_its_stack() -> None:
     run = gc.train("gpt3-175b", count=64, tp=8, pp=8, **(GPT3 | {"stack": "megatron-2022", "recompute": "none"}))
     assert (run.inputs["recompute"], run.inputs["sequence_parallel"]) == ("none", True)
@@ -513,6 +530,7 @@ BAD = {
     "--tp 7": ("n_head 96 is not a multiple of tensor parallel size 7", "n_head"),
     "--virtual-stages 2": ("need a pipeline", "--pp"),
     "--ep 2": ("has no experts", "--ep"),
+    "--count 100 --tp 8": ("100 devices are not a multiple of tp 8", "--count 96 or 104 or --tp 4"),
     "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2021"),
     "--count 2 --cluster dgx-a10": ("no cluster named 'dgx-a10'", "dgx-a100"),
 }
@@ -538,7 +556,7 @@ def test_an_exchange_over_the_network_is_slow_and_said() -> None:
     inside, beyond = (gc.train("mixtral-8x7b", ep=8, tp=tp, **options) for tp in (1, 8))
     exchange = {run.inputs["tp"]: run.parts["communication/expert parallel"].value for run in (inside, beyond)}
     assert exchange[8] > exchange[1]
-    assert any("reaches beyond the 8 devices" in note for note in beyond.notes)
+    assert any("expert parallel size 8 times tensor parallel size 8 reaches beyond the 8 devices" in note for note in beyond.notes)
     assert any("uneven routing" in note for note in inside.notes)
     assert not any("reaches beyond" in note for note in inside.notes)
 

@@ -166,6 +166,14 @@ def has_experts(model: "ModelSpec") -> bool:
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
 
 
+def check_virtual_stages(layout: Layout) -> None:
+    """Raises GptcalcError where one stage is to be interleaved, in any place of arrays."""
+    odd = (layout.pp == 1) & (layout.virtual_stages != 1)
+    if odd.any() if hasattr(odd, "any") else odd:
+        several = "several" if hasattr(odd, "any") else quoted(layout.virtual_stages)
+        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
+
+
 def check_experts(model: "ModelSpec", layout: Layout) -> None:
     """Raises GptcalcError where there are no experts to divide, or the ranks of a stage with the same weights are no multiple of `ep`."""
     if isinstance(layout.ep, int) and layout.ep == 1:
