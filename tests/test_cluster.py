@@ -1,5 +1,6 @@
 """Many devices: laws first, then published tables, then the command line."""
 
+import contextlib
 import itertools
 import json
 import statistics
@@ -355,6 +356,24 @@ def test_a_schedule_takes_what_the_formula_says(p: int, m: int, v: int) -> None:
     for stage in range(p):
         mine = sorted((one.start, one.end) for one in spans if one.stage == stage)
         assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(mine))
+
+
+def test_the_schedule_is_drawn_and_listed(run: Any) -> None:
+    options = ["llama3-8b", "--device", "h100-80gb", "--pp", "4", "--global-batch", "8", "--runtime", "ideal", "--precision", "bf16"]
+    listed = json.loads(run("train", *options, "--timeline", "-f", "json").out)["result"]["timeline"]
+    assert len(listed) == 2 * 4 * 8
+    assert {"stage", "backward", "micro_batch", "chunk", "start", "end"} == set(listed[0])
+    assert "timeline" not in json.loads(run("train", *options, "-f", "json").out)["result"]
+    for others, words in ((["-f", "csv"], "no place"), (["--mfu", "0.4"], "stated MFU")):
+        refused = run("train", *options, "--timeline", *others)
+        assert (refused.code, words in refused.err, refused.out) == (2, True, "")
+
+
+@pytest.mark.parametrize("value", ["3", True, 2.5, -1, [1, "a"], [[1], [1, 2]], np.array([]), {}, "auto", 10**30])
+@pytest.mark.parametrize("name", ["zero", "sequence_parallel", "tp", "ep", "virtual_stages", "slice", "stack", "runtime", "cluster"])
+def test_no_value_of_a_layout_is_a_traceback(name: str, value: Any) -> None:
+    with contextlib.suppress(gc.GptcalcError):
+        gc.train("mixtral-8x7b", tokens="1B", seq=1024, **{name: value})
 
 
 def test_goodput_falls_with_the_number_of_devices_and_young_is_the_best_interval() -> None:

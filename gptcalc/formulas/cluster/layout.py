@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.sharding import check_experts, check_virtual_stages
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
     """
     from gptcalc.spec.stack import load_stack
 
-    if name is None and runtime == "megatron":
+    if name is None and isinstance(runtime, str) and runtime == "megatron":
         name = "megatron"
     if name is None:
         sharded = zero is not None and _any(zero, lambda z: z == 3)
@@ -40,6 +41,36 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
             raise GptcalcError("ZeRO-3 and what is less of it usually run on different stacks, fsdp and ddp", hint="give stack")
         name = "fsdp" if sharded else "ddp"
     return load_stack(name)
+
+
+def read_choices(options: dict[str, Any]) -> dict[str, Any]:
+    """ZeRO's stage and sequence parallelism as they were given, None left out; either may be an array.
+
+    Raises GptcalcError for what they cannot be.
+
+    >>> read_choices({"zero": 3, "sequence_parallel": None})
+    {'zero': 3}
+    """
+    read: dict[str, Any] = {}
+    for name, kinds, known in (("zero", "iuf", (0, 1, 2, 3)), ("sequence_parallel", "bf", (0, 1))):
+        value = options.get(name)
+        if value is None:
+            continue
+        if isinstance(value, list) or hasattr(value, "dtype"):
+            import numpy as np
+
+            try:
+                array = np.asarray(value)
+            except ValueError:  # lists of different lengths
+                array = np.empty(0)
+            if array.size and array.dtype.kind in kinds and np.isin(array, known).all():
+                read[name] = array.astype(np.float64)
+                continue
+        elif isinstance(value, bool) == (name == "sequence_parallel") and isinstance(value, int) and value in known:
+            read[name] = value
+            continue
+        raise GptcalcError(f"{name} {quoted(value)} is not one of {'0, 1, 2, 3' if name == 'zero' else 'True, False'}")
+    return read
 
 
 def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
@@ -51,8 +82,6 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
     check_virtual_stages(layout)
-    if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
-        raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
     check_layers(model, layout)
     own = layout.tp * layout.pp * layout.cp
     dp = given.get("dp")

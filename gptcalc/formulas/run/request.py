@@ -132,7 +132,7 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, read_choices, stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag
@@ -140,19 +140,18 @@ def _train(
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
-    sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
-    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None}
-    software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
+    sizes = read_choices({name: recipe.pop(name, None) for name in CHOICES})
+    sizes |= {name: whole(size, name) for name in SIZES if (size := recipe.pop(name, None)) is not None}
+    software = stack_for(stack, recipe.get("runtime"), sizes.get("zero"))
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
         place = place.model_copy(update={"node": whole(slice, "slice")})
     given = {name: value for name, value in recipe.items() if value is not None}
-    if mfu is not None and (idle := [name for name, value in given.items() if name != "recompute" and value is not False]):
-        raise GptcalcError(
-            f"with a stated MFU {idle[0]} changes nothing",
-            hint="leave it out, or leave --mfu out for the time of this recipe's own kernels",
-        )
     defaults = software.defaults if stack is not None else {}
+    if mfu is not None:
+        of_step = {name: sizes.get(name) for name in (*CHOICES, "virtual_stages")} | {"slice": slice}
+        of_step |= {"cluster": None if goodput else cluster, "stack": None if "recompute" in defaults else stack}
+        _check_stated_mfu(given | of_step)
     chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
     division = divided(
         model,
@@ -240,6 +239,16 @@ def _train(
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
+
+
+def _check_stated_mfu(options: dict[str, Any]) -> None:
+    """Raises GptcalcError for what would only change the time of a step, which a stated MFU replaces."""
+    for name, value in options.items():
+        if value is not None and value is not False and name != "recompute":
+            raise GptcalcError(
+                f"with a stated MFU {name} changes nothing",
+                hint="leave it out, or leave --mfu out for the time of this recipe's own kernels",
+            )
 
 
 def _tokens(model: ModelSpec, tokens: Any) -> Any:
