@@ -620,6 +620,19 @@ def test_what_no_option_makes_fit_gets_a_hint(run: Any) -> None:
     assert (answer.code, answer.err.splitlines()[1].startswith("hint: no change of one or two options")) == (1, True)
 
 
+def test_the_layout_is_said_and_what_to_ask_next(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ["mixtral-8x7b", "--seq", "4096", "--stack", "megatron", "--tp", "2", "--pp", "4", "--dp", "16", "--ep", "8"]
+    layout = "layout: tensor 2, pipeline 4, data 16, expert 8, ZeRO-1, sequence parallel"
+    assert f"{layout}, of which this is one device" in run("memory", *options).out
+    for more, expected in (([], "--explain (how"), (["--explain"], "--timeline (the pipeline's schedule), --goodput (with failures)")):
+        answer = run("train", *options, "--tokens", "1T", *more)
+        assert f"{layout}; stack megatron, cluster dgx-h100" in answer.out
+        assert f"next: {expected}" in answer.out
+    assert "next: leave --mfu out" in run("train", "gpt2", "--tokens", "1B", "--mfu", "0.4").out
+    assert "layout:" not in run("memory", "gpt2").out
+
+
 def test_tensor_parallelism_wider_than_the_fast_link_is_slow_and_said(run: Any) -> None:
     options = {"count": 1024, "global_batch": 1536}
     inside, wide = (gc.train("gpt3-175b", tp=tp, pp=64 // tp, **options, **GPT3) for tp in (8, 16))

@@ -223,7 +223,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     traffic.append(Traffic("data parallel", replicas, once["total"], once["exposed"]))
     traffic.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), ends_apart, ends_apart))
     items |= {f"communication/{one.name}": one.exposed for one in traffic}
-    items["pipeline/imbalance"] = pick(p == 1, 0.0, m * (slow_device + outer - (device_sum - outer) / p - outer))
+    items["pipeline/imbalance"] = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
     items["pipeline/bubble"] = pick(p == 1, 0.0, bubble)
     items["accumulation"] = (m - 1) * adding
     items["optimizer"] = update
