@@ -40,7 +40,7 @@ def infer(
     target: Annotated[str | None, RUN("--target", metavar="ttft=200ms,tpot=30ms", help="Latencies to keep.", show_default=False)] = None,
     sweep: Annotated[str | None, RUN("--sweep", metavar="batch=1..256", help="Throughput against latency.", show_default=False)] = None,
     precision: Annotated[
-        Precision | None, SERVING("--precision", help="Of the weights.", show_default="16 bits as the device has them")
+        Precision | None, SERVING("--precision", help="Of the weights.", show_default="as stored, or 16 bits as the device has them")
     ] = None,
     kv_precision: KvPrecision = None,
     group_size: Annotated[

@@ -40,11 +40,22 @@ class Cost(Record):
     root: float = Field(default=0.0, ge=0)
 
 
+class Short(Record):
+    """What S bytes take at low latency: `latency`, `hop` from each rank to the next, moved / `bandwidth`."""
+
+    latency: Positive
+    hop: Positive
+    bandwidth: Positive
+
+
 class FastLink(Record):
-    """`collectives` by operation and number of ranks; `send` is one rank's bytes/s to one other."""
+    """`collectives` by operation and number of ranks; `send` is one rank's bytes/s to one other; `bandwidth`: of the link that all were
+    assumed for, where they were not measured."""
 
     name: str
     send: Positive
+    bandwidth: Positive | None = None
+    short: Short | None = None
     collectives: Annotated[dict[str, dict[int, Cost]], AfterValidator(_complete)]
 
 
@@ -95,16 +106,18 @@ def load_cluster(name: str) -> ClusterSpec:
     >>> load_cluster("dgx-a100").node
     8
     """
-    if isinstance(name, str) and is_path(name):
+    if not isinstance(name, str):
+        raise GptcalcError(f"no cluster named {quoted(name)}", hint="'gptcalc devices --clusters' lists them")
+    if is_path(name):
         text, where = read_text(name), shown(name)
         only(entries_of(text, where, "clusters"), where, "clusters")
         return _clusters(text, Path(name))[0]
     known: list[str] = []
     for cluster in _every():
-        if folded(cluster.name) == folded(str(name)):
+        if folded(cluster.name) == folded(name):
             return cluster
         known.append(cluster.name)
-    hint = did_you_mean(folded(str(name))[:100], known, otherwise="'gptcalc devices --clusters' lists them")
+    hint = did_you_mean(folded(name)[:100], known, otherwise="'gptcalc devices --clusters' lists them")
     raise GptcalcError(f"no cluster named {quoted(name)}", hint=hint)
 
 

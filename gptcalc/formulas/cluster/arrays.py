@@ -40,7 +40,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     flat["alone"] = np.where(flat["tp"] * flat["pp"] * flat["dp"] * flat["cp"] == 1, 1.0, 0.0)
     shape = flat["tp"].shape
     seen = (*SEEN, *STAGES) if plan.model.layers else SEEN
-    groups, which = _distinct([flat[name].ravel() for name in seen])
+    groups, which = distinct([flat[name].ravel() for name in seen])
     which = which.reshape(shape)
     found: list[dict[str, float]] = []
     known: dict[tuple[int, ...], Local] = {}
@@ -60,7 +60,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     return stacked, next(iter(known.values())), layout, flat["batch"], flat["micro_batches"]
 
 
-def _distinct(columns: list[Any]) -> tuple[Any, Any]:
+def distinct(columns: list[Any]) -> tuple[Any, Any]:
     """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
     import numpy as np
 

@@ -43,34 +43,29 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
     return load_stack(name)
 
 
-def read_choices(options: dict[str, Any]) -> dict[str, Any]:
-    """ZeRO's stage and sequence parallelism as they were given, None left out; either may be an array.
+def choices_of(options: dict[str, Any]) -> dict[str, Any]:
+    """ZeRO's stage and whether sequences are divided, where they are given: one value each, or an array.
 
-    Raises GptcalcError for what they cannot be.
-
-    >>> read_choices({"zero": 3, "sequence_parallel": None})
-    {'zero': 3}
+    Raises GptcalcError for what is no stage and no flag.
     """
-    read: dict[str, Any] = {}
-    for name, kinds, known in (("zero", "iuf", (0, 1, 2, 3)), ("sequence_parallel", "bf", (0, 1))):
-        value = options.get(name)
-        if value is None:
-            continue
-        if isinstance(value, list) or hasattr(value, "dtype"):
-            import numpy as np
+    known: dict[str, tuple[tuple[Any, ...], str]] = {"zero": ((0, 1, 2, 3), "iuf"), "sequence_parallel": ((False, True), "b")}
+    return {name: _one_of(name, options[name], *known[name]) for name in CHOICES if options[name] is not None}
 
-            try:
-                array = np.asarray(value)
-            except ValueError:  # lists of different lengths
-                array = np.empty(0)
-            if array.size and array.dtype.kind in kinds and np.isin(array, known).all():
-                read[name] = array.astype(np.float64)
-                continue
-        elif isinstance(value, bool) == (name == "sequence_parallel") and isinstance(value, int) and value in known:
-            read[name] = value
-            continue
-        raise GptcalcError(f"{name} {quoted(value)} is not one of {'0, 1, 2, 3' if name == 'zero' else 'True, False'}")
-    return read
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...], kinds: str) -> Any:
+    """One of the known values, or an array of them whose type is one of the `kinds` of NumPy."""
+    if isinstance(value, list) or hasattr(value, "dtype"):
+        import numpy as np
+
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind in kinds and array.size and np.isin(array, known).all():
+            return array if array.ndim else type(known[0])(array)
+    elif type(value) is type(known[0]) and value in known:
+        return value
+    raise GptcalcError(f"{name} {quoted(value)} is not one of {', '.join(map(str, known))}")
 
 
 def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
@@ -90,8 +85,10 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     elif dp is None:
         dp = _divide_count(model, count, own, layout)
     elif _any(dp * own - count, lambda rest: rest != 0):
-        sizes = f"tp {layout.tp} times pp {layout.pp} times cp {layout.cp} times dp {dp} is {own * dp}"
-        raise GptcalcError(f"{sizes}, not the device count {count}", hint=f"--count {own * dp}, or leave --dp out")
+        parts = {"tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "dp": dp}
+        sizes = " times ".join(f"{name} {quoted(size)}" for name, size in parts.items())
+        product = quoted(own * dp)
+        raise GptcalcError(f"{sizes} is {product}, not the device count {quoted(count)}", hint=f"--count {product}, or leave --dp out")
     dp = 1 if dp is None else dp
     check_experts(model, layout._replace(dp=dp))
     sequences = batch * dp if global_batch is None else global_batch
@@ -127,13 +124,12 @@ def _micro_batches(sequences: Any, batch: Any, dp: Any, layout: Layout) -> Any:
         if isinstance(sequences, int) and isinstance(batch * dp, int):
             below = sequences // (batch * dp) * batch * dp
             hint = f"--global-batch {below} or {below + batch * dp}" if below else f"--global-batch {batch * dp}"
-        raise GptcalcError(
-            f"the global batch of {sequences} sequences does not divide into micro-batches of {batch} on {dp} replicas", hint=hint
-        )
+        pieces = f"micro-batches of {quoted(batch)} on {quoted(dp)} replicas"
+        raise GptcalcError(f"the global batch of {quoted(sequences)} sequences does not divide into {pieces}", hint=hint)
     m = sequences // (batch * dp)
     if not _one(layout.virtual_stages) and _any((m % layout.pp) * (layout.virtual_stages > 1), lambda rest: rest != 0):
         raise GptcalcError(
-            f"{m} micro-batches of a step are not a multiple of {layout.pp} pipeline stages, which interleaving needs",
+            f"{quoted(m)} micro-batches of a step are not a multiple of {quoted(layout.pp)} pipeline stages, which interleaving needs",
             hint="choose another --global-batch, or leave --virtual-stages out",
         )
     return m

@@ -112,7 +112,7 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
     """
     from gptcalc.spec.runtime import load_runtime
 
-    net, host = network_of(plan.cluster), load_runtime(plan.recipe.runtime).host
+    net, host = network_of(plan.cluster, plan.device), load_runtime(plan.recipe.runtime).host
     measured = times(one, net, plan.stack, layers, layout, alone=alone)
     found = {f"host {part} {phase}": host_seconds(one, host, part, phase, layers) for part in PARTS for phase in PHASES[:2]}
     for (part, phase), seconds in measured.compute.items():
@@ -147,7 +147,7 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
 
 
 def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: Any, m: Any) -> ParallelTime:
-    net, stack, compute = network_of(plan.cluster), plan.stack, PRECISIONS[plan.recipe.precision].compute
+    net, stack, compute = network_of(plan.cluster, plan.device), plan.stack, PRECISIONS[plan.recipe.precision].compute
     overlap, L = stack.overlap, plan.model.n_layer
     t, p, v, c, g, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.ep, layout.zero
     layers, replicas = ceil(L, p), layout.dp * c

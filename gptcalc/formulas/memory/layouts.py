@@ -6,7 +6,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import check_experts, check_virtual_stages, divide
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import LARGEST, float_array
+from gptcalc.spec.options import LARGEST, check_shapes, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 
@@ -21,15 +21,7 @@ def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
     [1.0, 2.0]
     """
     read = {name: _read(name, value) for name, value in sizes.items()}
-    shapes = {name: value.shape for name, value in read.items() if not isinstance(value, int)}
-    if len(set(shapes.values())) > 1:
-        import numpy as np
-
-        try:
-            np.broadcast_shapes(*shapes.values())
-        except ValueError:
-            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise GptcalcError(f"arrays of different lengths: {listed}") from None
+    check_shapes(**read)
     seq = read["seq"]
     longest = seq if isinstance(seq, int) else int(seq.max())
     if model.position == "learned" and longest > model.n_ctx:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc import units
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.node import Node
@@ -132,20 +133,26 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, read_choices, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, choices_of, divided, stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
-    from gptcalc.spec.options import check_flag
+    from gptcalc.spec.options import check_flag, check_shapes, whole_number
 
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
-    sizes = read_choices({name: recipe.pop(name, None) for name in CHOICES})
-    sizes |= {name: whole(size, name) for name in SIZES if (size := recipe.pop(name, None)) is not None}
-    software = stack_for(stack, recipe.get("runtime"), sizes.get("zero"))
+    sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
+    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None} | choices_of(sizes)
+    rates = {"price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
+    check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
+    software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
-        place = place.model_copy(update={"node": whole(slice, "slice")})
+        place = place.model_copy(update={"node": whole_number("slice", slice)})
+    for name in recipe:
+        if name not in TIMED:
+            raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
+    check_flag("goodput", goodput)
     given = {name: value for name, value in recipe.items() if value is not None}
     defaults = software.defaults if stack is not None else {}
     if mfu is not None:
@@ -200,7 +207,6 @@ def _train(
     steps = ceil(D, sequences * T)
     seconds = steps * step
     lasting = None
-    check_flag("goodput", goodput)
     if goodput:
         from gptcalc.formulas.cluster.goodput import goodput_of
 
@@ -208,7 +214,7 @@ def _train(
         seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
     hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
-    bill = bill_of(hours_range, device, price=price, tdp_share=tdp_share, pue=pue, carbon=carbon)
+    bill = bill_of(hours_range, device, **rates)
     outputs = {"device_hours": hours_range, "cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
     return Run(
         device=device.name,
@@ -256,7 +262,7 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
         tokens = model.training_tokens
         if tokens is None:
             raise GptcalcError(f"how many tokens {model.name} was trained on is not in its preset", hint="give --tokens, such as 300B")
-    return whole(tokens, "tokens")
+    return whole(tokens, "tokens", most=units.LARGEST)
 
 
 def _spread(device: DeviceSpec, software: StackSpec, experts: bool) -> float:
@@ -286,9 +292,6 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
         check_word("precision", precision, PRECISIONS)
     else:
         precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
-    for name in options:
-        if name not in TIMED:
-            raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     given = {name: value for name, value in options.items() if value is not None}
     if "runtime" not in given:
         given["runtime"] = default_runtime(model)
