@@ -1,5 +1,6 @@
 """Many devices: laws first, then published tables, then the command line."""
 
+import contextlib
 import itertools
 import json
 import statistics
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.cluster.collectives import collective, network_of
+from gptcalc.formulas.cluster.collectives import collective, network_of, send
 from gptcalc.formulas.cluster.goodput import checkpoint_bytes, goodput_of
 from gptcalc.formulas.cluster.layout import stack_for
 from gptcalc.formulas.cluster.parallel import Plan, parallel_step
@@ -160,7 +161,7 @@ def test_tokens_sent_once_a_node_and_in_one_byte_take_less_of_the_network() -> N
     stack = load_stack("megatron")
     recipe = Recipe(runtime="ideal", precision="bf16")
     sent = {
-        name: parallel_step(plan(changed, model=EXPERTS, recipe=recipe, dp=24, ep=24)).traffic[0]
+        name: parallel_step(plan(changed, model=EXPERTS, recipe=recipe, batch=16, dp=24, ep=24)).traffic[0]
         for name, changed in {
             "as it is": stack,
             "one byte": stack.model_copy(update={"dispatch_bytes": 1}),
@@ -168,7 +169,8 @@ def test_tokens_sent_once_a_node_and_in_one_byte_take_less_of_the_network() -> N
         }.items()
     }
     assert {one.name for one in sent.values()} == {"expert parallel"}
-    assert sent["one byte"].total == pytest.approx(0.875 * sent["as it is"].total, rel=0.01)  # one exchange of four is half as large
+    # forward and backward: what goes to the experts is half as large, what comes back is not (DeepSeek-AI 2024, 3.3.3)
+    assert sent["one byte"].total == pytest.approx(0.75 * sent["as it is"].total, rel=0.01)
     assert sent["one node"].total == pytest.approx(0.5 * sent["as it is"].total, rel=0.1)  # one of two copies crosses
 
 
@@ -277,6 +279,59 @@ def test_layers_that_do_not_divide_leave_a_longest_stage() -> None:
     assert odd.stages["middle"] == pytest.approx(even.stages["middle"], rel=0.01)  # three layers either way
 
 
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize("heads", [{}, {"n_kv_head": 4}, {"n_kv_head": 4, "d_head_value": 32}])
+def test_keys_and_values_go_round_a_ring(recompute: str, heads: dict[str, Any]) -> None:
+    """Once forward, twice backward with their gradients, once more where attention is computed again."""
+    recipe = Recipe(runtime="ideal", precision="bf16", recompute=recompute)
+    step = parallel_step(plan(load_stack("ddp"), model=TINY | heads, recipe=recipe, batch=2, micro_batches=3, cp=4))
+    wide = heads.get("n_kv_head", 16) * (64 + heads.get("d_head_value", 64))
+    size = 2 * 2 * 1024 // 4 * wide  # bytes: 16 bits of 2 sequences, of which each of 4 ranks has a quarter
+    [sent] = [one for one in step.traffic if one.name == "context parallel"]
+    assert sent.total == pytest.approx(3 * 12 * (3 if recompute == "none" else 4) * 3 * send(network_of(load_cluster("dgx-a100")), size, 1))
+    assert 0 <= sent.exposed <= sent.total
+
+
+def test_the_second_stage_of_zero_scatters_the_gradients_of_every_micro_batch() -> None:
+    """It has room for its own part of them alone; the first stage keeps all and scatters them at the end."""
+    runs = {(zero, m): parallel_step(plan(load_stack("fsdp"), dp=8, zero=zero, micro_batches=m)) for zero in (1, 2) for m in (1, 4)}
+    total = {key: run.traffic[0].total for key, run in runs.items()}
+    net, size = network_of(load_cluster("dgx-a100")), gc.params(gc.model(TINY)).value
+    assert total[1, 4] == total[1, 1] == total[2, 1]
+    assert total[2, 4] - total[2, 1] == pytest.approx(3 * collective(net, "reduce_scatter", 4 * size, 8), rel=0.01)
+    assert runs[2, 4].value > runs[2, 1].value
+
+
+def test_the_two_ends_of_a_long_pipeline_are_on_different_nodes() -> None:
+    tied = plan(load_stack("megatron-2021"), tp=2, pp=4, dp=2, micro_batches=4, batch=1)  # 12 devices apart, 8 in a node
+    [ends] = [one for one in parallel_step(tied).traffic if one.name == "embedding's two ends"]
+    net = network_of(load_cluster("dgx-a100"))
+    assert ends.total == pytest.approx(collective(net, "all_reduce", 2 * 51200 * 1024 // 2, 2, 12))
+
+
+def test_shards_of_a_slice_are_as_large_as_its_own_copy() -> None:
+    """Slices keep copies: four of them hold no less on a device than one."""
+    options: dict[str, Any] = {"device": "tpu-v5e", "stack": "maxtext", "batch": 1, "seq": 2048, "precision": "bf16"}
+    one, four = (gc.memory("llama3-8b", count=count, **options) for count in (256, 1024))
+    assert one.value == four.value
+    assert gc.train("llama3-8b", count=1024, tokens="1T", **options).memory["peak_allocated"] == four.value
+    wide = gc.train("llama3-8b", count=1024, tokens="1T", slice=1024, **options)
+    assert wide.memory["peak_allocated"] < four.value
+
+
+@pytest.mark.parametrize(("shared", "gathers"), [({}, 0), ({"d_shared_expert": 2048}, 3)])
+def test_a_shared_expert_is_divided_as_an_mlp_is(shared: dict[str, Any], gathers: int) -> None:
+    """With sequence parallelism its input is gathered, its output scattered: forward, backward, and for the weight gradients once more."""
+    recipe = Recipe(runtime="ideal", precision="bf16")
+    layout: dict[str, Any] = {"tp": 4, "dp": 8, "ep": 4, "sequence_parallel": True, "recipe": recipe}
+    net, sent = network_of(load_cluster("dgx-a100")), []
+    for model in (EXPERTS, EXPERTS | shared):
+        [one] = [one for one in parallel_step(plan(load_stack("megatron"), model=model, **layout)).traffic if one.name == "tensor parallel"]
+        sent.append(one.total)
+    gather, scatter = (collective(net, name, 2 * 1024 * 1024, 4) for name in ("all_gather", "reduce_scatter"))
+    assert sent[1] - sent[0] == pytest.approx(12 * (gathers * gather + min(2, gathers) * scatter))
+
+
 def test_zero_moves_no_weights_before_its_third_stage() -> None:
     names = {zero: {one.name for one in parallel_step(plan(load_stack("fsdp"), dp=8, zero=zero)).traffic} for zero in range(4)}
     assert names[0] == names[1] == names[2] == {"data parallel"}
@@ -301,6 +356,24 @@ def test_a_schedule_takes_what_the_formula_says(p: int, m: int, v: int) -> None:
     for stage in range(p):
         mine = sorted((one.start, one.end) for one in spans if one.stage == stage)
         assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(mine))
+
+
+def test_the_schedule_is_drawn_and_listed(run: Any) -> None:
+    options = ["llama3-8b", "--device", "h100-80gb", "--pp", "4", "--global-batch", "8", "--runtime", "ideal", "--precision", "bf16"]
+    listed = json.loads(run("train", *options, "--timeline", "-f", "json").out)["result"]["timeline"]
+    assert len(listed) == 2 * 4 * 8
+    assert {"stage", "backward", "micro_batch", "chunk", "start", "end"} == set(listed[0])
+    assert "timeline" not in json.loads(run("train", *options, "-f", "json").out)["result"]
+    for others, words in ((["-f", "csv"], "no place"), (["--mfu", "0.4"], "stated MFU")):
+        refused = run("train", *options, "--timeline", *others)
+        assert (refused.code, words in refused.err, refused.out) == (2, True, "")
+
+
+@pytest.mark.parametrize("value", ["3", True, 2.5, -1, [1, "a"], [[1], [1, 2]], np.array([]), {}, "auto", 10**30])
+@pytest.mark.parametrize("name", ["zero", "sequence_parallel", "tp", "ep", "virtual_stages", "slice", "stack", "runtime", "cluster"])
+def test_no_value_of_a_layout_is_a_traceback(name: str, value: Any) -> None:
+    with contextlib.suppress(gc.GptcalcError):
+        gc.train("mixtral-8x7b", tokens="1B", seq=1024, **{name: value})
 
 
 def test_goodput_falls_with_the_number_of_devices_and_young_is_the_best_interval() -> None:
@@ -484,6 +557,23 @@ def test_arrays_of_layouts_through_train() -> None:
     json.dumps(together.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {"pp": np.array([1.0, 8.0]), "virtual_stages": np.array([2.0, 2.0]), "global_batch": 16},
+            "several virtual stages need a pipeline",
+        ),
+        ({"zero": np.array([0.0, 3.0]), "dp": 8}, "different stacks"),
+    ],
+)
+def test_arrays_are_refused_where_one_of_them_would_be(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(gc.GptcalcError, match=message):
+        gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", **sizes)
+    one = gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", pp=np.array([1.0, 1.0]), virtual_stages=np.array([1.0, 1.0]))
+    assert one.step_time.shape == (2,)
+
+
 def test_a_given_option_goes_before_its_stack() -> None:
     run = gc.train("gpt3-175b", count=64, tp=8, pp=8, **(GPT3 | {"stack": "megatron-2022", "recompute": "none"}))
     assert (run.inputs["recompute"], run.inputs["sequence_parallel"]) == ("none", True)
@@ -499,6 +589,7 @@ BAD = {
     "--tp 7": ("n_head 96 is not a multiple of tensor parallel size 7", "n_head"),
     "--virtual-stages 2": ("need a pipeline", "--pp"),
     "--ep 2": ("has no experts", "--ep"),
+    "--count 100 --tp 8": ("100 devices are not a multiple of tp 8", "--count 96 or 104 or --tp 4"),
     "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2021"),
     "--count 2 --cluster dgx-a10": ("no cluster named 'dgx-a10'", "dgx-a100"),
 }
@@ -524,7 +615,7 @@ def test_an_exchange_over_the_network_is_slow_and_said() -> None:
     inside, beyond = (gc.train("mixtral-8x7b", ep=8, tp=tp, **options) for tp in (1, 8))
     exchange = {run.inputs["tp"]: run.parts["communication/expert parallel"].value for run in (inside, beyond)}
     assert exchange[8] > exchange[1]
-    assert any("reaches beyond the 8 devices" in note for note in beyond.notes)
+    assert any("expert parallel size 8 times tensor parallel size 8 reaches beyond the 8 devices" in note for note in beyond.notes)
     assert any("uneven routing" in note for note in inside.notes)
     assert not any("reaches beyond" in note for note in inside.notes)
 
@@ -544,6 +635,42 @@ def test_a_plan_that_does_not_fit_says_where(run: Any) -> None:
     answer = run("train", "gpt3-175b", *options)
     assert answer.code == 1
     assert "needed on the first stage" in answer.err
+
+
+HINTS = {
+    "llama3-8b --device a100-40gb --count 8": "--zero 3 --recompute full",
+    "llama3-8b --device a100-80gb --count 64 --zero 3 --batch 8": "--batch 1 --global-batch 512",
+    "llama3-8b --device h100-80gb --count 1 --stack megatron": "--tp 2 --count 2 --recompute full",
+    "gpt3-175b --device a100-80gb --count 64 --tp 8 --pp 8 --runtime megatron --recompute selective --attention-kernel eager"
+    " --batch 2 --global-batch 64": "--sequence-parallel",
+}
+
+
+@pytest.mark.parametrize("options", HINTS)
+def test_a_hint_is_taken_and_fits(run: Any, options: str) -> None:
+    """Of options that `train` has; a count that was given is one that the other sizes have to fit."""
+    before = run("train", *options.split())
+    hint = before.err.splitlines()[1].removeprefix("hint: ").partition(" would fit")[0]
+    assert (before.code, hint) == (1, HINTS[options])
+    assert run("train", *options.split(), *hint.split()).code == 0
+
+
+def test_what_no_option_makes_fit_gets_a_hint(run: Any) -> None:
+    answer = run("train", "gpt3-175b", "--device", "l4", "--count", "8")
+    assert (answer.code, answer.err.splitlines()[1].startswith("hint: no change of one or two options")) == (1, True)
+
+
+def test_the_layout_is_said_and_what_to_ask_next(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ["mixtral-8x7b", "--seq", "4096", "--stack", "megatron", "--tp", "2", "--pp", "4", "--dp", "16", "--ep", "8"]
+    layout = "layout: tensor 2, pipeline 4, data 16, expert 8, ZeRO-1, sequence parallel"
+    assert f"{layout}, of which this is one device" in run("memory", *options).out
+    for more, expected in (([], "--explain (how"), (["--explain"], "--timeline (the pipeline's schedule), --goodput (with failures)")):
+        answer = run("train", *options, "--tokens", "1T", *more)
+        assert f"{layout}; stack megatron, cluster dgx-h100" in answer.out
+        assert f"next: {expected}" in answer.out
+    assert "next: leave --mfu out" in run("train", "gpt2", "--tokens", "1B", "--mfu", "0.4").out
+    assert "layout:" not in run("memory", "gpt2").out
 
 
 def test_tensor_parallelism_wider_than_the_fast_link_is_slow_and_said(run: Any) -> None:

@@ -168,6 +168,13 @@ def test_replicate_command(run: Any) -> None:
 def test_a_stated_mfu_leaves_no_recipe_without_effect() -> None:
     with pytest.raises(gc.GptcalcError, match="with a stated MFU runtime changes nothing"):
         gc.train("gpt2", tokens="1B", mfu=0.4, runtime="nanogpt")
+    layout: dict[str, Any] = {"tokens": "1B", "mfu": 0.4, "count": 8}
+    for option in ({"zero": 3}, {"sequence_parallel": True}, {"cluster": "dgx-a100"}, {"slice": 4}, {"stack": "megatron"}):
+        with pytest.raises(gc.GptcalcError, match=f"with a stated MFU {next(iter(option))} changes nothing"):
+            gc.train("gpt2", **layout, **option)
+    assert gc.train("gpt2", cluster="dgx-a100", goodput=True, **layout).goodput is not None
+    assert gc.train("gpt2", stack="megatron-2022", **layout).hfu > 0.4
+    assert gc.train("gpt2", tp=2, **layout).step_time < gc.train("gpt2", **layout).step_time  # half as many sequences
 
 
 def test_a_window_shortens_attention() -> None:

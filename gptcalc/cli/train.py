@@ -119,6 +119,10 @@ def train(
     names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
     if not names:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
+    if timeline and mfu is not None:
+        raise GptcalcError("--timeline draws the step's own passes, which a stated MFU replaces", hint="leave --mfu out")
+    if timeline and form == "csv":
+        raise GptcalcError("--timeline is drawn under the tables and listed in JSON: csv has no place for it")
     options: dict[str, Any] = {"tokens": tokens, "count": count, "batch": batch, "seq": seq, "global_batch": global_batch, "mfu": mfu}
     options |= {"precision": precision, "optimizer": optimizer, "recompute": recompute, "attention_kernel": attention_kernel}
     options |= {
@@ -134,11 +138,12 @@ def train(
     options |= {"sequence_parallel": sequence_parallel, "stack": stack, "cluster": cluster, "slice": slice_, "goodput": goodput}
     runs = formulas(spec, device=names, **options)
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
-    result = runs[0].to_dict() if len(runs) == 1 else [run.to_dict() for run in runs]
+    from gptcalc.show.schedule import passes, pipeline
+
+    results = [run.to_dict() | ({"timeline": passes(run)} if timeline else {}) for run in runs]
+    result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        from gptcalc.show.schedule import pipeline
-
         return [*show.tables(spec, runs, depth, explain), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form)

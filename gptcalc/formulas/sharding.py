@@ -12,7 +12,7 @@ from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, minimum
+from gptcalc.symbols import ceiling, maximum, minimum
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -152,8 +152,26 @@ def on_stage(path: str, role: str, *, tied: bool) -> bool:
     return role in ("last", "only")
 
 
+def shards_of(layout: Layout) -> Any:
+    """Over how many of the ranks with the same weights ZeRO-3 divides them: all, or those that stand in one node or slice.
+
+    >>> shards_of(Layout(tp=2, dp=512)), shards_of(Layout(tp=2, dp=512, shard_within=256))
+    (512, 128)
+    """
+    replicas = layout.dp * layout.cp
+    return replicas if layout.shard_within is None else minimum(replicas, maximum(1, layout.shard_within // layout.tp))
+
+
 def has_experts(model: "ModelSpec") -> bool:
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
+def check_virtual_stages(layout: Layout) -> None:
+    """Raises GptcalcError where one stage is to be interleaved, in any place of arrays."""
+    odd = (layout.pp == 1) & (layout.virtual_stages != 1)
+    if odd.any() if hasattr(odd, "any") else odd:
+        several = "several" if hasattr(odd, "any") else quoted(layout.virtual_stages)
+        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
 
 
 def check_experts(model: "ModelSpec", layout: Layout) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.node import Node
+from gptcalc.show.layout import layout
 from gptcalc.show.table import Column, Table, formula, integer, percent
 from gptcalc.show.tree import branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
@@ -30,7 +31,8 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
         moment = answer.training.when[answer.training.peak]
         what = f"one training step of {inputs['batch']} × {inputs['seq']:,} tokens, {inputs['precision']}, {inputs['runtime']}"
         headline = f"{model.name}: {binary(answer.value)} at the peak, {PHASES[answer.training.peak]} (at: {moment}); {what}"
-        notes = [legend(letters, answer.peak), *_phases(answer), *_training_verdict(answer)]
+        divided = [] if (cut := layout(inputs)) == "one device" else [f"layout: {cut}, of which this is one device"]
+        notes = [legend(letters, answer.peak), *divided, *_phases(answer), *_training_verdict(answer)]
     return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
 
 
@@ -90,9 +92,9 @@ def _training_verdict(answer: TrainingMemory) -> list[str]:
         lines.append(f"the largest batch that fits is {verdict.largest_batch:,}")
     if verdict.change:
         change = verdict.change
-        lines.append(f"the cheapest single change that makes it fit: {change.option} ({change.price}): {binary(change.peak)}")
+        lines.append(f"the cheapest change that makes it fit: {change.option} ({change.price}): {binary(change.peak)}")
     else:
-        lines.append("no single change makes it fit")
+        lines.append("no such change makes it fit: divide the model over more devices, --tp and --pp")
     return lines
 
 

@@ -1,5 +1,7 @@
 """The schedule of a pipeline's iteration as text: a line for each stage, time from left to right."""
 
+from typing import Any
+
 from gptcalc.formulas.cluster.schedule import Span, schedule
 from gptcalc.formulas.run.request import Run
 from gptcalc.show.table import Column, Table
@@ -10,15 +12,25 @@ WIDTH = 64
 FORWARD, BOTH, BACKWARD, IDLE = "░", "▒", "█", "·"
 
 
+def passes(run: Run) -> list[dict[str, Any]]:
+    """The iteration as JSON has it, in seconds; empty where there is no pipeline."""
+    return [one._asdict() for one in _spans(run)]
+
+
+def _spans(run: Run) -> list[Span]:
+    i = run.inputs
+    if run.pipeline is None or i.get("pp", 1) == 1:
+        return []
+    stages = {role: (pair["forward"], pair["backward"]) for role, pair in run.pipeline["stages"].items()}
+    return schedule(i["pp"], i["global_batch"] // (i["batch"] * i["dp"]), i["virtual_stages"], stages, run.pipeline["between"])
+
+
 def pipeline(run: Run) -> Table:
     """The iteration of a run, or a table without rows where it has no pipeline."""
-    found = run.pipeline
-    i = run.inputs
-    if found is None or i.get("pp", 1) == 1:
+    i, spans = run.inputs, _spans(run)
+    if not spans:
         return Table("no pipeline: one stage computes all the time", [Column("stage")], [])
     p, m, v = i["pp"], i["global_batch"] // (i["batch"] * i["dp"]), i["virtual_stages"]
-    stages = {role: (pair["forward"], pair["backward"]) for role, pair in found["stages"].items()}
-    spans = schedule(p, m, v, stages, found["between"])
     end = max(one.end for one in spans)
     busy = [sum(one.end - one.start for one in spans if one.stage == stage) / end for stage in range(p)]
     chosen = range(p) if p <= LINES else sorted({round(k * (p - 1) / (LINES - 1)) for k in range(LINES)})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gptcalc.formulas.run.request import Run
+from gptcalc.show.layout import layout
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
@@ -51,7 +52,7 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
     if len(runs) > 1:
         return [side_by_side(model, runs)]
     run = runs[0]
-    found = [bill(model, run)]
+    found = [bill(model, run, _further(run, explain))]
     if run.kernels:
         if run.pipeline is None:  # of many devices the step's own table names them
             found.append(kernels(run))
@@ -77,8 +78,8 @@ class Amount(float):
         self.write = write
 
 
-def bill(model: ModelSpec, run: Run) -> Table:
-    """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range."""
+def bill(model: ModelSpec, run: Run, further: list[str]) -> Table:
+    """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
         "tokens per second": ("tokens_per_second", whole),
@@ -96,7 +97,7 @@ def bill(model: ModelSpec, run: Run) -> Table:
         amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in ("likely", "low", "high"))]
-    return Table(_headline(model, run), columns, rows, _notes(run))
+    return Table(_headline(model, run), columns, rows, [*_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
 
 
 def _notes(run: Run) -> list[str]:
@@ -114,10 +115,7 @@ def _notes(run: Run) -> list[str]:
     notes.append("MFU: the model's FLOPs (full attention) over time and peak; HFU: with what is recomputed")
     notes.append(f"energy: {i['tdp_share']:g} × TDP × PUE {i['pue']:g}; {i['carbon']:g} kg CO2 per kWh")
     if "stack" in i:
-        sizes = {"tp": "tensor", "pp": "pipeline", "virtual_stages": "virtual stages", "dp": "data", "cp": "context", "ep": "expert"}
-        layout = ", ".join(f"{name} {i[key]:,}" for key, name in sizes.items() if i[key] > 1) or "one device"
-        switched = [f"ZeRO-{i['zero']}"] * bool(i["zero"]) + ["sequence parallel"] * bool(i["sequence_parallel"] and i["tp"] > 1)
-        notes.append(f"layout: {', '.join([layout, *switched])}; stack {i['stack']}, cluster {i['cluster']}")
+        notes.append(f"layout: {layout(i)}; stack {i['stack']}, cluster {i['cluster']}")
     if run.memory:
         verdict = "fits" if run.memory["fits"] else "does not fit"
         where = f", on the {run.memory['stage']} stage" if i.get("pp", 1) > 1 else ""
@@ -129,6 +127,17 @@ def _notes(run: Run) -> list[str]:
             f" {short(g['checkpoint_bytes'], 'B')} in {span(g['checkpoint_seconds'])} every {span(g['interval'])}"
         )
     return notes + [f"note: {note}" for note in run.notes]
+
+
+def _further(run: Run, explain: bool) -> list[str]:
+    """Options that show more of this run."""
+    if not run.kernels:
+        return ["leave --mfu out (where a step's time goes, whether it fits)"]
+    found = [] if explain else ["--explain (how each part comes about)"]
+    if run.count == 1:
+        return [*found, "--count 8 (on several devices)"]
+    found += ["--timeline (the pipeline's schedule)"] * (run.inputs.get("pp", 1) > 1)
+    return found + ["--goodput (with failures)"] * (run.goodput is None)
 
 
 def kernels(run: Run) -> Table:
@@ -208,7 +217,7 @@ def too_large(run: Run) -> list[str]:
     line = f"{run.device}: does not fit: {needed} needed{where}, {there} there, {short_by} short"
     change = run.memory["change"]
     if change is None:
-        return [line]
+        return [line, "hint: no change of one or two options would fit: divide the model further with --tp and --pp, over more devices"]
     batch, accumulates, _ = change["option"].removeprefix("--batch ").partition(" --accumulate ")
     option = f"--batch {batch} --global-batch {run.inputs['global_batch']}" if accumulates else change["option"]
     return [line, f"hint: {option} would fit ({change['price']})"]

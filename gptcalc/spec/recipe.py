@@ -50,6 +50,7 @@ class Layout(NamedTuple):
     zero: int = 0
     stage: str = "worst"  # first, middle, last; worst: the one that needs most
     micro_batches: Any = None  # of one step; None: enough to fill the pipeline
+    shard_within: int | None = None  # devices of a node or slice, where ZeRO-3 divides over those alone
 
 
 class Recipe(NamedTuple):

@@ -24,7 +24,7 @@ class Overlap(Record):
 
     tensor_forward: float = _share("the matmul before or behind each tensor-parallel collective")
     tensor_backward: float = _share("the matmul of the other gradient")
-    data: float = _share("the last micro-batch's backward pass, where gradients are reduced")
+    data: float = _share("the backward pass of the micro-batch whose gradients are reduced, the last")
     gather: float = _share("the compute of the blocks, where ZeRO gathers and scatters")
     pipeline: float = _share("whatever runs meanwhile: this share of the sends between stages")
     context: float = _share("attention to the keys that are there already")

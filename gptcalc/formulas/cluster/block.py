@@ -62,7 +62,8 @@ def sends(one: "Local", net: Network, stack: "StackSpec", layout: Layout) -> Sen
         found["embedding", "forward"] = [Sent(TENSOR, scatter if parallel else reduce)]
         found["embedding", "backward"] = [Sent(TENSOR, gather)] if parallel else []
         found["head", "forward"] = [logits, Sent(TENSOR, gather)] if parallel else [logits]
-        found["head", "backward"] = [Sent(TENSOR, scatter if parallel else reduce, behind)]
+        again = [Sent(TENSOR, gather, Cover("head/output", "backward"))] if parallel else []
+        found["head", "backward"] = [*again, Sent(TENSOR, scatter if parallel else reduce, behind)]
     return found
 
 
@@ -81,9 +82,10 @@ def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path:
     backward: list[Sent] = []
     divided = shape.switches.experts and layout.ep > 1
     pairs = [attention] if divided else [attention, mlp]
-    added = (
-        shape.switches.parallel_residual and not divided
-    )  # both outputs before they are reduced; with one norm the inputs' gradients too
+    if divided and shape.switches.shared_expert and layout.sequence_parallel:  # without, its output is added up with what comes back
+        pairs.append((f"{path}/mlp/shared/up", f"{path}/mlp/shared/down"))
+    # both outputs before they are reduced; with one norm the inputs' gradients too
+    added = shape.switches.parallel_residual and not divided
     if layout.tp > 1:
         reduce, gather, scatter = (_of_hidden_state(one, net, name, layout.tp) for name in ("all_reduce", "all_gather", "reduce_scatter"))
         for column, row in pairs:
@@ -93,9 +95,8 @@ def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path:
             again = Sent(TENSOR, gather, Cover(column, "backward"))
             behind = Cover(column, "backward", 1)
             if layout.sequence_parallel:
-                forward += [Sent(TENSOR, gather, Cover(column, "forward"))] * enters + [
-                    Sent(TENSOR, scatter, Cover(row, "forward"))
-                ] * leaves
+                forward += [Sent(TENSOR, gather, Cover(column, "forward"))] * enters
+                forward += [Sent(TENSOR, scatter, Cover(row, "forward"))] * leaves
                 backward += [Sent(TENSOR, gather)] * leaves + [again, Sent(TENSOR, scatter, behind)] * enters
             else:
                 forward += [Sent(TENSOR, reduce, Cover(row, "forward"))] * leaves
@@ -110,7 +111,7 @@ def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path:
 def _experts(
     one: "Local", net: Network, stack: "StackSpec", layout: Layout, shape: "Shape[Any]", mlp: tuple[str, str]
 ) -> tuple[list[Sent], list[Sent]]:
-    """k copies of each token go to the ranks that have its experts, and their outputs come back; their gradients do the same.
+    """k copies of each token go to the ranks that have its experts, and their outputs come back; gradients go and come the same way.
 
     With sequence parallelism each tensor-parallel rank sends its own tokens and the copies are gathered where they arrive; without, each
     sends all of them, and what comes back is added up once (GShard: Lepikhin et al. 2020, arXiv:2006.16668; Megatron-LM,
@@ -122,14 +123,14 @@ def _experts(
     narrow = 1 if stack.dispatch_bytes is None else stack.dispatch_bytes / PRECISIONS[one.work.recipe.precision].compute
     out, home = (Sent(EXPERT, _of_hidden_state(one, net, "all_to_all", layout.ep, own * part, t, crossing)) for part in (narrow, 1))
     if t == 1:
-        return [out, home], [home, home]
+        return [out, home], [out, home]
     column, row = mlp
     if not layout.sequence_parallel:
         reduce = Sent(TENSOR, _of_hidden_state(one, net, "all_reduce", t))
-        return [out, home, reduce], [home, home, reduce]
+        return [out, home, reduce], [out, home, reduce]
     gather, scatter = (_of_hidden_state(one, net, name, t, k) for name in ("all_gather", "reduce_scatter"))
     forward = [out, Sent(TENSOR, gather, Cover(column, "forward")), Sent(TENSOR, scatter, Cover(row, "forward")), home]
-    return forward, [home, Sent(TENSOR, gather), Sent(TENSOR, scatter, Cover(column, "backward", 1)), home]
+    return forward, [out, Sent(TENSOR, gather), Sent(TENSOR, scatter, Cover(column, "backward", 1)), home]
 
 
 def cover_of(

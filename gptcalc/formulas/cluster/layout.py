@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.sharding import check_experts
+from gptcalc.formulas.sharding import check_experts, check_virtual_stages
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 
@@ -27,11 +27,20 @@ class Division(NamedTuple):
 
 
 def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
-    """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, else DDP."""
+    """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, else DDP.
+
+    Raises GptcalcError for arrays of ZeRO's stages that have no usual one in common.
+    """
     from gptcalc.spec.stack import load_stack
 
-    usual = "megatron" if isinstance(runtime, str) and runtime == "megatron" else "fsdp" if isinstance(zero, int) and zero == 3 else "ddp"
-    return load_stack(usual if name is None else name)
+    if name is None and isinstance(runtime, str) and runtime == "megatron":
+        name = "megatron"
+    if name is None:
+        sharded = zero is not None and _any(zero, lambda z: z == 3)
+        if sharded and _any(zero, lambda z: z != 3):
+            raise GptcalcError("ZeRO-3 and what is less of it usually run on different stacks, fsdp and ddp", hint="give stack")
+        name = "fsdp" if sharded else "ddp"
+    return load_stack(name)
 
 
 def choices_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -67,16 +76,14 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
     chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
-    if _one(layout.pp) and not _one(layout.virtual_stages):
-        several = quoted(layout.virtual_stages)
-        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
+    check_virtual_stages(layout)
     check_layers(model, layout)
     own = layout.tp * layout.pp * layout.cp
     dp = given.get("dp")
     if count is None:
         count = own * (1 if dp is None else dp)
     elif dp is None:
-        dp = _divide_count(count, own, layout)
+        dp = _divide_count(model, count, own, layout)
     elif _any(dp * own - count, lambda rest: rest != 0):
         parts = {"tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "dp": dp}
         sizes = " times ".join(f"{name} {quoted(size)}" for name, size in parts.items())
@@ -90,13 +97,13 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     return Division(layout, count, sequences, micro_batches, not _one(count))
 
 
-def _divide_count(count: Any, own: Any, layout: Layout) -> Any:
+def _divide_count(model: "ModelSpec", count: Any, own: Any, layout: Layout) -> Any:
     if _any(count % own, lambda rest: rest != 0):
         if not (isinstance(count, int) and isinstance(own, int)):
             raise GptcalcError("the device count is not a multiple of tp times pp times cp in every place")
         below = count // own * own
         near = f"--count {below} or {below + own}" if below else f"--count {own}"
-        smaller = [f"--{name} {size}" for name in ("pp", "tp") for size in _shrunk(count, layout, name)]
+        smaller = [f"--{name} {size}" for name in ("pp", "tp") for size in _shrunk(model, count, layout, name)]
         raise GptcalcError(
             f"{count} devices are not a multiple of tp {layout.tp} times pp {layout.pp} times cp {layout.cp}, which is {own}",
             hint=" or ".join([near, *smaller[:1]]),
@@ -104,10 +111,11 @@ def _divide_count(count: Any, own: Any, layout: Layout) -> Any:
     return count // own
 
 
-def _shrunk(count: int, layout: Layout, name: str) -> list[int]:
-    """The next smaller size of one dimension that fits the count."""
+def _shrunk(model: "ModelSpec", count: int, layout: Layout, name: str) -> list[int]:
+    """The next smaller size of one dimension that fits the count, and the model's heads."""
     rest = layout.tp * layout.pp * layout.cp // getattr(layout, name)
-    return [size for size in range(getattr(layout, name) - 1, 0, -1) if count % (rest * size) == 0][:1]
+    fitting = (size for size in range(getattr(layout, name) - 1, 0, -1) if count % (rest * size) == 0)
+    return [size for size in fitting if name == "pp" or model.n_head % size == 0][:1]
 
 
 def _micro_batches(sequences: Any, batch: Any, dp: Any, layout: Layout) -> Any:
@@ -152,8 +160,9 @@ def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
     if _any(layout.ep, lambda g: g > 1):
         found.append("every expert gets as many tokens as every other: uneven routing takes longer")
         if _any(layout.tp * layout.ep, lambda wide: wide > cluster.node):
+            beside = "" if _one(layout.tp) else f" times tensor parallel size {_most(layout.tp)}"
             found.append(
-                f"expert parallel size {_most(layout.ep)} reaches beyond the {cluster.node} devices of {cluster.link.name}:"
+                f"expert parallel size {_most(layout.ep)}{beside} reaches beyond the {cluster.node} devices of {cluster.link.name}:"
                 f" its exchanges go over {cluster.network.name}"
             )
     return found

@@ -23,7 +23,8 @@ from gptcalc.formulas.cluster.stage import (
 )
 from gptcalc.formulas.cluster.traffic import Group, Traffic, between, gathered, once_a_step, ring
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.time.kernels import ceil, least, most, pick
+from gptcalc.formulas.sharding import shards_of
+from gptcalc.formulas.time.kernels import ceil, most, pick
 from gptcalc.formulas.time.step import WAITING, tree_of
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 
@@ -39,10 +40,10 @@ SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
 TEXTS = {
     "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
     "communication/expert parallel": "m*L/p blocks: of two exchanges of k copies of a token forward, two backward, what nothing hides",
-    "communication/context parallel": "m*L/p rings of c - 1 sends, twice as long backward: what attention does not hide",
+    "communication/context parallel": "m*L/p rings of c - 1 sends forward and recomputed, two backward: what attention does not hide",
     "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
     "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
-    "communication/data parallel": "one reduction of a stage's gradients: what the last micro-batch's backward pass does not hide",
+    "communication/data parallel": "a stage's gradients reduced, under ZeRO-2 m times: what the backward pass does not hide",
     "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
     "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
     "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
@@ -126,9 +127,15 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
         found[f"kind/{part}/{kind}"] = seconds
     w = one.work
     compute = PRECISIONS[plan.recipe.precision].compute
-    found["attention"] = sum(k.seconds(w.chip, measured.clock) for k in one.kernels if k.path.endswith("/core"))
+    for phase in PHASES:
+        core = (k for k in one.kernels if k.path.endswith("/core") and k.phase == phase)
+        found[f"attention {phase}"] = sum(k.seconds(w.chip, measured.clock) for k in core)
+    every = plan.recipe.checkpoint_every
+    found["attention again"] = 0 if plan.recipe.recompute == "none" else ceil(layers, every) / layers if every > 1 else 1
     found["hidden state"] = compute * w.batch * w.seq * w.shape.d_model
-    found["keys and values"] = 2 * compute * w.batch * w.seq * w.shape.d_kv
+    kinds = [kind for _, kind in w.shape.blocks]
+    widths = sum(kind.n_layer * (kind.d_kv + kind.d_value) for kind in kinds) / sum(kind.n_layer for kind in kinds)
+    found["keys and values"] = compute * w.batch * w.seq * widths
     found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
     found["products"] = orthogonalised(one, layers, measured.clock)
     if plan.model.layers:
@@ -148,7 +155,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
 
     # What one block and the parts outside the blocks wait for, forward and backward.
     sharded = pick(zero == 3, 1.0, 0.0)
-    shards = least((replicas, most((1, net.node // t)))) if stack.shard_in_node else replicas
+    shards = shards_of(layout)
     dense, experts = Group(replicas, shards, t), Group(replicas // g, most((1, shards // g)), t * g)
     wait = gathered(net, q, stack, dense, experts, compute, plan.recipe.checkpoint_every > 0)
     turns = ring(net, q, overlap.context, c, t)
@@ -177,8 +184,8 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     slow_device = most([sum(pair) for pair in stages.values()])
     slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, of_blocks)))
     hop = between(net, q, stack, layout)
-    adding = accumulation(one, sum(size / pick(zero >= 2, group.replicas, 1) for group, size in own), stack)
     divided = [(pick(zero == 3, group.shards, group.replicas), size) for group, size in own]
+    adding = accumulation(one, sum(size / pick(zero >= 2, ranks, 1) for ranks, size in divided), stack)
     update = update_kernels(one, sum(size / pick(zero >= 1, ranks, 1) for ranks, size in divided))
     update = update + q["products"] / pick(zero >= 1, divided[0][0], 1)
     bubble = ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v
@@ -186,8 +193,9 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
 
     # Once a step: gradients, the weights that each updated, the two ends' common embedding.
     last_backward = backward + pick(p == 1, q["head backward"], 0.0)
-    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward))
-    ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, t * replicas), 0.0)
+    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m)
+    apart = t * replicas * most((1, p - 1))
+    ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, apart), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
     tail = once["exposed"] + ends_apart
 
@@ -215,7 +223,7 @@ def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: A
     traffic.append(Traffic("data parallel", replicas, once["total"], once["exposed"]))
     traffic.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), ends_apart, ends_apart))
     items |= {f"communication/{one.name}": one.exposed for one in traffic}
-    items["pipeline/imbalance"] = pick(p == 1, 0.0, m * (slow_device + outer - (device_sum - outer) / p - outer))
+    items["pipeline/imbalance"] = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
     items["pipeline/bubble"] = pick(p == 1, 0.0, bubble)
     items["accumulation"] = (m - 1) * adding
     items["optimizer"] = update

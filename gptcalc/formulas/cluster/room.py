@@ -13,7 +13,7 @@ SIZES = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "micro_batches", "zero"
 
 
 def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> dict[str, Any]:
-    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest single one that would."""
+    """Whether the recipe fits, by `memory`'s own rule; `change` is the cheapest that would."""
     from gptcalc.formulas.memory.fit import cheapest
     from gptcalc.formulas.memory.layouts import in_groups
 
@@ -22,7 +22,7 @@ def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: A
         return _room_of_each(model, device, recipe, sizes)
     answer = in_groups(model, recipe, batch, seq)
     found = _room(device, answer)
-    change = None if found["left"] >= 0 else cheapest(model, recipe, batch, seq, found["room"])
+    change = None if found["left"] >= 0 else cheapest(model, recipe, batch, seq, found["room"], timed=True)
     more = {"stage": answer.role, "stages": answer.stages, "fits": found["left"] >= 0, "change": change and change._asdict()}
     return found | more
 

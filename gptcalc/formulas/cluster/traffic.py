@@ -60,10 +60,16 @@ def _of_all(net: Network, operation: str, each: int, parameters: Sequence[tuple[
 
 
 def ring(net: Network, q: dict[str, Any], share: float, c: Any, t: Any) -> dict[str, Any]:
-    """Ring attention: keys and values go round once forward, they and their gradients once backward, under the attention itself."""
-    once = (c - 1) * send(net, q["keys and values"], t)
-    under = share * q["attention"] / 3
-    return {"forward": most((once - under, 0.0)), "backward": most((2 * once - 2 * under, 0.0)), "total": 3 * once}
+    """Ring attention: keys and values go round forward and where attention is computed again, they and their gradients backward.
+
+    Source: Liu et al. 2023, arXiv:2310.01889, 3: each round under the attention to what the one before brought.
+    """
+    once, again = (c - 1) * send(net, q["keys and values"], t), q["attention again"]
+    forward, backward, recompute = (
+        most((rounds * once - share * q[f"attention {phase}"], 0.0))
+        for rounds, phase in ((1, "forward"), (2, "backward"), (1, "recompute"))
+    )
+    return {"forward": forward, "backward": backward + again * recompute, "total": (3 + again) * once}
 
 
 def between(net: Network, q: dict[str, Any], stack: "StackSpec", layout: Layout) -> dict[str, Any]:
@@ -79,18 +85,20 @@ def between(net: Network, q: dict[str, Any], stack: "StackSpec", layout: Layout)
 
 
 def once_a_step(
-    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: Any, compute: int, cover: tuple[Any, Any]
+    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: Any, compute: int, cover: tuple[Any, Any], m: Any
 ) -> dict[str, Any]:
-    """Once a step: ZeRO 0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
-    shards in each node alone, an all-reduce of a shard's gradients between nodes."""
+    """Once a step: ZeRO-0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
+    shards in each node alone, an all-reduce of a shard's gradients between nodes. ZeRO-2 has room for its shard of gradients alone,
+    so that it scatters those of each of the m micro-batches (Rajbhandari et al. 2020, arXiv:1910.02054, 5.2)."""
     whole = [(group._replace(shards=group.replicas), size) for group, size in own]
     apart = [(Group(0, group.replicas // group.shards, group.stride * group.shards), size / group.shards) for group, size in own]
     backward, forward = cover
     reduce, across = (_of_all(net, "all_reduce", stack.gradient_bytes, several) for several in (whole, apart))
     scatter, gather = _of_all(net, "reduce_scatter", stack.gradient_bytes, whole), _of_all(net, "all_gather", compute, whole)
     plain, between_nodes, scattered = (exposed(stack, seconds, stack.overlap.data * backward) for seconds in (reduce, across, scatter))
-    divided = scattered + exposed(stack, gather, stack.overlap.gather * forward)
+    often = pick(zero == 2, m, 1)
+    divided = often * scattered + exposed(stack, gather, stack.overlap.gather * forward)
     return {
-        "total": pick(zero == 3, across, pick(zero == 0, reduce, scatter + gather)),
+        "total": pick(zero == 3, across, pick(zero == 0, reduce, often * scatter + gather)),
         "exposed": pick(zero == 3, between_nodes, pick(zero == 0, plain, divided)),
     }

@@ -1,6 +1,6 @@
-"""Does it fit: the room on a device, the largest batch in it, and the cheapest single change where it does not."""
+"""Does it fit: the room on a device, the largest batch in it, and the cheapest change where it does not."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.memory.phases import Training, training_memory
@@ -53,12 +53,16 @@ def verdict(model: ModelSpec, recipe: Recipe, batch: int, seq: int, answer: Trai
     )
 
 
-def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int) -> Change | None:
-    """The first change that makes it fit, in the order of what they cost, from nothing upwards; None where no single one does."""
+def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int, *, timed: bool = False) -> Change | None:
+    """The first change that makes it fit, in the order of what they cost, from nothing upwards; None where none does.
+
+    `timed`: of those that `train` has options for.
+    """
     from gptcalc.errors import GptcalcError
 
-    for option, price, changed in candidates(recipe, batch):
-        new, n = changed()
+    for option, price, new, n in candidates(recipe, batch):
+        if timed and option.startswith(("--offload-optimizer", "--lora-rank")):
+            continue
         try:
             peak = int(training_memory(model, new, n, seq).value)
         except GptcalcError:  # this runtime or layout cannot do it
@@ -68,48 +72,67 @@ def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int) 
     return None
 
 
-def candidates(recipe: Recipe, batch: int) -> list[tuple[str, str, Callable[[], tuple[Recipe, int]]]]:
-    """Changes in order of their price."""
+def candidates(recipe: Recipe, batch: int) -> Iterator[tuple[str, str, Recipe, int]]:
+    """Changes in order of their price: the option, what it costs, the recipe and the batch with it."""
     layout = recipe.layout
-    found: list[tuple[str, str, Callable[[], tuple[Recipe, int]]]] = []
     if recipe.attention_kernel == "eager":
-        found.append(("--attention-kernel flash", "none: it is faster", lambda: (recipe._replace(attention_kernel="flash"), batch)))
+        yield "--attention-kernel flash", "none: it is faster", recipe._replace(attention_kernel="flash"), batch
     if recipe.optimizer == "adamw-foreach":
-        found.append(("--optimizer adamw (fused)", "none: it is faster", lambda: (recipe._replace(optimizer="adamw"), batch)))
+        yield "--optimizer adamw (fused)", "none: it is faster", recipe._replace(optimizer="adamw"), batch
     if layout.dp > 1 and layout.zero < 1:
-        found.append(("--zero 1", "next to none: the same traffic", lambda: (recipe._replace(layout=layout._replace(zero=1)), batch)))
+        yield "--zero 1", "next to none: the same traffic", recipe._replace(layout=layout._replace(zero=1)), batch
+    if layout.tp > 1 and not layout.sequence_parallel:
+        alone = recipe._replace(layout=layout._replace(sequence_parallel=True))
+        yield "--sequence-parallel", "little time: a quarter more is sent", alone, batch
     for pieces in sorted(n for n in {*range(2, 65), *(2**k for k in range(7, 40)), batch} if 2 <= n <= batch and batch % n == 0):
-        less, steps = batch // pieces, recipe.accumulate * pieces
-        found.append(
-            (
-                f"--batch {less} --accumulate {steps}",
-                "next to none: the same tokens a step, in smaller pieces",
-                lambda less=less, steps=steps: (recipe._replace(accumulate=steps), less),  # type: ignore[misc]
-            )
-        )
+        smaller = _in_pieces(recipe, pieces)
+        option = f"--batch {batch // pieces} --accumulate {smaller.accumulate}"
+        yield option, "next to none: the same tokens a step, in smaller pieces", smaller, batch // pieces
     if recipe.recompute == "none" and recipe.attention_kernel == "eager":
-        found.append(("--recompute selective", "about 3 % more time", lambda: (recipe._replace(recompute="selective"), batch)))
+        yield "--recompute selective", "about 3 % more time", recipe._replace(recompute="selective"), batch
     if recipe.optimizer.startswith("adamw") and recipe.optimizer != "adamw-8bit":
-        found.append(("--optimizer adamw-8bit", "little time; quantized states", lambda: (recipe._replace(optimizer="adamw-8bit"), batch)))
+        yield "--optimizer adamw-8bit", "little time; quantized states", recipe._replace(optimizer="adamw-8bit"), batch
+    sharded = recipe._replace(layout=layout._replace(zero=3))
     if layout.dp > 1 and layout.zero < 3:
-        found.append(("--zero 3", "half as much traffic again", lambda: (recipe._replace(layout=layout._replace(zero=3)), batch)))
+        yield "--zero 3", "half as much traffic again", sharded, batch
     if recipe.recompute != "full":
-        found.append(("--recompute full", "a third more arithmetic", lambda: (recipe._replace(recompute="full"), batch)))
+        yield "--recompute full", "a third more arithmetic", recipe._replace(recompute="full"), batch
+    if layout.dp > 1 and layout.zero < 3 and recipe.recompute != "full":
+        yield "--zero 3 --recompute full", "half as much traffic again, a third more arithmetic", sharded._replace(recompute="full"), batch
     if recipe.precision.startswith("amp-"):
         low = recipe.precision.removeprefix("amp-")
-        found.append(
-            (f"--precision {low}", "16-bit weights and states: less exact updates", lambda: (recipe._replace(precision=low), batch))
-        )
+        yield f"--precision {low}", "16-bit weights and states: less exact updates", recipe._replace(precision=low), batch
     if not recipe.offload_optimizer:
-        found.append(
-            ("--offload-optimizer", "states over the host link each step", lambda: (recipe._replace(offload_optimizer=True), batch))
-        )
+        yield "--offload-optimizer", "states over the host link each step", recipe._replace(offload_optimizer=True), batch
     if recipe.lora_rank is None:
-        found.append(("--lora-rank 16", "trains adapters instead of the model", lambda: (recipe._replace(lora_rank=16), batch)))
-        found.append(("--lora-rank 16 --qlora", "adapters over a 4-bit model", lambda: (recipe._replace(lora_rank=16, qlora=True), batch)))
-    found += [
-        (f"--tp {n}", f"{n} devices", lambda n=n: (recipe._replace(layout=layout._replace(tp=n)), batch))  # type: ignore[misc]
-        for n in (2, 4, 8)
-        if n > layout.tp
-    ]
-    return found
+        yield "--lora-rank 16", "trains adapters instead of the model", recipe._replace(lora_rank=16), batch
+        yield "--lora-rank 16 --qlora", "adapters over a 4-bit model", recipe._replace(lora_rank=16, qlora=True), batch
+    for n in (2, 4, 8):
+        if n > layout.tp and n % layout.tp == 0:
+            option, price, wider = _wider(recipe, n)
+            yield option, price, wider, batch
+            if recipe.recompute != "full":
+                yield f"{option} --recompute full", f"{price}; a third more arithmetic", wider._replace(recompute="full"), batch
+
+
+def _in_pieces(recipe: Recipe, pieces: int) -> Recipe:
+    """The same step in so many times as many micro-batches."""
+    layout = recipe.layout
+    if layout.micro_batches is not None:
+        layout = layout._replace(micro_batches=layout.micro_batches * pieces)
+    return recipe._replace(accumulate=recipe.accumulate * pieces, layout=layout)
+
+
+def _wider(recipe: Recipe, tp: int) -> tuple[str, str, Recipe]:
+    """More tensor parallelism: of the same devices where they divide, which then take their sequences one after another, else of more."""
+    layout = recipe.layout
+    by = tp // layout.tp
+    dp, rest = divmod(layout.dp, by)
+    if rest or dp * layout.cp % layout.ep:
+        count = tp * layout.pp * layout.dp * layout.cp
+        return f"--tp {tp} --count {count}", f"{count} devices", recipe._replace(layout=layout._replace(tp=tp))
+    return (
+        f"--tp {tp}",
+        "the same devices, each with less of a sequence's work",
+        _in_pieces(recipe._replace(layout=layout._replace(tp=tp, dp=dp)), by),
+    )

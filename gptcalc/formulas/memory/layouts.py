@@ -4,7 +4,7 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
-from gptcalc.formulas.sharding import check_experts, divide
+from gptcalc.formulas.sharding import check_experts, check_virtual_stages, divide
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, check_shapes, float_array
 from gptcalc.spec.reading import quoted
@@ -52,9 +52,7 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: A
     """
     if isinstance(layout.zero, bool) or not isinstance(layout.zero, int) or layout.zero not in (0, 1, 2, 3):
         raise GptcalcError(f"zero {quoted(layout.zero)} is not one of 0, 1, 2, 3")
-    if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
-        several = quoted(layout.virtual_stages)
-        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
+    check_virtual_stages(layout)
     if count is not None:
         model_parallel = layout.tp * layout.pp * layout.cp
         groups = divide(count, model_parallel, "device count", "tp times pp times cp")

@@ -11,7 +11,7 @@ from gptcalc.formulas.memory.saved import within
 from gptcalc.formulas.memory.step import Step
 from gptcalc.formulas.memory.training import Inputs, training_step
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.sharding import Share, roles_of, share_of, stage_layers, stage_of
+from gptcalc.formulas.sharding import Share, roles_of, shards_of, share_of, stage_layers, stage_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
@@ -70,7 +70,8 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     results = []
     for role in roles_of(recipe.layout):
         share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
-        replicas = recipe.layout.dp * recipe.layout.cp  # context-parallel ranks have the same weights, and ZeRO divides among them too
+        # context-parallel ranks have the same weights, and ZeRO divides among them too
+        replicas = shards_of(recipe.layout) if recipe.layout.zero == 3 else recipe.layout.dp * recipe.layout.cp
         s = share.shape
         further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
         inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, _order(model, recipe, role), further)

@@ -74,10 +74,14 @@ def training(
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
     from gptcalc.formulas.memory.layouts import differ, in_groups, layout_of, read_numbers
+    from gptcalc.spec.cluster import cluster_for
+    from gptcalc.spec.device import load_device
     from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.stack import load_stack
 
-    preset = {} if stack is None else load_stack(stack).defaults
+    software = None if stack is None else load_stack(stack)
+    preset = {} if software is None else software.defaults
+    place = cluster_for(load_device(device).name) if device is not None and software is not None and software.shard_in_node else None
     seq = model.n_ctx if seq is None else seq
     sizes = {"batch": batch, "seq": seq, "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
     sizes |= {"count": count, "global_batch": global_batch}
@@ -94,6 +98,7 @@ def training(
             sequence_parallel=preset.get("sequence_parallel", False) if sequence_parallel is None else sequence_parallel,
             zero=preset.get("zero", 0) if zero is None else zero,
             stage=stage,
+            shard_within=None if place is None else place.node,
         ),
         model=model,
         dp=read["dp"],

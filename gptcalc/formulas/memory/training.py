@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
     runtime: "RuntimeSpec"
     implementation: "Implementation"
     tags: frozenset[str]
-    dp: Any
+    dp: Any  # ranks that ZeRO divides among
     kinds: Mapping[str, frozenset[str]] = {}  # where layers differ: each kind of block, by its path, and the conditions that hold in it
     order: tuple[tuple[str, int], ...] = ()  # ... and its layers from the bottom upwards: so many of one kind, then of another
     further: Mapping[str, int] = {}  # ... and how many of each kind keep activations of other micro-batches of the pipeline
@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     def dp_experts(self) -> Any:
         """The data-parallel ranks that have the same experts."""
         ep = self.recipe.layout.ep
-        return self.dp if isinstance(ep, int) and ep == 1 else self.dp // ep
+        return self.dp if isinstance(ep, int) and ep == 1 else maximum(1, self.dp // ep)
 
 
 def _low(tags: frozenset[str]) -> frozenset[str]:

@@ -59,7 +59,8 @@ def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = f
         if not (inside.all() if hasattr(inside, "all") else inside):
             lower = f"above {above:g}" if at_least is None else f"{at_least:g} or more"
             bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else lower
-            raise GptcalcError(f"{name} must be {bounds}, not {quoted(value)}")
+            where = "in every place of the array" if hasattr(value, "dtype") else f"not {value}"
+            raise GptcalcError(f"{name} must be {bounds}, {where}")
     return range_
 
 

@@ -152,13 +152,13 @@ def _train(
     for name in recipe:
         if name not in TIMED:
             raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
+    check_flag("goodput", goodput)
     given = {name: value for name, value in recipe.items() if value is not None}
-    if mfu is not None and (idle := [name for name, value in given.items() if name != "recompute" and value is not False]):
-        raise GptcalcError(
-            f"with a stated MFU {idle[0]} changes nothing",
-            hint="leave it out, or leave --mfu out for the time of this recipe's own kernels",
-        )
     defaults = software.defaults if stack is not None else {}
+    if mfu is not None:
+        of_step = {name: sizes.get(name) for name in (*CHOICES, "virtual_stages")} | {"slice": slice}
+        of_step |= {"cluster": None if goodput else cluster, "stack": None if "recompute" in defaults else stack}
+        _check_stated_mfu(given | of_step)
     chosen = _recipe(model, device, precision, {name: v for name, v in defaults.items() if name not in CHOICES} | given)
     division = divided(
         model,
@@ -168,7 +168,8 @@ def _train(
         None if count is None else whole(count, "count"),
         None if global_batch is None else whole(global_batch, "global batch"),
     )
-    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=division.layout)
+    layout = division.layout._replace(shard_within=place.node if software.shard_in_node else None)
+    count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=layout)
     chosen = chosen._replace(accumulate=division.micro_batches)
     useful, executed = _flops(model, T, chosen)
     peak = count * _peak(device, chosen)
@@ -206,7 +207,6 @@ def _train(
     steps = ceil(D, sequences * T)
     seconds = steps * step
     lasting = None
-    check_flag("goodput", goodput)
     if goodput:
         from gptcalc.formulas.cluster.goodput import goodput_of
 
@@ -245,6 +245,16 @@ def _train(
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
+
+
+def _check_stated_mfu(options: dict[str, Any]) -> None:
+    """Raises GptcalcError for what would only change the time of a step, which a stated MFU replaces."""
+    for name, value in options.items():
+        if value is not None and value is not False and name != "recompute":
+            raise GptcalcError(
+                f"with a stated MFU {name} changes nothing",
+                hint="leave it out, or leave --mfu out for the time of this recipe's own kernels",
+            )
 
 
 def _tokens(model: ModelSpec, tokens: Any) -> Any:
