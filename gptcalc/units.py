@@ -102,7 +102,7 @@ def binary(n_bytes: float) -> str:
 
 def _shown(value: object) -> str:
     try:
-        text = repr(value)
+        text = repr(value).replace("\n", "")  # an array's rows
     except ValueError:  # such an int, inside a list or a mapping
         text = f"this {type(value).__name__}"
     return text if len(text) <= 40 else text[:37] + "..."

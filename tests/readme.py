@@ -12,13 +12,14 @@ BLOCK = re.compile(r"(<!-- (gptcalc [^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 
 
 def generated(command: str) -> str:
-    """What a command prints, as a block of text or, for Markdown, as it is; of `COMMAND | head -N` the first N lines."""
-    command, _, lines = command.partition(" | head -")
+    """What a command prints, as a block of text or, for Markdown, as it is; with `| head -N` the first N lines, with `tail` the last."""
+    command, end, lines = re.fullmatch(r"(.*?)(?: \| (head|tail) -(\d+))?", command).groups()  # type: ignore[union-attr]
     arguments = shlex.split(command)[1:]
     environment = {**os.environ, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
     ran = subprocess.run([sys.executable, "-m", "gptcalc", *arguments], capture_output=True, env=environment, check=True)
-    text = "".join(ran.stdout.decode().splitlines(keepends=True)[: int(lines) if lines else None])
-    return text if "markdown" in arguments else f"```console\n$ {command}\n{text}```\n"
+    printed = ran.stdout.decode().splitlines(keepends=True)
+    text = "".join(printed[-int(lines) :] if end == "tail" else printed[: int(lines) if lines else None])
+    return text if "markdown" in arguments else f"```console\n$ {command}{' | tail -' + lines if end == 'tail' else ''}\n{text}```\n"
 
 
 def current(text: str) -> str:

@@ -156,8 +156,9 @@ def test_code_that_no_runtime_has_falls_back_to_ideal_or_is_refused_by_name() ->
     assert any("no runtime here has small's own code" in note for note in run.notes)
     with pytest.raises(gc.GptcalcError, match="Mixtral code has no shared_expert true and no latent true"):
         training(model, runtime="transformers")
-    with pytest.raises(gc.GptcalcError, match="says nothing about block dense/attention/key_value_down"):
-        training(model, runtime="megatron")
+    gate = parse_model(DEEPSEEK | {"kv_lora_rank": None, "q_lora_rank": None, "attention_gate": "head"})
+    with pytest.raises(gc.GptcalcError, match="'megatron' does not implement small: it says nothing about block dense/attention/gate"):
+        training(gate, runtime="megatron")
     mixed = parse_model(SMALL | {"blocks": {"a": EXPERTS, "b": EXPERTS | {"router_normalised": False}}, "layout": ["a*3", "b"]})
     with pytest.raises(gc.GptcalcError, match="blocks of kind b have router_normalised false"):
         training(mixed, runtime="transformers")

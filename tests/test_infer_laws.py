@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.cluster.collectives import collective, network_of
 from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.linear import distinct_experts
-from gptcalc.formulas.inference.links import all_reduce
 from gptcalc.formulas.inference.phase import BOUNDS
 from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.room import serving_of
 from gptcalc.formulas.inference.sweep import read_sweep
 from gptcalc.formulas.inference.target import read_targets
 from gptcalc.formulas.node import Node
+from gptcalc.spec.cluster import load_cluster
 from gptcalc.spec.device import load_device
 from gptcalc.spec.server import load_server, server_names
 
@@ -308,31 +309,39 @@ def test_what_memory_binds() -> None:
     assert targets.here.batch == served().room.max_batch
 
 
-# nccl-tests of one node, microseconds (aiconfigurator's database): device, ranks, bytes, all-reduce
-MESSAGES = [
-    ("a100", 2, 8192, 10.97),
-    ("a100", 4, 8192, 14.68),
-    ("a100", 8, 8192, 21.27),
-    ("a100", 8, 131072, 27.41),
-    ("a100", 8, 16777216, 216.5),
-    ("h100", 2, 8192, 6.77),
-    ("h100", 4, 131072, 11.42),
-    ("h100", 8, 8192, 15.96),
-    ("h100", 8, 1048576, 25.4),
-    ("h100", 8, 16777216, 121.91),
-    ("b200", 4, 8192, 15.66),
-    ("b200", 8, 131072, 28.08),
-]
+def seconds_of(answer: Inference, operation: str) -> float:
+    return float(sum(one["time"] for one in answer.point.decode.to_list() if one["operation"].endswith(operation)))
 
 
-@pytest.mark.parametrize(("device", "ranks", "size", "us"), MESSAGES)
-def test_measured_messages(device: str, ranks: int, size: int, us: float) -> None:
-    from gptcalc.formulas.time.chip import chip_of
+@pytest.mark.parametrize(("device", "cluster"), [("a100", "dgx-a100"), ("h100", "dgx-h100"), ("b200", "dgx-b200"), ("l40s", "pcie")])
+def test_servers_and_training_runs_send_alike(device: str, cluster: str) -> None:
+    net = network_of(load_cluster(cluster), load_device(device))
+    for batch in (1, 64, 1024):
+        answer = served(device=device, count=4, batch=batch, output=1)
+        message = 2 * batch * LLAMA.d_model
+        assert seconds_of(answer, "attention/all-reduce") == pytest.approx(32 * collective(net, "all_reduce", message, 4))
+        logits = 2 * batch * 128512  # padded to a multiple of 128 for each rank
+        assert seconds_of(answer, "head/all-gather") == pytest.approx(collective(net, "all_gather", logits, 4))
 
-    spec = load_device(device)
-    assert spec.link is not None
-    chip = chip_of(spec)
-    assert all_reduce(chip, spec.link.bandwidth, size, ranks).seconds(chip) * 1e6 == pytest.approx(us, rel=0.13)
+
+def test_a_server_wider_than_its_node_goes_over_the_network() -> None:
+    for batch in (1, 512):
+        eight, sixteen = (served("llama3.1-70b", device="a100", count=n, batch=batch) for n in (8, 16))
+        assert seconds_of(sixteen, "all-reduce") > 1.3 * seconds_of(eight, "all-reduce")
+    assert any("wider than the 8 devices of NVLink3" in note for note in sixteen.notes)
+    assert not any("wider" in note for note in eight.notes)
+    rack = served("llama3.1-70b", device="gb200", count=16, batch=64)
+    assert not any("wider" in note for note in rack.notes)
+
+
+def test_an_assumed_node_is_scaled_to_its_link() -> None:
+    slow, fast = (served(device=name, count=2, batch=512, precision="fp16", prompt=64) for name in ("v100-32gb", "mi300x"))
+    assert seconds_of(slow, "all-reduce") > 1.5 * seconds_of(fast, "all-reduce")  # 150 and 448 GB/s
+    assert all(any("no cluster is known" in note for note in answer.notes) for answer in (slow, fast))
+    assert not any("cluster" in note for note in served(device="mi300x").notes)
+    for options in ({"count": 2}, {"count": 2, "pp": 2}):
+        with pytest.raises(GptcalcError, match="no link between devices of epyc-9654"):
+            served(device="epyc-9654", **options)
 
 
 @pytest.mark.parametrize("device", ["h100-80gb", "v100-32gb", "tpu-v5e", "mi300x", "gaudi3", "epyc-9654", "apple-m2", "t4"])

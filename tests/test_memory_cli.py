@@ -171,6 +171,7 @@ BAD = {
     "gpt2 --timeline -f csv": "--timeline is drawn under the table and listed in JSON: csv has no place for it",
     "gpt2 --qlora": "LoRA targets and QLoRA need a rank",
     "gpt2 --lora-rank 4 --lora-target foo": "no matmul named 'foo' to adapt",
+    "deepseek-v3 --lora-rank 4": "no matmul has the name of a usual target of LoRA",
     "gpt2 --freeze embeding": "nothing to freeze is named 'embeding'",
     "gpt2 --stack ddq": "no stack 'ddq'",
     "gpt2 --device h1000x": "no device named 'h1000x'",

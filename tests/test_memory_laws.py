@@ -154,6 +154,21 @@ def test_zero_divides_by_the_data_parallel_group(zero) -> None:
         assert shared[part].value == pytest.approx(expected, abs=200)
 
 
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_zero_divides_among_context_parallel_ranks_too(zero) -> None:
+    options = {"runtime": "megatron", "precision": "bf16", "batch": 1, "zero": zero}
+    parted, replicas = (training(gpt2, **options, **sizes).training.phases["before_forward"] for sizes in ({"dp": 4, "cp": 2}, {"dp": 8}))
+    assert parted.value == replicas.value
+
+
+def test_fp8_copies_are_of_weights_and_not_of_micro_batches() -> None:
+    """Transformer Engine quantizes a weight once a step: a byte each for it and its transpose, whatever the stage has in flight."""
+    options = {"runtime": "megatron", "precision": "fp8", "tp": 8, "pp": 8, "zero": 1, "dp": 8}
+    for micro_batches in (1, 64):
+        found = training("gpt3-175b", stage="first", global_batch=8 * micro_batches, **options).training.phases["before_forward"]
+        assert found["low-precision copies"].value == 2 * (96 * 12 * 12288**2) // 64
+
+
 def test_data_parallel_without_zero_changes_nothing() -> None:
     assert training(gpt2, dp=64).value == training(gpt2).value
 

@@ -1,17 +1,21 @@
 """Bytes of weights as quantized files store them: by hand for a tiny model, and against the sizes of published files."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import gptcalc as gc
+from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.memory.quantized import as_stored, stored_bytes
 from gptcalc.formulas.params import multi_token_prediction
+from gptcalc.formulas.table import operations
 from gptcalc.spec.files import load_model
 from gptcalc.spec.kept import kept_part
-from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.model import ModelSpec, Quantization
+from gptcalc.spec.shape import shape_of
 
 # Two layers: queries and outputs 256 x 256, keys and values 256 x 128, three matrices of 256 x 512; embedding and head 1000 x 256.
 TINY: dict[str, Any] = {
@@ -185,11 +189,86 @@ def test_formulas_of_stored_weights_give_their_values() -> None:
             assert eval(leaf.formula, {}, letters) == leaf.value
 
 
-def test_what_is_stored_has_its_own_groups_and_no_time() -> None:
-    with pytest.raises(gc.GptcalcError, match="group size of 64 means nothing for weights as they are stored"):
-        gc.memory(quantized(**FP8), mode="inference", group_size=64)
-    with pytest.raises(gc.GptcalcError, match="no precision 'stored'"):
-        gc.infer(quantized(**FP8), device="h100-80gb", prompt=16, output=16, precision="stored")
+def test_what_is_stored_has_its_own_groups() -> None:
+    for calculate in (lambda **options: gc.memory(quantized(**FP8), mode="inference", **options), partial(gc.infer, quantized(**FP8))):
+        with pytest.raises(gc.GptcalcError, match="group size of 64 means nothing for weights as they are stored"):
+            calculate(group_size=64)
+
+
+STORED: dict[str, ModelSpec] = {
+    **{name: quantized(**config) for name, (config, _) in BY_HAND.items()},
+    "a kept layer": quantized(**FP8, modules_to_not_convert=["model.layers.0.mlp"]),
+    "kept keys": quantized(**FP8, modules_to_not_convert=["k_proj"]),
+    "kept attention": quantized(**FP8, modules_to_not_convert=["self_attn"]),
+    "experts": load_model("gpt-oss-20b", {"n_expert_per_token": 32}),  # each token goes to all of them
+    "latents": load_model("deepseek-v3", {"blocks": {"dense": {}, "moe": {"n_expert": 8, "n_expert_per_token": 8, "d_expert": 2048}}}),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_memory_and_time_agree_on_stored_bytes(name: str) -> None:
+    model = STORED[name]
+    one, two = (gc.infer(model, batch=batch, prompt=16, output=1) for batch in (1, 2))
+    held = gc.memory(model, mode="inference", batch=1, seq=17)
+    assert one.request.precision == "stored"
+    assert one.room.to_dict()["weights"] == held.to_dict()["weights"] == stored_bytes(model).value
+    matrices = [path for path, row in rows_of(model).items() if row.kind == "matmul"]
+    read = 2 * matmul_bytes(one) - matmul_bytes(two)  # activations grow with the batch, weights do not
+    assert read == pytest.approx(sum(stored_bytes(model)[path]["weight"].value for path in matrices), rel=1e-14)
+
+
+def rows_of(model: ModelSpec) -> dict[str, Any]:
+    return {row.path: row for row in operations(shape_of(model), 1, 1, 1)}
+
+
+def matmul_bytes(answer: Inference) -> float:
+    return float(sum(one["bytes"] for one in answer.point.decode.to_list() if one["kind"].endswith("matmul")))
+
+
+@pytest.mark.parametrize("tp", [1, 2, 8])
+@pytest.mark.parametrize("name", ["gpt-oss-120b", "deepseek-v3", "kimi-k2", "minimax-m2"])
+def test_ranks_of_a_server_hold_what_memory_says(name: str, tp: int) -> None:
+    answer = gc.infer(name, device="h200", count=tp, prompt=64, output=8)
+    assert answer.room.to_dict()["weights"] == gc.memory(name, mode="inference", seq=72, tp=tp).to_dict()["weights"]
+    assert answer.request.inputs["quantization"]["method"] == gc.model(name).quantization.method
+
+
+def test_what_is_computed_in_is_said() -> None:
+    said = {
+        ("fp8, blocks", "h100"): ("fp8", "casting these is not counted"),
+        ("fp8, blocks", "a100"): ("bf16", "a100-80gb has no fp8 arithmetic"),
+        ("fbgemm", "h100"): ("fp8", "casting these is not counted"),
+        ("gptq", "h100"): ("bf16", "at the rate of gpt-fast's int8 and int4 kernels: its activations stay in 16 bits"),
+        ("int8", "v100-32gb"): ("fp16", "dequantised to fp16"),
+        ("experts", "b200"): ("bf16", "mxfp4 weights are dequantised"),
+    }
+    for (name, device), (arithmetic, words) in said.items():
+        answer = gc.infer(STORED[name], device=device, prompt=16, output=1)
+        assert answer.work.arithmetic == arithmetic
+        assert words in answer.notes[0]
+        assert answer.spread is None
+
+
+def test_stored_weights_are_read_as_fast_as_the_same_bits_asked_for() -> None:
+    model = gc.model("llama3.1-8b")
+    for method, bits, precision in (("awq", 4.15625, "int4"), ("fp8", 8 + 32 / 128**2, "fp8")):
+        stored = model.model_copy(update={"quantization": Quantization(method=method, bits=bits)})
+        for batch in (1, 64):
+            times = [gc.infer(stored, batch=batch, precision=kind).point for kind in (None, precision)]
+            assert times[0].per_token == pytest.approx(times[1].per_token, rel=1e-9)
+            assert times[0].prefill_time == pytest.approx(times[1].prefill_time, rel=1e-9)
+    assert gc.infer(stored, precision="bf16").point.per_token == gc.infer(model).point.per_token
+
+
+def test_the_command_says_how_weights_are_stored(run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY | {"quantization_config": FP8}), "utf-8")
+    document = json.loads(run("infer", path, "-f", "json").out)
+    assert document["inputs"]["precision"] == "stored"
+    assert document["inputs"]["quantization"] == {"method": "fp8", "bits": 8 + 32 / 128**2}
+    assert document["result"]["memory"]["weights"] == size(**FP8)
+    assert "weights in fp8, as stored: 8.00195 bits a weight" in run("infer", path).out
+    assert json.loads(run("infer", path, "--precision", "bf16", "-f", "json").out)["inputs"].keys().isdisjoint({"quantization"})
 
 
 def test_ranks_divide_the_stored_matrices() -> None:
@@ -201,5 +280,7 @@ def test_stages_of_layers_that_are_stored_unlike_are_refused() -> None:
     unlike = quantized(**FP8, modules_to_not_convert=["model.layers.0.mlp"])
     with pytest.raises(gc.GptcalcError, match="not quantized alike"):
         gc.memory(unlike, mode="inference", pp=2)
+    with pytest.raises(gc.GptcalcError, match="not quantized alike"):
+        gc.infer(unlike, count=2, pp=2, prompt=16)
     alike = quantized(**FP8, modules_to_not_convert=["self_attn"])
     assert gc.memory(alike, mode="inference", pp=2).value > 0

@@ -30,6 +30,8 @@ def test_import_gptcalc_loads_nothing_heavy() -> None:
         ("'import', '--help'", {"typer"}),
         ("'compare', 'gpt1', 'gpt3'", {"typer", "yaml", "pydantic"}),
         ("'memory', 'gpt2', '--batch', '8'", {"typer", "yaml", "pydantic"}),
+        ("'train', '--help'", {"typer"}),
+        ("'devices', '--clusters'", {"typer", "yaml", "pydantic", "platformdirs"}),
         ("'infer', 'gpt2', '--output', '1'", {"typer", "yaml", "pydantic", "platformdirs"}),
         ("'infer', 'gpt2', '-f', 'json'", {"typer", "yaml", "pydantic", "platformdirs", "numpy"}),
     ],

@@ -6,6 +6,7 @@ import typer
 
 import gptcalc
 from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, proof, replicate, train
+from gptcalc.cli.options import Grouped
 
 app = typer.Typer(
     name="gptcalc",
@@ -28,8 +29,8 @@ for command in (
     proof.verify,
     replicate.replicate,
 ):
-    app.command()(command)
-app.command("import")(importing.import_)
+    app.command(cls=Grouped)(command)
+app.command("import", cls=Grouped)(importing.import_)
 
 
 def _version(wanted: bool) -> None:

@@ -6,41 +6,56 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Precision
-from gptcalc.cli.options import Explain, Form, Model, Set, load, settings_of
+from gptcalc.cli.options import (
+    LAYOUT,
+    OUTPUT,
+    RUN,
+    SERVING,
+    Explain,
+    Form,
+    KvPrecision,
+    Model,
+    Price,
+    Set,
+    complete_device,
+    complete_server,
+    load,
+    settings_of,
+)
 
 
 def infer(
     model: Model,
-    device: Annotated[str, typer.Option("--device", help="One device of the catalogue.")] = "h100-80gb",
-    count: Annotated[int, typer.Option("--count", min=1, help="Number of devices.")] = 1,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences that a replica serves at once.")] = 1,
+    device: Annotated[
+        str, RUN("--device", help="A name: 'gptcalc devices' lists them; or a file.", autocompletion=complete_device)
+    ] = "h100-80gb",
+    count: Annotated[int, RUN("--count", min=1, help="Devices in all.")] = 1,
+    batch: Annotated[int, RUN("--batch", min=1, help="Sequences that a replica serves at once.")] = 1,
     prompt: Annotated[
-        int | None, typer.Option("--prompt", min=1, help="Tokens of a prompt.", show_default="1024, or what the model reaches")
+        int | None, RUN("--prompt", min=1, help="Tokens of a prompt.", show_default="1024, or what the model reaches")
     ] = None,
     output: Annotated[
-        int | None, typer.Option("--output", min=1, help="New tokens after it.", show_default="256, or a quarter of what it reaches")
+        int | None, RUN("--output", min=1, help="New tokens after it.", show_default="256, or a quarter of what it reaches")
     ] = None,
+    target: Annotated[str | None, RUN("--target", metavar="ttft=200ms,tpot=30ms", help="Latencies to keep.", show_default=False)] = None,
+    sweep: Annotated[str | None, RUN("--sweep", metavar="batch=1..256", help="Throughput against latency.", show_default=False)] = None,
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Of the weights.", show_default="16 bits as the device has them")
+        Precision | None, SERVING("--precision", help="Of the weights.", show_default="as stored, or 16 bits as the device has them")
     ] = None,
-    kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8 ...", show_default=False)] = None,
+    kv_precision: KvPrecision = None,
     group_size: Annotated[
-        int | None, typer.Option("--group-size", min=1, help="Weights that share a scale in int4.", show_default="128")
+        int | None, SERVING("--group-size", min=1, help="Weights that share a scale in int4.", show_default="128")
     ] = None,
-    block_size: Annotated[int, typer.Option("--block-size", min=1, help="Tokens of a page of the cache.")] = 1,
-    runtime: Annotated[str, typer.Option("--runtime", help="graph (one CUDA graph, fused) or eager (transformers).")] = "graph",
-    tp: Annotated[int | None, typer.Option("--tp", min=1, help="Tensor parallel size of a replica.", show_default="all devices")] = None,
-    pp: Annotated[int | None, typer.Option("--pp", min=1, help="Pipeline stages of a replica.", show_default="1")] = None,
-    price: Annotated[
-        str | None, typer.Option("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")
+    block_size: Annotated[int, SERVING("--block-size", min=1, help="Tokens of a page of the cache.")] = 1,
+    runtime: Annotated[
+        str, SERVING("--runtime", help="graph (one CUDA graph, fused) or eager (transformers).", autocompletion=complete_server)
+    ] = "graph",
+    tp: Annotated[
+        int | None, LAYOUT("--tp", min=1, help="Tensor parallel size of a replica.", show_default="what --pp leaves of the count")
     ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="ttft=200ms,tpot=30ms", help="Latencies to keep.", show_default=False)
-    ] = None,
-    sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="batch=1..256", help="Throughput against latency.", show_default=False)
-    ] = None,
-    roofline: Annotated[bool, typer.Option("--roofline", help="The operations under the device's roof.")] = False,
+    pp: Annotated[int | None, LAYOUT("--pp", min=1, help="Pipeline stages of a replica.", show_default="1")] = None,
+    price: Price = None,
+    roofline: Annotated[bool, OUTPUT("--roofline", help="The operations under the device's roof.")] = False,
     explain: Explain = False,
     set_: Set = None,
     form: Form = "table",

@@ -5,57 +5,103 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gptcalc.choices import Precision
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, load, settings_of
+from gptcalc.cli.options import (
+    ADAPTERS,
+    LAYOUT,
+    OUTPUT,
+    RECIPE,
+    RUN,
+    SERVING,
+    Depth,
+    Explain,
+    Form,
+    KvPrecision,
+    Model,
+    Recompute,
+    Runtime,
+    SequenceParallel,
+    Set,
+    Zero,
+    complete_device,
+    complete_stack,
+    load,
+    settings_of,
+)
 
 Optimizer = Literal["adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon"]
 
 
-def _size(name: str, text: str) -> Any:
-    return typer.Option(name, min=1, help=text, show_default=False)
+def _size(name: str, text: str, default: str | bool = "1", under: Any = LAYOUT) -> Any:
+    return under(name, min=1, help=text, show_default=default)
 
 
 def memory(
     model: Model,
-    mode: Annotated[Literal["training", "inference"], typer.Option("--mode", help="What the model is used for.")] = "training",
-    batch: Batch = 1,
-    seq: Seq = None,
-    precision: Annotated[Precision | None, typer.Option("--precision", show_default="amp-bf16; inference: as stored, or bf16")] = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", help="Whose code: nanogpt, transformers, megatron, ideal.")] = None,
-    compiled: Annotated[bool | None, typer.Option("--compiled", help="Under torch.compile.", show_default=False)] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option("--optimizer", show_default="adamw, fused")] = None,
-    recompute: Annotated[str | None, typer.Option("--recompute", help="none, selective, full, or every-K blocks.")] = None,
-    attention_kernel: Annotated[Literal["flash", "eager"] | None, typer.Option("--attention-kernel", show_default="flash")] = None,
-    dropout: Annotated[bool | None, typer.Option("--dropout/--no-dropout", help="Masks are kept.", show_default="the runtime's")] = None,
-    accumulate: Annotated[int | None, _size("--accumulate", "Micro-batches whose gradients are added up.")] = None,
-    freeze: Annotated[
-        list[str] | None, typer.Option("--freeze", help="Operations that are not trained, as `embedding` (repeatable).")
+    mode: Annotated[Literal["training", "inference"], RUN("--mode", help="What the model is used for.")] = "training",
+    batch: Annotated[int, RUN("--batch", min=1, help="Sequences: one device's micro-batch, or those served at once.")] = 1,
+    seq: Annotated[int | None, _size("--seq", "Tokens of a sequence.", "the model's longest", RUN)] = None,
+    precision: Annotated[
+        Precision | None, RUN("--precision", help="Types of the weights.", show_default="amp-bf16; inference: as stored, or bf16")
     ] = None,
-    lora_rank: Annotated[int | None, _size("--lora-rank", "Train adapters of this rank instead.")] = None,
-    lora_targets: Annotated[
-        list[str] | None, typer.Option("--lora-target", help="A matmul to adapt, as `query` or `q_proj`; all-linear (repeatable).")
+    device: Annotated[
+        str | None,
+        RUN("--device", help="Does it fit there? A name, as h100-80gb, or a file.", autocompletion=complete_device, show_default=False),
     ] = None,
-    qlora: Annotated[bool | None, typer.Option("--qlora", help="The frozen matrices in nf4.", show_default=False)] = None,
+    runtime: Runtime = None,
+    compiled: Annotated[bool | None, RECIPE("--compiled", help="Under torch.compile.", show_default=False)] = None,
+    optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", show_default="adamw, fused")] = None,
+    recompute: Recompute = None,
+    attention_kernel: Annotated[
+        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", show_default="the stack's, or flash")
+    ] = None,
+    dropout: Annotated[
+        bool | None, RECIPE("--dropout/--no-dropout", help="Masks are kept.", show_default="the stack's, or the runtime's")
+    ] = None,
+    accumulate: Annotated[
+        int | None, _size("--accumulate", "Micro-batches whose gradients are added up.", "what --global-batch needs, or 1", RECIPE)
+    ] = None,
     offload_optimizer: Annotated[
-        bool | None, typer.Option("--offload-optimizer", help="Optimizer state in host memory.", show_default=False)
+        bool | None, RECIPE("--offload-optimizer", help="Optimizer state in host memory.", show_default=False)
     ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        ADAPTERS("--freeze", help="Operations that are not trained, as `embedding` (repeatable).", show_default=False),
+    ] = None,
+    lora_rank: Annotated[int | None, _size("--lora-rank", "Train adapters of this rank instead.", False, ADAPTERS)] = None,
+    lora_targets: Annotated[
+        list[str] | None,
+        ADAPTERS(
+            "--lora-target", help="A matmul to adapt, as `query` or `q_proj`; all-linear (repeatable).", show_default="peft's: query, value"
+        ),
+    ] = None,
+    qlora: Annotated[bool | None, ADAPTERS("--qlora", help="The frozen matrices in nf4.", show_default=False)] = None,
     tp: Annotated[int | None, _size("--tp", "Tensor parallel size.")] = None,
     pp: Annotated[int | None, _size("--pp", "Pipeline stages.")] = None,
-    dp: Annotated[int | None, _size("--dp", "Data parallel size.")] = None,
+    dp: Annotated[int | None, _size("--dp", "Data parallel size.", "what the others leave of the count")] = None,
     cp: Annotated[int | None, _size("--cp", "Context parallel size.")] = None,
     ep: Annotated[int | None, _size("--ep", "Expert parallel size.")] = None,
     virtual_stages: Annotated[int | None, _size("--virtual-stages", "Interleaved chunks of a stage.")] = None,
-    sequence_parallel: Annotated[bool | None, typer.Option("--sequence-parallel/--no-sequence-parallel", show_default=False)] = None,
-    zero: Annotated[int | None, typer.Option("--zero", min=0, max=3, help="What data parallel ranks divide; 3: FSDP.")] = None,
-    stage: Annotated[Literal["worst", "first", "middle", "last"] | None, typer.Option("--stage", help="Of the pipeline.")] = None,
-    count: Annotated[int | None, _size("--count", "Devices in all; dp follows.")] = None,
-    global_batch: Annotated[int | None, _size("--global-batch", "Sequences of a whole step.")] = None,
-    stack: Annotated[str | None, typer.Option("--stack", help="megatron-2021, megatron-2022, megatron, fsdp.")] = None,
-    kv_precision: Annotated[str | None, typer.Option("--kv-precision", help="Of the cache: bf16, fp8, int8 ...")] = None,
-    group_size: Annotated[int | None, _size("--group-size", "Weights that share a scale in int4.")] = None,
-    block_size: Annotated[int | None, _size("--block-size", "Tokens of a page of the cache.")] = None,
-    prefill: Annotated[int | None, _size("--prefill", "Prompt tokens in one pass at most.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Does it fit there? As h100-80gb.")] = None,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Draw the step's memory over time.")] = False,
+    sequence_parallel: SequenceParallel = None,
+    zero: Zero = None,
+    stage: Annotated[
+        Literal["worst", "first", "middle", "last"] | None, LAYOUT("--stage", help="Of the pipeline.", show_default="worst")
+    ] = None,
+    count: Annotated[int | None, _size("--count", "Devices in all.", "as many as the layout needs")] = None,
+    global_batch: Annotated[int | None, _size("--global-batch", "Sequences of a step.", "batch times dp")] = None,
+    stack: Annotated[
+        str | None,
+        LAYOUT(
+            "--stack",
+            help="Whose defaults: megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
+            autocompletion=complete_stack,
+            show_default=False,
+        ),
+    ] = None,
+    kv_precision: KvPrecision = None,
+    group_size: Annotated[int | None, _size("--group-size", "Weights that share a scale in int4.", "128", SERVING)] = None,
+    block_size: Annotated[int | None, _size("--block-size", "Tokens of a page of the cache.", "1", SERVING)] = None,
+    prefill: Annotated[int | None, _size("--prefill", "Prompt tokens in one pass at most.", "all prompts", SERVING)] = None,
+    timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Depth = 3,
     explain: Explain = False,
     set_: Set = None,

@@ -1,8 +1,10 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gptcalc.choices import Format
 
@@ -13,23 +15,118 @@ def complete(typed: str) -> list[str]:
     return [name for name in names() if name.startswith(typed.lower())]
 
 
+def complete_device(typed: str) -> list[str]:
+    """The last of several names with commas between them."""
+    from gptcalc.spec.catalogue import names_of
+
+    before, comma, last = typed.rpartition(",")
+    return [before + comma + name for name in names_of("devices") if name.startswith(last.lower())]
+
+
+def complete_cluster(typed: str) -> list[str]:
+    from gptcalc.spec.catalogue import names_of
+
+    return [name for name in names_of("clusters") if name.startswith(typed.lower())]
+
+
+def complete_stack(typed: str) -> list[str]:
+    return _files("stacks", typed)
+
+
+def complete_runtime(typed: str) -> list[str]:
+    return _files("runtimes", typed)
+
+
+def complete_server(typed: str) -> list[str]:
+    return _files("servers", typed)
+
+
+def _files(kind: str, typed: str) -> list[str]:
+    from gptcalc.spec.catalogue import files_by_name
+
+    return [name for name in files_by_name(kind) if name.startswith(typed.lower())]
+
+
+def complete_hardware(ctx: typer.Context, typed: str) -> list[str]:
+    """Of `devices`: whichever list is asked for."""
+    listed = complete_cluster if ctx.params.get("clusters") else complete_stack if ctx.params.get("stacks") else complete_device
+    return listed(typed)
+
+
+def under(heading: str) -> Any:
+    """`typer.Option` for an option that help lists under a heading of its own."""
+    return partial(typer.Option, rich_help_panel=heading)
+
+
+RUN, RECIPE, LAYOUT, MONEY = under("Run"), under("Recipe"), under("Layout"), under("Money and energy")
+ADAPTERS, SERVING, OUTPUT = under("Adapters"), under("Serving"), under("Output")
+
+
+class Grouped(TyperCommand):
+    """A command whose help lists options under their headings, in plain text: Rich's panels would take as long as all the rest."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                heading = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None) or "Options"
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
 MODEL_HELP = "A preset's name, a YAML file, or a Hugging Face config.json (or a folder that holds one)."
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP, autocompletion=complete, show_default=False)]
-Form = Annotated[Format, typer.Option("--format", "-f", help="How the answer is written.")]
+Form = Annotated[Format, OUTPUT("--format", "-f", help="How the answer is written.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the model (repeatable).", show_default=False)
 ]
-Explain = Annotated[bool, typer.Option("--explain", help="Print the derivation: formula, numbers put in, source.")]
+Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formula, numbers put in, source.")]
 
 
 def depth_option(**more: Any) -> Any:
-    return typer.Option("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
+    return OUTPUT("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
 
 
 Depth = Annotated[int, depth_option()]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Sequences.")]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")]
+
+
+Runtime = Annotated[
+    str | None,
+    RECIPE(
+        "--runtime",
+        help="Whose code runs the model: nanogpt transformers megatron ideal.",
+        autocompletion=complete_runtime,
+        show_default="the stack's, or transformers; ideal for models that it lacks",
+    ),
+]
+Recompute = Annotated[
+    str | None, RECIPE("--recompute", help="none selective full every-K (each K-th block).", show_default="the stack's, or none")
+]
+SequenceParallel = Annotated[
+    bool | None,
+    LAYOUT("--sequence-parallel/--no-sequence-parallel", help="With --tp, norms are divided too.", show_default="the stack's, or no"),
+]
+Zero = Annotated[
+    int | None,
+    LAYOUT(
+        "--zero",
+        min=0,
+        max=3,
+        help="What data parallel ranks divide: 1 the optimizer's state, 2 gradients too, 3 weights too (FSDP).",
+        show_default="the stack's, or 0",
+    ),
+]
+KvPrecision = Annotated[
+    str | None,
+    SERVING("--kv-precision", help="Of the cache: fp32 fp16 bf16 fp8 int8 int4.", show_default="bf16; beside fp32 weights fp32"),
+]
+Price = Annotated[str | None, MONEY("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")]
 
 
 def load(name: str, settings: list[str] | None = None) -> Any:

@@ -4,68 +4,106 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.options import Depth, Explain, Form, Model, Set, load, settings_of
+from gptcalc.cli.options import (
+    LAYOUT,
+    MONEY,
+    OUTPUT,
+    RECIPE,
+    RUN,
+    Depth,
+    Explain,
+    Form,
+    Model,
+    Price,
+    Recompute,
+    Runtime,
+    SequenceParallel,
+    Set,
+    Zero,
+    complete_cluster,
+    complete_device,
+    complete_stack,
+    load,
+    settings_of,
+)
 
 
-def _size(name: str, text: str) -> Any:
-    return typer.Option(name, min=1, help=text, show_default=False)
+def _size(name: str, text: str, default: str = "1") -> Any:
+    return LAYOUT(name, min=1, help=text, show_default=default)
 
 
 def train(
     model: Model,
-    tokens: Annotated[str | None, typer.Option("--tokens", help="Tokens of the run, such as 300B.", show_default="the model's own")] = None,
+    tokens: Annotated[str | None, RUN("--tokens", help="Tokens of the run, such as 300B.", show_default="those of its preset")] = None,
     device: Annotated[
-        list[str] | None, typer.Option("--device", help="Name, or several with commas between them.", show_default="h100-80gb")
+        list[str] | None,
+        RUN(
+            "--device",
+            help="A name, or several with commas between them: 'gptcalc devices' lists them; or a file.",
+            autocompletion=complete_device,
+            show_default="h100-80gb",
+        ),
     ] = None,
-    count: Annotated[str | None, typer.Option("--count", help="Number of devices.", show_default="as the layout needs")] = None,
-    batch: Annotated[str, typer.Option("--batch", help="Sequences of one device's micro-batch.")] = "1",
-    seq: Annotated[int | None, typer.Option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")] = None,
-    global_batch: Annotated[str | None, typer.Option("--global-batch", help="Sequences of a step.", show_default="batch times dp")] = None,
+    count: Annotated[str | None, RUN("--count", help="Devices in all.", show_default="as many as the layout needs")] = None,
+    batch: Annotated[str, RUN("--batch", help="Sequences of one device's micro-batch.")] = "1",
+    seq: Annotated[int | None, RUN("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")] = None,
+    global_batch: Annotated[str | None, RUN("--global-batch", help="Sequences of a step.", show_default="batch times dp")] = None,
     mfu: Annotated[
-        str | None, typer.Option("--mfu", help="Your own MFU or its range, 0.35..0.45, instead of the model of a step.", show_default=False)
+        str | None, RUN("--mfu", help="Your own MFU or its range, 0.35..0.45, instead of the model of a step.", show_default=False)
     ] = None,
+    goodput: Annotated[bool, RUN("--goodput", help="Count failures and checkpoints in.")] = False,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8.", show_default="autocast to 16 bits")
+        str | None,
+        RECIPE(
+            "--precision", help="fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8.", show_default="autocast to the 16 bits that the device has"
+        ),
     ] = None,
     optimizer: Annotated[
         str | None,
-        typer.Option("--optimizer", help="adamw adamw-foreach sgd sgd-momentum adamw-8bit adafactor lion muon.", show_default="adamw"),
+        RECIPE("--optimizer", help="adamw adamw-foreach sgd sgd-momentum adamw-8bit adafactor lion muon.", show_default="adamw"),
     ] = None,
-    recompute: Annotated[str | None, typer.Option("--recompute", help="none selective full every-K.", show_default="none")] = None,
-    attention_kernel: Annotated[str | None, typer.Option("--attention-kernel", help="flash or eager.", show_default="flash")] = None,
-    runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Whose code runs: nanogpt transformers megatron ideal.", show_default="transformers")
+    recompute: Recompute = None,
+    attention_kernel: Annotated[
+        str | None, RECIPE("--attention-kernel", help="flash or eager.", show_default="the stack's, or flash")
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compiled", help="Under torch.compile.")] = False,
+    runtime: Runtime = None,
+    compiled: Annotated[bool, RECIPE("--compiled", help="Under torch.compile.")] = False,
     dropout: Annotated[
-        bool | None, typer.Option("--dropout/--no-dropout", help="Dropout's own passes over memory.", show_default="the runtime's")
+        bool | None,
+        RECIPE("--dropout/--no-dropout", help="Dropout's own passes over memory.", show_default="the stack's, or the runtime's"),
     ] = None,
     tp: Annotated[int | None, _size("--tp", "Tensor parallel size.")] = None,
     pp: Annotated[int | None, _size("--pp", "Pipeline stages.")] = None,
-    dp: Annotated[int | None, _size("--dp", "Data parallel size; follows from the count when left out.")] = None,
+    dp: Annotated[int | None, _size("--dp", "Data parallel size.", "what the others leave of the count")] = None,
     cp: Annotated[int | None, _size("--cp", "Context parallel size.")] = None,
     ep: Annotated[int | None, _size("--ep", "Expert parallel size.")] = None,
     virtual_stages: Annotated[int | None, _size("--virtual-stages", "Interleaved chunks of a stage.")] = None,
-    sequence_parallel: Annotated[
-        bool | None, typer.Option("--sequence-parallel/--no-sequence-parallel", help="With --tp.", show_default="the stack's")
-    ] = None,
-    zero: Annotated[
-        int | None, typer.Option("--zero", min=0, max=3, help="What data parallel ranks divide; 3: FSDP.", show_default="the stack's")
-    ] = None,
+    sequence_parallel: SequenceParallel = None,
+    zero: Zero = None,
     stack: Annotated[
         str | None,
-        typer.Option("--stack", help="megatron-2021 megatron-2022 megatron fsdp ddp maxtext: defaults and overlap.", show_default=False),
+        LAYOUT(
+            "--stack",
+            help="Defaults and overlap of: megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
+            autocompletion=complete_stack,
+            show_default="no defaults; the overlap of megatron, fsdp or ddp, by runtime and ZeRO",
+        ),
     ] = None,
-    cluster: Annotated[str | None, typer.Option("--cluster", help="As dgx-a100.", show_default="the device's usual one")] = None,
-    slice_: Annotated[int | None, _size("--slice", "Devices that share the fast link, where not the cluster's number.")] = None,
-    goodput: Annotated[bool, typer.Option("--goodput", help="Count failures and checkpoints.")] = False,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Draw the pipeline's schedule of one step.")] = False,
-    price: Annotated[
-        str | None, typer.Option("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")
+    cluster: Annotated[
+        str | None,
+        LAYOUT(
+            "--cluster",
+            help="What joins the devices, such as dgx-a100, or a file: 'gptcalc devices --clusters' lists them.",
+            autocompletion=complete_cluster,
+            show_default="the device's usual one",
+        ),
     ] = None,
-    tdp_share: Annotated[str, typer.Option("--tdp-share", help="Power over TDP, or a range.")] = "1.0",
-    pue: Annotated[str, typer.Option("--pue", help="Power of the facility over that of its devices, or a range.")] = "1.1",
-    carbon: Annotated[str, typer.Option("--carbon", help="kg of CO2 per kWh, or a range.")] = "0.385",
+    slice_: Annotated[int | None, _size("--slice", "Devices that share the fast link.", "the cluster's number")] = None,
+    price: Price = None,
+    tdp_share: Annotated[str, MONEY("--tdp-share", help="Power over TDP, or a range.")] = "1.0",
+    pue: Annotated[str, MONEY("--pue", help="Power of the facility over that of its devices, or a range.")] = "1.1",
+    carbon: Annotated[str, MONEY("--carbon", help="kg of CO2 per kWh, or a range.")] = "0.385",
+    timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the pipeline's schedule of one step.")] = False,
     depth: Depth = 2,
     explain: Explain = False,
     set_: Set = None,

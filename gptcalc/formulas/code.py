@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from gptcalc.errors import GptcalcError
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -10,7 +9,7 @@ from gptcalc.spec.shape import shape_of
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation, RuntimeSpec
 
-OF_EXPERTS = ("experts", "shared_expert", "router_normalised")
+OF_EXPERTS = ("experts", "shared_expert", "router_normalised", "router_weighs_input")
 """Switches that mean nothing in a block without experts, which may stand among others that have them."""
 
 
@@ -24,7 +23,7 @@ def code_of(runtime: "RuntimeSpec", model: ModelSpec) -> "Implementation":
     >>> list(code_of(load_runtime("ideal"), load_model("gpt2")).operations)[0]
     'embedding/token'
     """
-    from gptcalc.spec.runtime import UNUSUAL, implementation_of, operations_of
+    from gptcalc.spec.runtime import UNUSUAL, implementation_of, not_implemented, operations_of
 
     found = implementation_of(runtime, model.family, model.switches, model.name)
     for name, kind in model.kinds.items():
@@ -32,9 +31,6 @@ def code_of(runtime: "RuntimeSpec", model: ModelSpec) -> "Implementation":
             value = getattr(kind.switches, switch)
             idle = switch in OF_EXPERTS and not kind.switches.experts
             if value not in values and not idle:
-                odd = f"blocks of kind {name} have {switch} {str(value).lower()}"
-                raise GptcalcError(
-                    f"runtime '{runtime.name}' does not implement {model.name}: {odd}", hint="--runtime ideal takes most models"
-                )
+                raise not_implemented(runtime, model.name, f"blocks of kind {name} have {switch} {str(value).lower()}")
     rows = [row.path for row in operations(shape_of(model), 1, 1, 1)]
-    return found.model_copy(update={"operations": operations_of(found, rows)})
+    return found.model_copy(update={"operations": operations_of(runtime, found, rows, model.name)})

@@ -1,13 +1,15 @@
 """One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
 
-t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel, of
-whose ranks g divide the experts (expert parallel): each rank then has all tokens of 1/g of them, as many as before where routing is even.
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel. Of the D times c ranks with the
+same weights g divide the experts (expert parallel): each has all tokens of 1/g of them, as many as before where routing is even.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_word
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, minimum
@@ -33,8 +35,31 @@ class Share(NamedTuple):
     role: str
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool) -> Share:
-    """What one device of a stage of this role has.
+def stage_layers(layers: Sequence[str], p: int, v: int, stage: int) -> tuple[str, ...]:
+    """The kinds of the layers of one stage, counted from 0: of v chunks every p-th from its own, else a run of ceil(L/p).
+
+    Where layers do not divide every run is as long as the longest, and the last one ends with the model.
+
+    >>> stage_layers("abcdefgh", 2, 2, 1)
+    ('c', 'd', 'g', 'h')
+    >>> stage_layers("abcde", 2, 1, 1)
+    ('c', 'd', 'e')
+    """
+    if v > 1:
+        size = len(layers) // (p * v)
+        return tuple(layer for chunk in range(stage, p * v, p) for layer in layers[chunk * size : (chunk + 1) * size])
+    size = ceiling(len(layers), p)
+    start = min(stage * size, len(layers) - size)
+    return tuple(layers[start : start + size])
+
+
+def stage_of(role: str, p: int) -> int:
+    """The number of a stage of a role: of the middle ones the second, which has most micro-batches in flight."""
+    return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
+
+
+def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool, layers: Sequence[str] = ()) -> Share:
+    """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
     activations of L layers whatever p is; interleaving multiplies them by 1 + (p - 1)/(p·v) (Korthikanti et al. 2022, 4.2.3).
@@ -42,10 +67,8 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     Raises GptcalcError for every division that leaves a rest, naming both numbers.
     """
     t, c = layout.tp, layout.cp
-    if shape.kinds and not (isinstance(layout.pp, int) and layout.pp == 1):
-        raise GptcalcError(
-            "pipeline stages of layers that differ are not counted: which stage has which is not known", hint="leave out --pp"
-        )
+    if shape.kinds and not (isinstance(layout.pp, int) and isinstance(layout.virtual_stages, int)):
+        raise GptcalcError("arrays of pipeline sizes need layers that are all alike", hint="give one number of stages at a time")
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
     padded = ceiling(rows, multiple) * multiple if pad else rows
@@ -53,16 +76,16 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
     times = f" {layout.pp} times virtual stages {layout.virtual_stages}:"
     if layout.virtual_stages == 1:  # the longest stage
-        layers = ceiling(shape.n_layer, layout.pp)
+        own = ceiling(shape.n_layer, layout.pp)
     else:
-        layers = divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages
+        own = divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages
     for _, kind in shape.blocks:
         divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
-    local = _divided(shape, t)._replace(
-        n_layer=layers,
-        vocab_size=padded // t if pad else rows,
-        kinds=tuple((name, _divided(kind, t)) for name, kind in shape.kinds),
-    )
+    kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
+    if layout.pp != 1:
+        here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp)) if kinds else ()
+        kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
+    local = _divided(shape, t)._replace(n_layer=own, vocab_size=padded // t if pad else rows, kinds=kinds)
     chunks = _in_flight(layout, role)
     chunk_layers = local.n_layer // layout.virtual_stages
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
@@ -129,14 +152,18 @@ def on_stage(path: str, role: str, *, tied: bool) -> bool:
     return role in ("last", "only")
 
 
-def check_experts(model: "ModelSpec", ep: Any) -> None:
-    """Raises GptcalcError for an expert parallel size that the model's experts do not divide into, or that it has no experts for."""
-    if isinstance(ep, int) and ep == 1:
+def has_experts(model: "ModelSpec") -> bool:
+    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
+def check_experts(model: "ModelSpec", layout: Layout) -> None:
+    """Raises GptcalcError where there are no experts to divide, or the ranks of a stage with the same weights are no multiple of `ep`."""
+    if isinstance(layout.ep, int) and layout.ep == 1:
         return
-    if not model.n_expert:
-        raise GptcalcError(f"expert parallel size {ep} on {model.name}, which has no experts", hint="leave --ep out")
-    divide(model.n_expert, ep, "n_expert", "expert parallel size")
-    raise GptcalcError(f"expert parallel size {ep}: experts on several devices are not counted yet", hint="leave --ep out")
+    if not has_experts(model):
+        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
+    alone = isinstance(layout.cp, int) and layout.cp == 1
+    divide(layout.dp * layout.cp, layout.ep, f"data{'' if alone else ' times context'} parallel size", "expert parallel size")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

@@ -18,7 +18,8 @@ from gptcalc.reference.twin import twin
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import whole_number
+from gptcalc.spec.options import check_flag, whole_number
+from gptcalc.spec.reading import quoted
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -55,6 +56,10 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
     >>> all(check.ok for check in verify(load_model("gpt2")))
     True
     """
+    check_flag("full", full)
+    seq = None if seq is None else whole_number("seq", seq)
+    if progress is not None and not callable(progress):
+        raise GptcalcError(f"progress must be a function, not {quoted(progress)}")
     if seq is not None and not full:
         raise GptcalcError("seq is the length of a full run, and the scaled-down twin has its own", hint=f"use --full --seq {seq}")
     if not models:
@@ -63,7 +68,7 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
         models = tuple(all_models())
     checks: list[Check] = []
     for done, model in enumerate(map(as_model, models)):
-        if progress and len(models) > 1:
+        if progress is not None and len(models) > 1:
             progress(model.name, done, len(models))
         checks += _checks(model, full, seq, progress if len(models) == 1 else None)
     return checks

@@ -3,13 +3,14 @@
 from typing import Any
 
 from gptcalc.show.table import Column, Table
+from gptcalc.spec.cluster import cluster_for
 from gptcalc.spec.device import DeviceSpec
 from gptcalc.units import binary, short
 
 
 def row(device: DeviceSpec) -> dict[str, Any]:
     """A device as JSON has it, base units."""
-    return device.model_dump(mode="json") | {"calibrated": device.calibrated}
+    return device.model_dump(mode="json") | {"calibrated": device.calibrated, "cluster": cluster_for(device.name).name}
 
 
 def table(devices: list[DeviceSpec]) -> Table:
@@ -38,9 +39,11 @@ def table(devices: list[DeviceSpec]) -> Table:
         ]
         for device in devices
     ]
+    measured = ", ".join(device.name for device in devices if device.calibrated)
     notes = [
         "peaks are dense; memory is what the driver offers; prices are on demand, with their dates in: gptcalc devices NAME",
-        "measured: " + ", ".join(device.name for device in devices if device.calibrated) + "; times on all others are uncalibrated",
+        f"measured: {measured or 'none'}; times on all others are uncalibrated",
+        "what joins them: gptcalc devices --clusters; the software that trains on many: gptcalc devices --stacks",
     ]
     return Table(f"{len(devices)} devices", columns, body, notes)
 
@@ -92,5 +95,7 @@ def _values(device: DeviceSpec) -> list[list[Any]]:
         rows.append(["link to the host", short(device.host_link, "B/s"), source("host_link")])
     if device.tdp:
         rows.append(["TDP", f"{device.tdp:.0f} W", source("tdp")])
+    usual = cluster_for(device.name)
+    rows.append(["usual cluster", usual.name, "; ".join([usual.title, *usual.notes])])
     rows += [["price", f"{offer.usd:.2f} USD/h", f"{offer.source}; {offer.date}; {offer.verified}"] for offer in device.prices]
     return rows + [[f"constant {name}", f"{one.value:g}", f"{one.meaning}; {one.source}"] for name, one in device.constants.items()]

@@ -5,6 +5,7 @@ from typing import Any
 from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.phase import Phase
 from gptcalc.formulas.inference.target import Offer
+from gptcalc.show.memory import stored
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.train import Amount, span, whole
 from gptcalc.units import binary, short
@@ -50,7 +51,7 @@ def summary(answer: Inference) -> Table:
         ["a request from end to end", Amount(answer.value, span), ""],
         ["tokens per second", Amount(answer.tokens_per_second, _rate), "while decoding"],
         ["  one user's", Amount(1 / p.per_token, _rate), ""],
-        ["weights, of a device", Amount(room.to_dict()["weights"], binary), r.precision],
+        ["weights, of a device", Amount(room.to_dict()["weights"], binary), stored(r.inputs).partition(":")[0]],
         ["KV cache of all sequences", Amount(room.kv_cache, binary), r.inputs["kv_precision"]],
         ["the largest batch that fits", Amount(room.max_batch or 0, whole), f"of {r.context:,} positions each"],
         ["steady state: tokens per second", Amount(steady.tokens_per_second, _rate), f"{_rate(steady.requests_per_second)} requests/s"],
@@ -68,7 +69,8 @@ def _notes(answer: Inference) -> list[str]:
     r = answer.request
     split = [f"tensor parallel {r.tp}"] * (r.tp > 1) + [f"{r.pp} pipeline stages"] * (r.pp > 1)
     split += [f"{r.replicas} replicas"] * (r.replicas > 1)
-    what = [f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new ones", f"{r.precision} weights", answer.work.server.title, *split]
+    what = [f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new ones", f"weights in {stored(r.inputs)}"]
+    what += [answer.work.server.title, *split]
     what += [f"nine in ten measured times are within {answer.spread:.0%}"] if answer.spread else []
     return [", ".join(what), *(f"note: {note}" for note in answer.notes)]
 

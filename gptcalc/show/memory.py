@@ -23,7 +23,7 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
     """The bill of the peak under its headline; with `explain` each leaf with its formula."""
     letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
-        what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {_stored(inputs)}"
+        what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {stored(inputs)}"
         headline = f"{model.name}: {binary(answer.value)} at the peak {what}"
         notes = [legend(letters, answer.peak), *_serving_verdict(answer)]
     else:
@@ -34,7 +34,8 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
     return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
 
 
-def _stored(inputs: Mapping[str, Any]) -> str:
+def stored(inputs: Mapping[str, Any]) -> str:
+    """How the weights that are served are stored."""
     if "quantization" not in inputs:
         return str(inputs["precision"])
     return "{method}, as stored: {bits:.6g} bits a weight".format(**inputs["quantization"])

@@ -53,9 +53,12 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
     run = runs[0]
     found = [bill(model, run)]
     if run.kernels:
-        found.append(kernels(run))
+        if run.pipeline is None:  # of many devices the step's own table names them
+            found.append(kernels(run))
         if run.communication:
             found.append(communication(run))
+        if run.inputs.get("pp", 1) > 1:
+            found.append(stages(run))
         found.append(derivation(run) if explain else step(run, depth))
     return found
 
@@ -111,7 +114,7 @@ def _notes(run: Run) -> list[str]:
     notes.append("MFU: the model's FLOPs (full attention) over time and peak; HFU: with what is recomputed")
     notes.append(f"energy: {i['tdp_share']:g} × TDP × PUE {i['pue']:g}; {i['carbon']:g} kg CO2 per kWh")
     if "stack" in i:
-        sizes = {"tp": "tensor", "pp": "pipeline", "virtual_stages": "virtual stages", "dp": "data", "cp": "context"}
+        sizes = {"tp": "tensor", "pp": "pipeline", "virtual_stages": "virtual stages", "dp": "data", "cp": "context", "ep": "expert"}
         layout = ", ".join(f"{name} {i[key]:,}" for key, name in sizes.items() if i[key] > 1) or "one device"
         switched = [f"ZeRO-{i['zero']}"] * bool(i["zero"]) + ["sequence parallel"] * bool(i["sequence_parallel"] and i["tp"] > 1)
         notes.append(f"layout: {', '.join([layout, *switched])}; stack {i['stack']}, cluster {i['cluster']}")
@@ -146,10 +149,20 @@ def communication(run: Run) -> Table:
     return Table("what the devices send in a step", columns, rows)
 
 
+def stages(run: Run) -> Table:
+    """What each kind of pipeline stage computes for a micro-batch, and its fullest moment in memory."""
+    assert run.pipeline is not None
+    assert run.memory is not None
+    columns = [Column("stage"), *(Column(name, span, right=True) for name in ("forward", "backward")), Column("memory", binary, right=True)]
+    rows = [[role, *run.pipeline["stages"][role].values(), peak] for role, peak in run.memory["stages"].items()]
+    return Table("what a stage needs: time of a micro-batch, memory at its peak", columns, rows)
+
+
 def step(run: Run, depth: int) -> Table:
     """Where a step's time goes."""
     columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
-    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, {})]
+    labels = {path: LABELS[node.name] for path, node in run.parts.walk() if node.name in LABELS}
+    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, labels)]
     return Table(f"where the {span(run.step_time)} go", columns, rows, [], bold=frozenset({len(rows) - 1}))
 
 

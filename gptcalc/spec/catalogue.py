@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 UNDISCLOSED = "undisclosed.yaml"
+SUFFIXES = (".yaml", ".yml", ".json")
+"""What the name of a preset file ends with; of a model's also .json, Hugging Face's config."""
 
 
 def bundled_folder() -> Path:
@@ -75,7 +77,7 @@ def look_up(name: str) -> tuple[dict[str, Any], Path] | None:
         text = read_text(path)
         if wanted in folded(text):
             for model in _models(path, text):
-                if wanted in {folded(model["name"]), *map(folded, model["aliases"])}:
+                if wanted in called(model):
                     return model, path
     return None
 
@@ -86,17 +88,35 @@ def names() -> list[str]:
     >>> names()[:2]
     ['apertus-8b', 'bitnet-2b-4t']
     """
-    found: list[str] = []
-    for path in _bundled_files():
-        # The bundled files keep to one layout (a test holds them to it), so that a pattern can read their names.
-        _, _, models = path.read_text("utf-8").partition("\nmodels:\n")
-        found += re.findall(r"^  (\S+):$", models, flags=re.MULTILINE)
+    found = [name for path in _bundled_files() for name in _written(path, "models")]
     for path in _user_files():
         try:
             found += [model["name"] for model in _models(path, read_text(path))]
         except GptcalcError:  # completion has no place to report a broken file; using it does
             continue
     return found
+
+
+def names_of(kind: str) -> list[str]:
+    """The names under a kind of preset, devices or clusters, as quickly as `names`.
+
+    >>> names_of("clusters")[:2]
+    ['tpu-v4-pod', 'tpu-v5e-pod']
+    """
+    found: list[str] = []
+    for path in files_of(kind):
+        try:
+            bundled = path.is_relative_to(bundled_folder())
+            found += _written(path, kind) if bundled else [one["name"] for one in entries_of(read_text(path), shown(path), kind)]
+        except GptcalcError:
+            continue
+    return found
+
+
+def _written(path: Path, kind: str) -> list[str]:
+    """The bundled files keep to one layout (a test holds them to it), so that a pattern can read their names."""
+    _, _, entries = path.read_text("utf-8").partition(f"\n{kind}:\n")
+    return re.findall(r"^  (\S+):$", entries, flags=re.MULTILINE)
 
 
 def all_models() -> list[ModelSpec]:
@@ -137,16 +157,14 @@ def folded(name: str) -> str:
 
 
 def _everything() -> list[tuple[dict[str, Any], Path]]:
-    models: list[tuple[dict[str, Any], Path]] = []
-    owner: dict[str, Path] = {}
-    for path in _files():
-        for model in _models(path, read_text(path)):
-            for name in {folded(model["name"]), *map(folded, model["aliases"])}:
-                if name in owner:
-                    raise GptcalcError(f"{shown(path)}: the name '{shown(name)}' is taken already, in {shown(owner[name])}")
-                owner[name] = path
-            models.append((model, path))
+    models = [(model, path) for path in _files() for model in _models(path, read_text(path))]
+    check_names((name, path) for model, path in models for name in called(model))
     return models
+
+
+def called(entry: dict[str, Any]) -> set[str]:
+    """The name of an entry and its aliases, as they are compared."""
+    return {folded(entry["name"]), *map(folded, entry["aliases"])}
 
 
 def _nearest(word: str) -> str | None:
@@ -185,7 +203,7 @@ def family_models(data: dict[str, Any], where: str, *, default_name: str) -> lis
     [{'d_model': 64, 'n_layer': 2, 'name': 'a', 'aliases': ()}]
     """
     if "models" not in data:
-        return [_named({"name": default_name, **data}, where)]
+        return [named({"name": default_name, **data}, where)]
     for key in data:
         if key not in ("family", "source", "shared", "models"):
             raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "source", "shared", "models"]))
@@ -200,11 +218,18 @@ def family_models(data: dict[str, Any], where: str, *, default_name: str) -> lis
         own = {**about, **shared, **fields, "name": name}
         if isinstance(shared.get("notes"), list) and isinstance(fields.get("notes"), list):
             own["notes"] = fields["notes"] + shared["notes"]
-        found.append(_named(own, where))
+        found.append(named(own, where))
     return found
 
 
-def _named(fields: dict[str, Any], where: str) -> dict[str, Any]:
+def named(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of an entry with its aliases as a tuple.
+
+    Raises GptcalcError where a name or an alias is no text.
+
+    >>> named({"name": "a", "aliases": ["b"]}, "mine.yaml")
+    {'name': 'a', 'aliases': ('b',)}
+    """
     other = fields.pop("aliases", None) or []
     if not isinstance(fields["name"], str) or not folded(fields["name"]):
         raise GptcalcError(f"{where}: 'name' must be text")
@@ -213,9 +238,71 @@ def _named(fields: dict[str, Any], where: str) -> dict[str, Any]:
     return {**fields, "aliases": tuple(other)}
 
 
+def entries_of(text: str, where: str, kind: str) -> list[dict[str, Any]]:
+    """The entries of one preset file under the key of their kind, such as devices, each with its name over what all of them share.
+
+    Raises GptcalcError where the file is not of that form.
+
+    >>> entries_of("{shared: {node: 8}, clusters: {a: {title: A}}}", "mine.yaml", "clusters")
+    [{'node': 8, 'title': 'A', 'name': 'a'}]
+    """
+    data = read_yaml(text, where)
+    for key in data:
+        if key not in ("family", "shared", kind):
+            raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "shared", kind]))
+    shared, entries = data.get("shared") or {}, data.get(kind)
+    if not isinstance(shared, dict) or not isinstance(entries, dict) or not entries:
+        raise GptcalcError(f"{where}: '{kind}' must be a mapping of names to fields, and 'shared' one of fields")
+    about = {key: data[key] for key in ("family",) if key in data}
+    for name, fields in entries.items():
+        if not isinstance(name, str) or not folded(name) or not isinstance(fields, dict):
+            raise GptcalcError(f"{where}: '{shown(str(name))}' under '{kind}' must be a name with a mapping of fields")
+    return [{**about, **shared, **fields, "name": name} for name, fields in entries.items()]
+
+
 def files_of(kind: str) -> list[Path]:
     """The YAML files of one kind of preset, such as devices: the bundled ones, then those in a folder of that name of the user's."""
     return [*_yaml_files(bundled_folder() / kind), *(path for folder in _user_folders() for path in _yaml_files(folder / kind))]
+
+
+def files_by_name(kind: str) -> dict[str, Path]:
+    """The files of a kind of preset of which each holds one, such as stacks, by the name that is the file's.
+
+    >>> list(files_by_name("stacks"))[:2]
+    ['ddp', 'deepseek-v3']
+    """
+    return dict(sorted((folded(path.stem), path) for path in reversed(files_of(kind))))
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is meant as a path: it ends as a preset file does, or has a separator.
+
+    >>> is_path("gpt2"), is_path("mine.yaml"), is_path("./mine")
+    (False, True, True)
+    """
+    separators = {os.sep, os.altsep or os.sep, "/"}
+    return name in (".", "..") or name.lower().endswith(SUFFIXES) or any(separator in name for separator in separators)
+
+
+def only(entries: list[dict[str, Any]], where: str, kind: str) -> dict[str, Any]:
+    """The entry of a file that is given by its path.
+
+    Raises GptcalcError where it holds several.
+    """
+    if len(entries) > 1:
+        listed = ", ".join(shown(entry["name"]) for entry in entries[:8])
+        hint = f"put it into a folder '{kind}' in one of GPTCALC_PRESETS and use their names"
+        raise GptcalcError(f"{where}: holds {len(entries)} {kind} ({listed})", hint=hint)
+    return entries[0]
+
+
+def check_names(claims: Iterable[tuple[str, Path]]) -> None:
+    """Raises GptcalcError for a name that stands in two places, which would be found in the first of them only."""
+    owner: dict[str, Path] = {}
+    for name, path in claims:
+        if folded(name) in owner:
+            raise GptcalcError(f"{shown(path)}: the name '{shown(name)}' is taken already, in {shown(owner[folded(name)])}")
+        owner[folded(name)] = path
 
 
 def _files() -> Iterator[Path]:

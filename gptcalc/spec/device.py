@@ -9,12 +9,12 @@ import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import files_of, folded
-from gptcalc.spec.model import Record
-from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
+from gptcalc.spec.catalogue import called, check_names, entries_of, files_of, folded, is_path, named, only
+from gptcalc.spec.model import Record, validated
+from gptcalc.spec.reading import quoted, read_text, shown
 from gptcalc.units import parse_count, parse_number
 
 Positive = Annotated[float, BeforeValidator(lambda value: float(parse_number(value))), Field(gt=0)]
@@ -73,7 +73,7 @@ class DeviceSpec(Record):
 
 
 def load_device(name: str) -> DeviceSpec:
-    """The device of a name or an alias.
+    """The device of a name or an alias, or of a file that holds one.
 
     Raises GptcalcError for a name that no preset has, with the nearest ones, and for a malformed preset.
 
@@ -81,11 +81,13 @@ def load_device(name: str) -> DeviceSpec:
     (132, 'a100-80gb')
     """
     wanted = folded(name) if isinstance(name, str) else ""
+    if isinstance(name, str) and is_path(name):
+        return _parse(only(_devices(Path(name), read_text(name)), shown(name), "devices"), Path(name))
     for path in files_of("devices"):
         text = read_text(path)
         if wanted and wanted in folded(text):
             for device in _devices(path, text):
-                if wanted in {folded(device["name"]), *map(folded, device["aliases"])}:
+                if wanted in called(device):
                     return _parse(device, path)
     words = [
         word for path in files_of("devices") for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])
@@ -94,8 +96,13 @@ def load_device(name: str) -> DeviceSpec:
 
 
 def all_devices() -> list[DeviceSpec]:
-    """Every device of the catalogue, in the order of their files."""
-    return [_parse(device, path) for path in files_of("devices") for device in _devices(path, read_text(path))]
+    """Every device of the catalogue, in the order of their files.
+
+    Raises GptcalcError for a file that is malformed or gives a name that another has.
+    """
+    found = [(device, path) for path in files_of("devices") for device in _devices(path, read_text(path))]
+    check_names((name, path) for device, path in found for name in called(device))
+    return [_parse(device, path) for device, path in found]
 
 
 def constants_of(device: DeviceSpec) -> dict[str, float]:
@@ -114,17 +121,9 @@ def _measured() -> DeviceSpec:
 
 
 def _devices(path: Path, text: str) -> list[dict[str, Any]]:
-    data = read_yaml(text, shown(path))
-    devices = data.get("devices")
-    if not isinstance(devices, dict) or not all(isinstance(fields, dict) for fields in devices.values()):
-        raise GptcalcError(f"{shown(path)}: 'devices' must be a mapping of names to fields")
-    return [{"family": data.get("family", ""), "aliases": (), **fields, "name": name} for name, fields in devices.items()]
+    return [named(fields, shown(path)) for fields in entries_of(text, shown(path), "devices")]
 
 
 def _parse(fields: dict[str, Any], path: Path) -> DeviceSpec:
-    try:
-        return DeviceSpec.model_validate({key: value for key, value in fields.items() if key != "aliases"})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (fields["name"], *first["loc"]))
-        raise GptcalcError(f"{shown(path)}: {where}: {first['msg']}") from None
+    own = {key: value for key, value in fields.items() if key != "aliases"}
+    return validated(DeviceSpec, own, f"{shown(path)}: {shown(fields['name'])}")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gptcalc.spec.huggingface import Imported
     from gptcalc.spec.model import ModelSpec
 
-SUFFIXES = (".yaml", ".yml", ".json")
-
 
 def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Mapping[str, object] | None = None) -> ModelSpec:
     """The model that `source` names: a preset, a .yaml spec, a Hugging Face config.json or its folder, or a mapping of either kind.
@@ -70,7 +68,7 @@ def _fields(source: object) -> tuple[dict[str, Any], str]:
     if preset is not None:
         fields, path = preset
         return _without_aliases(fields), "" if path.is_relative_to(catalogue.bundled_folder()) else shown(path)
-    if _looks_like_path(source):
+    if catalogue.is_path(source):
         return _from_path(source)
     error = catalogue.unknown(source)
     if source.isprintable() and os.path.isdir(source):
@@ -80,11 +78,6 @@ def _fields(source: object) -> tuple[dict[str, Any], str]:
 
 def _without_aliases(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "aliases"}
-
-
-def _looks_like_path(text: str) -> bool:
-    separators = {os.sep, os.altsep or os.sep, "/"}
-    return text in (".", "..") or text.lower().endswith(SUFFIXES) or any(separator in text for separator in separators)
 
 
 def _from_path(path: str) -> tuple[dict[str, Any], str]:
@@ -112,7 +105,7 @@ def _text_of(path: str) -> tuple[str, str]:
         path = os.path.join(path, "config.json")
         if not os.path.exists(path):
             raise GptcalcError(f"{where}: this folder has no config.json")
-    elif not path.lower().endswith(SUFFIXES):
+    elif not path.lower().endswith(catalogue.SUFFIXES):
         hint = None if os.path.lexists(path) else "'gptcalc models' lists the presets"
         missing = "is neither a .yaml nor a .json file, nor a folder" if hint is None else "no such file, and no preset of that name"
         raise GptcalcError(f"{where}: {missing}", hint=hint)

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 
@@ -56,9 +55,5 @@ def all_steps() -> list[MeasuredStep]:
     for path in sorted((bundled_folder() / "steps").glob("*.yaml")):
         data = read_yaml(read_text(path), shown(path))
         shared = {"source": data["source"], "device": data["device"]}
-        try:
-            found += [MeasuredStep.model_validate(shared | fields) for fields in data["steps"]]
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        found += [validated(MeasuredStep, shared | fields, shown(path)) for fields in data["steps"]]
     return found

@@ -2,11 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 
@@ -58,9 +57,5 @@ def all_served() -> list[MeasuredServing]:
         rows, shapes = data.pop("rows"), data.pop("shapes", {})
         for row in rows:
             spec = {"spec": {"name": row["shape"], **shapes[row["shape"]]}} if "shape" in row else {}
-            try:
-                found.append(MeasuredServing.model_validate({**data, **row, **spec}))
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            found.append(validated(MeasuredServing, {**data, **row, **spec}, shown(path)))
     return found

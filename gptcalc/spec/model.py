@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
 from gptcalc.spec.layout import fields_of_kind, layers_of
-from gptcalc.spec.reading import quoted
+from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.shape import Switches, shape_of
 from gptcalc.units import parse_count, parse_number
 
@@ -36,6 +36,9 @@ class Record(BaseModel):
                 except GptcalcError as error:
                     raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
         return read
+
+
+R = TypeVar("R", bound=Record)
 
 
 def _count(value: object) -> int:
@@ -226,16 +229,34 @@ def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelS
     try:
         return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:
-        raise _one_line(error) from None
+        raise _one_line(error, ModelSpec) from None
 
 
-def _one_line(error: ValidationError) -> GptcalcError:
-    first = error.errors(include_url=False)[0]
+def validated(kind: type[R], fields: Mapping[str, Any], where: str) -> R:
+    """A record from the fields that a preset file gives; `where` names the file and the entry, or is empty.
+
+    Raises GptcalcError, in one line, for an unknown, missing or malformed field.
+
+    >>> validated(Published, {"value": "1.5B", "source": "a paper"}, "mine.yaml").value
+    1500000000
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        one = _one_line(error, kind)
+        raise GptcalcError(f"{where}: {one}" if where else str(one), hint=one.hint) from None
+
+
+def _one_line(error: ValidationError, kind: type[BaseModel]) -> GptcalcError:
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a misspelt field is missing too
     cause = first.get("ctx", {}).get("error")
     hint = cause.hint if isinstance(cause, GptcalcError) else None
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(shown(str(part)) for part in first["loc"])
     if first["type"] == "missing":
         return GptcalcError(f"field '{where}' is missing")
+    if first["type"] == "extra_forbidden":
+        return GptcalcError(f"unknown field '{where}'", hint=did_you_mean(where, kind.model_fields) if len(first["loc"]) == 1 else None)
     message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
     if first["type"] not in ("value_error", "missing"):
         message += f", not {quoted(first['input'])}"

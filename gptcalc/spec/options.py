@@ -79,6 +79,25 @@ def float_array(name: str, value: Any) -> Any:
     return array.astype(np.float64)
 
 
+def check_shapes(**values: Any) -> None:
+    """Raises GptcalcError for arrays whose shapes do not go together; what is no array goes with everything.
+
+    >>> check_shapes(batch=[1, 2], seq=[128, 256, 512])
+    Traceback (most recent call last):
+    gptcalc.errors.GptcalcError: arrays of different lengths: batch (2,), seq (3,)
+    """
+    arrays = {name: float_array(name, value) if isinstance(value, list) else value for name, value in values.items()}
+    shapes = {name: array.shape for name, array in arrays.items() if isinstance(getattr(array, "shape", None), tuple)}
+    if len(set(shapes.values())) > 1:
+        import numpy as np
+
+        try:
+            np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise GptcalcError(f"arrays of different lengths: {listed}") from None
+
+
 def words(name: str, value: object) -> tuple[str, ...]:
     """Some words, in a list or a tuple.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.spec.runtime import Size, When
 
@@ -51,8 +51,4 @@ def load_pieces(name: str) -> Pieces:
     '10*N*d'
     """
     path = bundled_folder() / "kernels" / f"{name}.yaml"
-    try:
-        return Pieces.model_validate(read_yaml(read_text(path), shown(path)))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return validated(Pieces, read_yaml(read_text(path), shown(path)), shown(path))

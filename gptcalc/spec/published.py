@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 if TYPE_CHECKING:
@@ -82,11 +82,5 @@ def all_runs() -> list[PublishedRun]:
 
 def _runs(path: Path) -> list[PublishedRun]:
     data = read_yaml(read_text(path), shown(path))
-    found = []
-    for name, fields in data["runs"].items():
-        try:
-            found.append(PublishedRun.model_validate({"name": name, "source": data["source"], **fields}))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise GptcalcError(f"{shown(path)}: {name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return found
+    entries = {name: {"name": name, "source": data["source"], **fields} for name, fields in data["runs"].items()}
+    return [validated(PublishedRun, fields, f"{shown(path)}: {name}") for name, fields in entries.items()]

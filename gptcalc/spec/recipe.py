@@ -99,8 +99,13 @@ def _check_words(recipe: Recipe) -> None:
         )
     check_word("precision", recipe.precision, PRECISIONS)
     check_word("attention kernel", recipe.attention_kernel, KERNELS)
-    if not isinstance(recipe.recompute, str) or not RECOMPUTE.fullmatch(recipe.recompute):
-        raise GptcalcError(f"recompute {quoted(recipe.recompute)} is not one of none, selective, full, every-K")
+    check_recompute(recipe.recompute)
+
+
+def check_recompute(value: object) -> None:
+    """Raises GptcalcError for what is no way to recompute."""
+    if not isinstance(value, str) or not RECOMPUTE.fullmatch(value):
+        raise GptcalcError(f"recompute {quoted(value)} is not one of none, selective, full, every-K")
 
 
 def _check_flags(recipe: Recipe, runtime: "RuntimeSpec") -> None:
@@ -161,6 +166,8 @@ def tags_of(recipe: Recipe, switches: Switches, *, grouped: bool, unaligned: boo
         "unaligned": unaligned,
         "latent": switches.latent,
         "renormalised": switches.experts and switches.router_normalised,
+        "weighs_input": switches.experts and switches.router_weighs_input,
+        "chunked": switches.window_chunks,
         "unnormed": switches.norm_placement == "output",
     }
     tags = {name for name, holds in given.items() if holds}

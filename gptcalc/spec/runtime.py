@@ -6,12 +6,12 @@ import functools
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
 from gptcalc.spec.expression import parse_expression
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
@@ -26,6 +26,7 @@ TAGS = {
     *("compiled", "recompute", "dropout", "bias", "tied", "parallel", "gated", "grouped", "unaligned"),
     *("gelu", "gelu_tanh", "relu", "silu"),
     *("latent", "unnormed", "renormalised"),  # keys and values from a latent; no norm before sublayers; scores divided by their sum
+    *("weighs_input", "chunked"),  # scores multiply what goes into experts; attention within chunks of the sequence
 }
 
 
@@ -128,6 +129,7 @@ class RuntimeSpec(Record):
     sequence_parallel: bool = False
     dropout: bool = False  # on where the recipe says nothing
     stops_early: bool = True  # recomputation leaves out what comes after the last tensor that is needed
+    caches_copies: bool = False  # low-precision copies of weights stand for good; else each forward pass makes its own
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
     host: Host | None = None  # None: a processor that is never late
@@ -171,13 +173,8 @@ def _runtime(wanted: str) -> RuntimeSpec:
     if wanted not in runtime_names():
         raise GptcalcError(f"no runtime named {quoted(wanted)}", hint=did_you_mean(wanted[:100], runtime_names(), otherwise=_listed()))
     data = read_yaml(read_text(path), shown(path))
-    try:
-        return RuntimeSpec.model_validate({"name": wanted, **data, "implementations": _extended(data.get("implementations"))})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        cause = first.get("ctx", {}).get("error")
-        raise GptcalcError(f"{shown(path)}: {where}: {cause or first['msg']}") from None
+    fields = {"name": wanted, **data, "implementations": _extended(data.get("implementations"))}
+    return validated(RuntimeSpec, fields, shown(path))
 
 
 def _extended(implementations: Any) -> Any:
@@ -232,9 +229,9 @@ UNUSUAL: dict[str, list[Any]] = {
 def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, model: str) -> Implementation:
     """The code of `runtime` that executes an architecture: the first that is for its family or names none, and has its switches.
 
-    Raises GptcalcError where there is none, naming what stands against it.
+    Raises GptcalcError where there is none, naming what the nearest code lacks: of those with experts, or without, as the model is.
     """
-    reasons: list[str] = []
+    lacking: list[tuple[bool, int, str]] = []
     for name, candidate in runtime.implementations.items():
         if candidate.families and family not in candidate.families:
             continue
@@ -245,11 +242,18 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
         ]
         if not odd:
             return candidate
-        reasons.append(f"its {name} code has no {' and no '.join(odd)}")
-    raise GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {'; '.join(reasons)}", hint="--runtime ideal takes any model")
+        far = any(reason.startswith("experts ") for reason in odd)
+        lacking.append((far, len(odd), f"its {name} code has no {' and no '.join(odd)}"))
+    reason = min(lacking, key=lambda one: one[:2])[2] if lacking else f"it has no code of family '{family}'"
+    raise not_implemented(runtime, model, reason)
 
 
-def operations_of(implementation: Implementation, rows: Collection[str]) -> dict[str, RuntimeOperation]:
+def not_implemented(runtime: RuntimeSpec, model: str, reason: str) -> GptcalcError:
+    hint = "--runtime ideal takes most models" if runtime.name != "ideal" else "memory --mode inference takes any model"
+    return GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {reason}", hint=hint)
+
+
+def operations_of(runtime: RuntimeSpec, implementation: Implementation, rows: Collection[str], model: str) -> dict[str, RuntimeOperation]:
     """The operations of an implementation that a model has, in order: those that cover a row of its table, and the runtime's own.
 
     Each kind of block has its own, under the paths of its own rows: `block moe/attention/norm`.
@@ -264,9 +268,8 @@ def operations_of(implementation: Implementation, rows: Collection[str]) -> dict
             found[path] = operation
             left -= set(covers)
     if left:
-        several = f" and {len(left) - 3} others" if len(left) > 3 else ""
-        hint = "--runtime ideal takes most models; --mode inference takes any"
-        raise GptcalcError(f"the runtime says nothing about {', '.join(sorted(left)[:3])}{several}", hint=hint)
+        several = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        raise not_implemented(runtime, model, f"it says nothing about {', '.join(sorted(left)[:3])}{several}")
     return found
 
 

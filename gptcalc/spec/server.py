@@ -3,11 +3,12 @@
 import functools
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, folded
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
+from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.spec.runtime import Size
 
@@ -41,7 +42,6 @@ class ServerSpec(Record):
     passes: dict[str, list[ServerPass]]  # by kind of row of the operation table, and `cache`
 
 
-@functools.cache
 def load_server(name: str) -> ServerSpec:
     """The server of a name.
 
@@ -50,16 +50,14 @@ def load_server(name: str) -> ServerSpec:
     >>> load_server("graph").fused["gate_up"]
     ['gate', 'up']
     """
-    wanted, known = folded(str(name)), server_names()
-    if wanted not in known:
-        hint = did_you_mean(wanted, known, otherwise=f"there are {', '.join(known)}")
-        raise GptcalcError(f"no inference runtime named '{shown(str(name))}'", hint=hint)
+    check_word("inference runtime named", folded(name) if isinstance(name, str) else name, server_names())
+    return _server(folded(name))
+
+
+@functools.cache
+def _server(wanted: str) -> ServerSpec:
     path = bundled_folder() / "servers" / f"{wanted}.yaml"
-    try:
-        return ServerSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return validated(ServerSpec, {"name": wanted, **read_yaml(read_text(path), shown(path))}, shown(path))
 
 
 def server_names() -> tuple[str, ...]:

@@ -88,6 +88,7 @@ class Switches(NamedTuple):
     router_bias: bool = False
     router_score: str = "softmax"
     router_normalised: bool = True
+    router_weighs_input: bool = False
     tied: bool = True
     head_bias: bool = False
     head_transform: str = "none"

@@ -1,67 +1,125 @@
 """`StackSpec`: a generation of training software: its defaults, and which communication it hides under what. presets/stacks."""
 
 import functools
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.catalogue import bundled_folder, folded
-from gptcalc.spec.model import Record
+from gptcalc.spec.catalogue import bundled_folder, check_names, files_by_name, files_of, folded, is_path
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.recipe import check_recompute
+from gptcalc.spec.runtime import runtime_names
+
+
+def _share(of: str) -> Any:
+    return Field(default=0.0, ge=0, le=1, description=of)
 
 
 class Overlap(Record):
     """Shares, 0 to 1, of the work named beside each that its communication can run under."""
 
-    tensor_forward: float = Field(default=0.0, ge=0, le=1)  # the matmul before or behind each tensor-parallel collective
-    tensor_backward: float = Field(default=0.0, ge=0, le=1)  # the other gradient's matmul
-    data: float = Field(default=0.0, ge=0, le=1)  # the last micro-batch's backward pass
-    gather: float = Field(default=0.0, ge=0, le=1)  # the next block's compute, for ZeRO's weights
-    pipeline: float = Field(default=0.0, ge=0, le=1)  # of the sends between stages themselves
-    context: float = Field(default=0.0, ge=0, le=1)  # attention of the keys that are there already
+    tensor_forward: float = _share("the matmul before or behind each tensor-parallel collective")
+    tensor_backward: float = _share("the matmul of the other gradient")
+    data: float = _share("the last micro-batch's backward pass, where gradients are reduced")
+    gather: float = _share("the compute of the blocks, where ZeRO gathers and scatters")
+    pipeline: float = _share("whatever runs meanwhile: this share of the sends between stages")
+    context: float = _share("attention to the keys that are there already")
+    expert: float = _share("a block's compute of another micro-batch, for exchanges of experts")
+
+
+def _runtime(name: str) -> str:
+    check_word("runtime", name, runtime_names())
+    return name
+
+
+def _recompute(text: str) -> str:
+    check_recompute(text)
+    return text
+
+
+class Defaults(Record):
+    """Of the options that `train` and `memory` both take."""
+
+    runtime: Annotated[str, AfterValidator(_runtime)] = ""
+    attention_kernel: Literal["flash", "eager"] = "flash"
+    recompute: Annotated[str, AfterValidator(_recompute)] = "none"
+    dropout: bool = False
+    sequence_parallel: bool = False
+    zero: Literal[0, 1, 2, 3] = 0
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    return validated(Defaults, given, "").model_dump(include=set(given))
 
 
 class StackSpec(Record):
     name: str
     title: str
     source: str
-    defaults: dict[str, Any] = Field(default={})
-    gradient_bytes: Literal[2, 4] = 4  # of one gradient in data parallel reduction
-    accumulation: float | None = None  # bytes of memory traffic a parameter and micro-batch; None: the runtime's own
-    scatter_gather: bool = False  # between stages each tensor-parallel rank sends its part, gathered on the fast link behind
-    reduce_each: bool = False  # gradients are reduced after every micro-batch, not once a step
-    shard_in_node: bool = False  # ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step
+    defaults: Annotated[dict[str, Any], AfterValidator(_options)] = Field(default={})  # those that the file gives
+    gradient_bytes: Literal[2, 4] = Field(default=4, description="bytes of one gradient where data-parallel ranks reduce it")
+    accumulation: float | None = Field(
+        default=None, ge=0, description="bytes of memory traffic of a parameter and micro-batch where gradients are added up"
+    )
+    scatter_gather: bool = Field(
+        default=False, description="between stages each tensor-parallel rank sends its part, gathered on the fast link behind"
+    )
+    dispatch_bytes: Literal[1, 2] | None = Field(default=None, description="bytes of an element of a token on its way to its experts")
+    dispatch_nodes: int | None = Field(
+        default=None, ge=1, description="the most nodes that a token goes to for its experts, once to each and copied behind"
+    )
+    shard_in_node: bool = Field(
+        default=False, description="ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step"
+    )
     overlap: Overlap = Overlap()
-    spread: float = Field(default=0.25, gt=0, lt=1)  # a step's time is expected within this share, on the devices in measured_on
-    measured_on: tuple[str, ...] = Field(default=(), strict=False)
-    contention: float = Field(default=0.0, ge=0, le=1)  # seconds that computing loses to a second of hidden communication
+    spread: float = Field(default=0.25, gt=0, lt=1, description="the time of a step is expected within this share")
+    measured_on: tuple[str, ...] = Field(default=(), strict=False, description="the devices that published steps were compared on")
+    contention: float = Field(default=0.0, ge=0, le=1, description="seconds that computing loses to one second of hidden communication")
     notes: tuple[str, ...] = Field(default=(), strict=False)
 
 
 def load_stack(name: str) -> StackSpec:
-    """The stack of a name.
+    """The stack of a name, or of a file.
 
     Raises GptcalcError for a name that no file has, and for a malformed file.
 
     >>> load_stack("megatron-2021").overlap.tensor_backward
     0.0
     """
-    check_word("stack", folded(name) if isinstance(name, str) else name, stack_names())
-    return _stack(folded(name))
+    if isinstance(name, str) and is_path(name):
+        return _stack(folded(Path(name).stem), read_text(name), Path(name))
+    files = files_by_name("stacks")
+    check_word("stack", folded(name) if isinstance(name, str) else name, files)
+    return _stack(folded(name), read_text(files[folded(name)]), files[folded(name)])
 
 
-@functools.cache
-def _stack(wanted: str) -> StackSpec:
-    path = bundled_folder() / "stacks" / f"{wanted}.yaml"
-    try:
-        return StackSpec.model_validate({"name": wanted, **read_yaml(read_text(path), shown(path))})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+def all_stacks() -> list[StackSpec]:
+    """Every stack of the catalogue, by name.
+
+    Raises GptcalcError for a file that is malformed or has the name of another.
+    """
+    check_names((path.stem, path) for path in files_of("stacks"))
+    return [load_stack(name) for name in stack_names()]
 
 
 def stack_names() -> tuple[str, ...]:
     """The stacks there are files for."""
-    return tuple(sorted(path.stem for path in (bundled_folder() / "stacks").glob("*.yaml")))
+    return tuple(files_by_name("stacks"))
+
+
+@functools.lru_cache(maxsize=64)
+def _stack(name: str, text: str, path: Path) -> StackSpec:
+    """The stack of a file's text: kept, since every run on several devices asks for one."""
+    stack = validated(StackSpec, {"name": name, **read_yaml(text, shown(path))}, shown(path))
+    if path.is_relative_to(bundled_folder()):
+        return stack
+    from gptcalc.spec.device import load_device
+
+    try:
+        return stack.model_copy(update={"measured_on": tuple(load_device(one).name for one in stack.measured_on)})
+    except GptcalcError as error:
+        raise GptcalcError(f"{shown(path)}: measured_on: {error}", hint=error.hint) from None

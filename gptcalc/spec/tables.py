@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record
+from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 QUANTITIES = (
@@ -49,11 +49,7 @@ def load_table(name: str) -> RunTable:
     data = read_yaml(read_text(path), shown(path))
     shared = data.get("shared", {})
     rows = [_row(fields, shared, path) for fields in data["rows"]]
-    try:
-        return RunTable.model_validate({"name": name, "title": data["title"], "source": data["source"], "rows": rows})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise GptcalcError(f"{shown(path)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return validated(RunTable, {"name": name, "title": data["title"], "source": data["source"], "rows": rows}, shown(path))
 
 
 def _row(fields: dict[str, Any], shared: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from gptcalc.formulas.cluster.stage import Local
 from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.recipe import Layout
 
-SEEN = ("tp", "cp", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
+SEEN = ("tp", "cp", "ep", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
 """What the kernels of a stage depend on."""
+
+STAGES = ("pp", "virtual_stages")
+"""... and which layers it has, where they differ."""
 
 
 def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
@@ -18,7 +21,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     Raises GptcalcError for arrays whose shapes do not go together.
     """
     layout = plan.recipe.layout
-    sizes = {name: getattr(layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero", "sequence_parallel")}
+    sizes = {name: getattr(layout, name) for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "zero", "sequence_parallel")}
     sizes |= {"batch": plan.batch, "seq": plan.seq, "micro_batches": plan.micro_batches}
     if not any(hasattr(size, "dtype") for size in sizes.values()):
         one = local_of(plan, layout, plan.batch, plan.seq)
@@ -36,25 +39,28 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     flat["sharded"] = np.where(flat["zero"] == 3, 1.0, 0.0)
     flat["alone"] = np.where(flat["tp"] * flat["pp"] * flat["dp"] * flat["cp"] == 1, 1.0, 0.0)
     shape = flat["tp"].shape
-    groups, which = _distinct([flat[name].ravel() for name in SEEN])
+    seen = (*SEEN, *STAGES) if plan.model.layers else SEEN
+    groups, which = distinct([flat[name].ravel() for name in seen])
     which = which.reshape(shape)
     found: list[dict[str, float]] = []
     known: dict[tuple[int, ...], Local] = {}
     for group in groups.T:
-        here = {name: int(size) for name, size in zip(SEEN, group, strict=True)}
-        fixed = Layout(tp=here["tp"], cp=here["cp"], sequence_parallel=bool(here["sequence_parallel"]), zero=3 * here["sharded"])
+        here = {name: int(size) for name, size in zip(seen, group, strict=True)}
+        parallel = bool(here["sequence_parallel"])
+        fixed = Layout(tp=here["tp"], cp=here["cp"], ep=here["ep"], sequence_parallel=parallel, zero=3 * here["sharded"])
         key = tuple(here[name] for name in SEEN[:-2])
+        fixed = fixed._replace(pp=here.get("pp", 1), virtual_stages=here.get("virtual_stages", 1))
         if key not in known:
             known[key] = local_of(plan, fixed, here["batch"], here["seq"])
         found.append(quantities(plan, known[key], fixed, here["layers"], alone=bool(here["alone"])))
     names = list(dict.fromkeys(name for numbers in found for name in numbers))
     stacked = {name: np.array([numbers.get(name, 0.0) for numbers in found], dtype=np.float64)[which] for name in names}
-    together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "virtual_stages", "zero")}
+    together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "zero")}
     layout = layout._replace(**together, sequence_parallel=flat["sequence_parallel"] == 1)
     return stacked, next(iter(known.values())), layout, flat["batch"], flat["micro_batches"]
 
 
-def _distinct(columns: list[Any]) -> tuple[Any, Any]:
+def distinct(columns: list[Any]) -> tuple[Any, Any]:
     """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
     import numpy as np
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.sharding import check_experts
+from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 
 if TYPE_CHECKING:
@@ -29,8 +30,33 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
     """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, else DDP."""
     from gptcalc.spec.stack import load_stack
 
-    usual = "megatron" if runtime == "megatron" else "fsdp" if isinstance(zero, int) and zero == 3 else "ddp"
+    usual = "megatron" if isinstance(runtime, str) and runtime == "megatron" else "fsdp" if isinstance(zero, int) and zero == 3 else "ddp"
     return load_stack(usual if name is None else name)
+
+
+def choices_of(options: dict[str, Any]) -> dict[str, Any]:
+    """ZeRO's stage and whether sequences are divided, where they are given: one value each, or an array.
+
+    Raises GptcalcError for what is no stage and no flag.
+    """
+    known: dict[str, tuple[tuple[Any, ...], str]] = {"zero": ((0, 1, 2, 3), "iuf"), "sequence_parallel": ((False, True), "b")}
+    return {name: _one_of(name, options[name], *known[name]) for name in CHOICES if options[name] is not None}
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...], kinds: str) -> Any:
+    """One of the known values, or an array of them whose type is one of the `kinds` of NumPy."""
+    if isinstance(value, list) or hasattr(value, "dtype"):
+        import numpy as np
+
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind in kinds and array.size and np.isin(array, known).all():
+            return array if array.ndim else type(known[0])(array)
+    elif type(value) is type(known[0]) and value in known:
+        return value
+    raise GptcalcError(f"{name} {quoted(value)} is not one of {', '.join(map(str, known))}")
 
 
 def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: dict[str, Any], count: Any, global_batch: Any) -> Division:
@@ -41,11 +67,9 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
     chosen = {name: defaults[name] for name in CHOICES if name in defaults} | given
     layout = Layout(**{**chosen, "dp": 1})
-    check_experts(model, layout.ep)
     if _one(layout.pp) and not _one(layout.virtual_stages):
-        raise GptcalcError(f"{layout.virtual_stages} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
-    if _any(layout.zero, lambda z: z not in (0, 1, 2, 3)):
-        raise GptcalcError(f"zero {layout.zero} is not one of 0, 1, 2, 3")
+        several = quoted(layout.virtual_stages)
+        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
     check_layers(model, layout)
     own = layout.tp * layout.pp * layout.cp
     dp = given.get("dp")
@@ -54,9 +78,12 @@ def divided(model: "ModelSpec", defaults: dict[str, Any], batch: Any, options: d
     elif dp is None:
         dp = _divide_count(count, own, layout)
     elif _any(dp * own - count, lambda rest: rest != 0):
-        sizes = f"tp {layout.tp} times pp {layout.pp} times cp {layout.cp} times dp {dp} is {own * dp}"
-        raise GptcalcError(f"{sizes}, not the device count {count}", hint=f"--count {own * dp}, or leave --dp out")
+        parts = {"tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "dp": dp}
+        sizes = " times ".join(f"{name} {quoted(size)}" for name, size in parts.items())
+        product = quoted(own * dp)
+        raise GptcalcError(f"{sizes} is {product}, not the device count {quoted(count)}", hint=f"--count {product}, or leave --dp out")
     dp = 1 if dp is None else dp
+    check_experts(model, layout._replace(dp=dp))
     sequences = batch * dp if global_batch is None else global_batch
     micro_batches = _micro_batches(sequences, batch, dp, layout)
     layout = layout._replace(dp=dp, micro_batches=None if _one(layout.pp) else micro_batches)
@@ -89,13 +116,12 @@ def _micro_batches(sequences: Any, batch: Any, dp: Any, layout: Layout) -> Any:
         if isinstance(sequences, int) and isinstance(batch * dp, int):
             below = sequences // (batch * dp) * batch * dp
             hint = f"--global-batch {below} or {below + batch * dp}" if below else f"--global-batch {batch * dp}"
-        raise GptcalcError(
-            f"the global batch of {sequences} sequences does not divide into micro-batches of {batch} on {dp} replicas", hint=hint
-        )
+        pieces = f"micro-batches of {quoted(batch)} on {quoted(dp)} replicas"
+        raise GptcalcError(f"the global batch of {quoted(sequences)} sequences does not divide into {pieces}", hint=hint)
     m = sequences // (batch * dp)
     if not _one(layout.virtual_stages) and _any((m % layout.pp) * (layout.virtual_stages > 1), lambda rest: rest != 0):
         raise GptcalcError(
-            f"{m} micro-batches of a step are not a multiple of {layout.pp} pipeline stages, which interleaving needs",
+            f"{quoted(m)} micro-batches of a step are not a multiple of {quoted(layout.pp)} pipeline stages, which interleaving needs",
             hint="choose another --global-batch, or leave --virtual-stages out",
         )
     return m
@@ -123,6 +149,13 @@ def warnings(layout: Layout, cluster: "ClusterSpec") -> list[str]:
             f"tensor parallel size {_most(layout.tp)} is wider than the {cluster.node} devices of {cluster.link.name}:"
             f" its collectives go over {cluster.network.name}"
         )
+    if _any(layout.ep, lambda g: g > 1):
+        found.append("every expert gets as many tokens as every other: uneven routing takes longer")
+        if _any(layout.tp * layout.ep, lambda wide: wide > cluster.node):
+            found.append(
+                f"expert parallel size {_most(layout.ep)} reaches beyond the {cluster.node} devices of {cluster.link.name}:"
+                f" its exchanges go over {cluster.network.name}"
+            )
     return found
 
 

@@ -6,9 +6,14 @@ t tensor, c context parallel; B sequences of T tokens a micro-batch. Seconds, by
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.cluster.collectives import Network, collective
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.cluster.block import EXPERT, TENSOR, cover_of, sends
+from gptcalc.formulas.cluster.collectives import Network
+from gptcalc.formulas.cluster.traffic import exposed
+from gptcalc.formulas.memory.states import of_experts
+from gptcalc.formulas.sharding import share_of
 from gptcalc.formulas.table import operations
-from gptcalc.formulas.time.kernels import Kernel, ceil, most, sustained_clock
+from gptcalc.formulas.time.kernels import Kernel, ceil, sustained_clock
 from gptcalc.formulas.time.launches import Work, launches, parameters, work_of
 from gptcalc.formulas.time.step import FULL_CLOCK, kind_of
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
@@ -24,33 +29,38 @@ PHASES = ("forward", "backward", "recompute")
 
 
 class Local(NamedTuple):
-    """One block, the embedding and the head on one device: kernels, and numbers of parameters by part."""
+    """One block, the embedding and the head on one device: kernels, and numbers of parameters by part.
+
+    Where layers differ the block is their average. `experts` is parameters of a block that only other groups of expert-parallel ranks
+    have copies of, beside those in `parameters`.
+    """
 
     work: Work
     kernels: tuple[Kernel, ...]
+    products: tuple[Kernel, ...]  # the optimizer's own, over the matrices of a block
     parameters: dict[str, Any]
+    experts: Any
     stored: int  # bytes of a weight in the optimizer
-    calls: dict[str, int]  # modules that the processor calls, by part
+    calls: dict[str, Any]  # modules that the processor calls, by part
 
     def of(self, part: str, phase: str) -> list[Kernel]:
         return [kernel for kernel in self.kernels if part_of(kernel.path) == part and kernel.phase == phase]
 
 
 class Times(NamedTuple):
-    """Seconds by (part, phase), with tensor-parallel communication that nothing hides in `exposed`, all of it in `total`."""
+    """Seconds by part and phase: of kernels, and of collectives that nothing hides; and of both by part and kind, all phases."""
 
     compute: dict[tuple[str, str], Any]
-    kinds: dict[tuple[str, str], Any]  # by part and kind of kernel, all phases
+    waiting: dict[tuple[str, str], Any]
+    kinds: dict[tuple[str, str], Any]
     exposed: dict[tuple[str, str], Any]
-    total: dict[tuple[str, str], Any]
+    total: dict[tuple[str, str], Any]  # of collectives, hidden or not
+    of_kind: dict[tuple[str, str], Any]  # of one layer of a kind of block, by its path and phase, kernels and collectives together
     clock: Any
-
-    def seconds(self, part: str, *phases: str) -> Any:
-        return sum((self.compute[part, phase] + self.exposed[part, phase] for phase in phases), 0.0)
 
 
 def part_of(path: str) -> str:
-    return "embedding" if path.startswith("embedding") else "block" if path.startswith("block/") else "head"
+    return "embedding" if path.startswith("embedding") else "block" if path.startswith("block") else "head"
 
 
 def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layout, batch: Any, seq: Any) -> Local:
@@ -58,7 +68,6 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
 
     Raises GptcalcError for contradictory recipes and impossible divisions.   Source: `launches`; `sharding`.
     """
-    from gptcalc.formulas.sharding import share_of
     from gptcalc.spec.runtime import load_runtime
 
     runtime = load_runtime(recipe.runtime)
@@ -71,16 +80,48 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
     alone = layout._replace(pp=1, virtual_stages=1)
     share = share_of(work.shape._replace(n_layer=1), alone, seq, "only", pad=runtime.pads_vocabulary or layout.tp > 1)
     keys = seq if layout.cp > 1 else None
-    work = work._replace(shape=share.shape, seq=share.seq, outside=share.seq_outside, keys=keys)
-    kernels = tuple(kernel for kernel in launches(work) if kernel.phase != "optimizer")
+    here = {"shape": share.shape, "seq": share.seq, "outside": share.seq_outside, "keys": keys, "expert_ranks": layout.ep}
+    work = work._replace(**here)
+    everything = launches(work)
+    kernels = tuple(kernel for kernel in everything if kernel.phase != "optimizer")
+    products = tuple(kernel for kernel in everything if kernel.phase == "optimizer" and kernel.kind == "matmul")
+    if products and layout.tp > 1:
+        raise GptcalcError(
+            f"optimizer {recipe.optimizer} multiplies whole matrices: its step is not timed where tensor parallelism divides them",
+            hint="leave --tp out, or --optimizer adamw",
+        )
     if sharded:  # autocast takes the loss in fp32 all the same
         wide = work_of(model, device, original, batch, seq)
-        wide = wide._replace(shape=share.shape, seq=share.seq, outside=share.seq_outside, keys=keys)
+        wide = wide._replace(**here)
         kernels = (*(k for k in kernels if k.path != "loss"), *(k for k in launches(wide) if k.path == "loss"))
-    rows = list(operations(share.shape, 1, 1, 1))
-    sizes = {part: parameters({row.path: row for row in rows if part_of(row.path) == part}) for part in PARTS}
+    rows = {row.path: row for row in operations(share.shape, 1, 1, 1)}
+    apart = {path: row for path, row in rows.items() if layout.ep > 1 and of_experts(path)}
+    of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
+    sizes = {part: parameters(several) for part, several in of_part.items()}
     calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
-    return Local(work, kernels, sizes, stored, calls)
+    one = Local(work, kernels, products, sizes, parameters(apart) // layout.ep, stored, calls)
+    return _averaged(one) if share.shape.kinds else one
+
+
+def _averaged(one: Local) -> Local:
+    """One block in place of all of them, where layers differ: the average of their kinds."""
+    of_kind = {path: kind.n_layer for path, kind in one.work.shape.blocks}
+    layers = sum(of_kind.values())
+    kernels = tuple(k._replace(runs=k.runs / layers) if part_of(k.path) == "block" else k for k in one.kernels)
+    called = sum(of_kind.get(path.partition("/")[0], 0) for path in one.work.implementation.operations)
+    block = one.parameters["block"] / layers
+    return one._replace(
+        kernels=kernels,
+        products=tuple(k._replace(runs=k.runs / layers) for k in one.products),
+        parameters=one.parameters | {"block": block},
+        experts=one.experts / layers,
+        calls=one.calls | {"block": called / layers},
+    )
+
+
+def orthogonalised(one: Local, layers: Any, clock: Any) -> Any:
+    """Seconds of the optimizer's products for the matrices of `layers` blocks.   Source: `launches`."""
+    return layers * sum((kernel.seconds(one.work.chip, clock) for kernel in one.products), 0.0)
 
 
 def update_kernels(one: Local, parameters: Any) -> Any:
@@ -105,91 +146,56 @@ def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
 
 
 def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout, *, alone: bool) -> Times:
-    """The seconds of each part, on a stage of `layers` blocks, and of its tensor-parallel collectives.
+    """The seconds of each part, on a stage of `layers` blocks, and of its collectives.
 
-    Megatron's column-row pairs: an all-reduce behind attention and behind the MLP, forward and backward (Shoeybi et al. 2019,
-    arXiv:1909.08053); with sequence parallelism a gather before and a scatter behind each, and the input is gathered again for the
-    weight gradients (Korthikanti et al. 2022, arXiv:2205.05198, 4.2.2).
+    Source: of kernels, `launches`; of collectives, `sends`.
     """
     chip = one.work.chip
     weight = {"embedding": 1, "block": layers, "head": 1}
     every = one.work.recipe.checkpoint_every
     again = ceil(layers, every) / layers if every > 1 else 1  # of each block, where only each K-th is computed again
-    t, parallel = layout.tp, layout.sequence_parallel
-    comm = _tensor(one, net, t, parallel) if t > 1 else {}
     often = {(part, phase): again if phase == "recompute" else 1 for part in PARTS for phase in PHASES}
-    total = {key: often[key] * sum(seconds for seconds, _ in comm.get(key, ())) for key in often}
+    sent = {key: [(each, often[key] * each.often) for each in several] for key, several in sends(one, net, stack, layout).items()}
     placed = [(kernel, (part_of(kernel.path), kernel.phase)) for kernel in one.kernels]
     busy = sum(weight[key[0]] * often[key] * kernel.runs * kernel.arithmetic for kernel, key in placed)
     whole = sum(weight[key[0]] * often[key] * kernel.seconds(chip) for kernel, key in placed)
-    everything = sum(weight[part] * one.parameters[part] for part in PARTS)
-    other = whole - busy + update_kernels(one, everything) + sum(weight[part] * total[part, phase] for part, phase in total)
+    busy += layers * sum(kernel.runs * kernel.arithmetic for kernel in one.products)
+    whole += orthogonalised(one, layers, 1.0)
+    everything = sum(weight[part] * one.parameters[part] for part in PARTS) + layers * one.experts
+    sending = sum(weight[key[0]] * sum(times * each.seconds for each, times in several) for key, several in sent.items())
+    other = whole - busy + update_kernels(one, everything) + sending
     clock = 1.0 if one.work.arithmetic in FULL_CLOCK else sustained_clock(chip, busy, other)
     if not alone:  # all wait for the slowest device
         clock = clock * chip.sustained
-    compute: dict[tuple[str, str], Any] = dict.fromkeys(total, 0.0)
+    compute: dict[tuple[str, str], Any] = dict.fromkeys(often, 0.0)
+    waiting: dict[tuple[str, str], Any] = dict.fromkeys(often, 0.0)
     kinds: dict[tuple[str, str], Any] = {}
     matmuls: dict[tuple[str, str], list[Any]] = {}
+    paths = one.work.shape.blocks
+    all_layers = sum(kind.n_layer for _, kind in paths)
+    share = {path: kind.n_layer / all_layers for path, kind in paths}
+    of_kind = {(path, phase): 0.0 for path in share for phase in PHASES}
     for kernel, key in placed:
         seconds = kernel.seconds(chip, clock)
         compute[key] += often[key] * seconds
+        if key[0] == "block":
+            path = kernel.path.partition("/")[0]
+            of_kind[path, key[1]] += often[key] * seconds / share[path]
         kind = key[0], kind_of(kernel)
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
-            matmuls.setdefault((kernel.path, kernel.phase), []).append(seconds)
-    exposed = {key: often[key] * sum((_left(seconds, cover, matmuls, stack) for seconds, cover in comm.get(key, ())), 0.0) for key in total}
-    return Times(compute, kinds, exposed, total, clock)
-
-
-COLUMN = ("block/attention/query_key_value", "block/mlp/up")
-ROW = ("block/attention/output", "block/mlp/down")
-
-
-def _left(seconds: Any, cover: tuple[str, str, int] | None, matmuls: dict[tuple[str, str], list[Any]], stack: "StackSpec") -> Any:
-    """What of a collective no matmul hides; what is hidden slows computing by its contention."""
-    if cover is None:
-        return seconds
-    path, phase, which = cover
-    found = matmuls.get((path, phase), [])
-    share = stack.overlap.tensor_forward if phase != "backward" else stack.overlap.tensor_backward
-    under = share * found[which] if len(found) > which else 0.0
-    left = most((seconds - under, 0.0))
-    return left + stack.contention * (seconds - left)
-
-
-Pieces = dict[tuple[str, str], list[tuple[Any, tuple[str, str, int] | None]]]
-
-
-def _tensor(one: Local, net: Network, t: Any, sequence_parallel: bool) -> Pieces:
-    """Every tensor-parallel collective of one block, of the embedding and of the head, with the matmul that could hide it."""
-    w = one.work
-    c = PRECISIONS[w.recipe.precision].compute
-    size = c * w.batch * w.seq * w.shape.d_model
-    reduce, gather, scatter = (collective(net, name, size, t) for name in ("all_reduce", "all_gather", "reduce_scatter"))
-    forward: list[Any] = []
-    backward: list[Any] = []
-    for column, row in zip(COLUMN, ROW, strict=True):
-        if sequence_parallel:
-            forward += [(gather, (column, "forward", 0)), (scatter, (row, "forward", 0))]
-            # of the row's output gradient; of the input once more, under the input gradient; of that gradient, under the weight's
-            backward += [(gather, None), (gather, (column, "backward", 0)), (scatter, (column, "backward", 1))]
-        else:
-            forward += [(reduce, (row, "forward", 0))]
-            backward += [(reduce, (column, "backward", 1))]
-    again = [(seconds, cover and (cover[0], "recompute", 0)) for seconds, cover in forward] if w.recipe.checkpoint_every else []
-    logits = collective(net, "all_reduce", 4 * w.batch * w.seq, t)  # maximum, sum of exponentials, the right token's
-    found: Pieces = {
-        ("block", "forward"): forward,
-        ("block", "backward"): backward,
-        ("block", "recompute"): again,
-        ("embedding", "forward"): [(scatter if sequence_parallel else reduce, None)],
-        ("embedding", "backward"): [(gather, None)] if sequence_parallel else [],
-        ("head", "forward"): [(3 * logits, None)] + ([(gather, None)] if sequence_parallel else []),
-        ("head", "backward"): [(scatter, ("head/output", "backward", 1))]
-        if sequence_parallel
-        else [(reduce, ("head/output", "backward", 1))],
-    }
-    return found
+            matmuls.setdefault((kernel.path, kernel.phase), []).append(seconds / kernel.runs)
+    open_: dict[tuple[str, str], Any] = {(part, kind): 0.0 for part in PARTS for kind in (TENSOR, EXPERT)}
+    total, layer = dict(open_), dict(of_kind)
+    for key, several in sent.items():
+        for each, times in several:
+            left = times * exposed(stack, each.seconds, cover_of(each, key[1], matmuls, layer, stack))
+            waiting[key] += left
+            if each.block:
+                of_kind[each.block, key[1]] += left / share[each.block]
+            open_[key[0], each.kind] += left
+            total[key[0], each.kind] += times * each.seconds
+    return Times(compute, waiting, kinds, open_, total, of_kind, clock)
 
 
 def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Any) -> Any:

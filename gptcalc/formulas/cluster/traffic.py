@@ -3,6 +3,7 @@
 t tensor, c context parallel; replicas: data times context parallel. Seconds.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import Network, collective, send
@@ -22,27 +23,40 @@ class Traffic(NamedTuple):
     exposed: Any
 
 
+class Group(NamedTuple):
+    """Who has the same parameters: `replicas` ranks, `stride` devices apart, of which ZeRO-3 divides them over `shards`."""
+
+    replicas: Any
+    shards: Any
+    stride: Any
+
+
 def exposed(stack: "StackSpec", seconds: Any, cover: Any) -> Any:
     """What `cover` seconds of computing do not hide, and what the hidden rest costs them."""
     left = most((seconds - cover, 0.0))
     return left + stack.contention * (seconds - left)
 
 
-def gathered(net: Network, q: dict[str, Any], stack: "StackSpec", replicas: Any, t: Any, compute: int, recomputed: bool) -> dict[str, Any]:
+def gathered(
+    net: Network, q: dict[str, Any], stack: "StackSpec", dense: Group, experts: Group, compute: int, recomputed: bool
+) -> dict[str, Any]:
     """ZeRO-3: the weights of a block are gathered before it runs, forward and backward, and its gradients are scattered behind."""
-    block, outside = q["parameters block"], q["parameters embedding"] + q["parameters head"]
-    gather = collective(net, "all_gather", compute * block, replicas, t)
-    scatter = collective(net, "reduce_scatter", stack.gradient_bytes * block, replicas, t)
-    back = (2 if recomputed else 1) * gather + scatter
+    block = [(dense, q["parameters block"]), (experts, q["parameters experts"])]
+    outside = [(dense, q["parameters embedding"] + q["parameters head"])]
+    gather = _of_all(net, "all_gather", compute, block)
+    back = (2 if recomputed else 1) * gather + _of_all(net, "reduce_scatter", stack.gradient_bytes, block)
     share = stack.overlap.gather
-    ends = collective(net, "all_gather", compute * outside, replicas, t)
-    ends = ends + collective(net, "reduce_scatter", stack.gradient_bytes * outside, replicas, t)
     return {
         "forward": exposed(stack, gather, share * q["block forward"]),
         "backward": exposed(stack, back, share * (q["block backward"] + q["block recompute"])),
-        "outside": ends,
+        "outside": _of_all(net, "all_gather", compute, outside) + _of_all(net, "reduce_scatter", stack.gradient_bytes, outside),
         "total": gather + back,
     }
+
+
+def _of_all(net: Network, operation: str, each: int, parameters: Sequence[tuple[Group, Any]]) -> Any:
+    """A collective of every shard of some parameters, `each` bytes of one; one group after another."""
+    return sum(pick(size > 0, collective(net, operation, each * size, group.shards, group.stride), 0.0) for group, size in parameters)
 
 
 def ring(net: Network, q: dict[str, Any], share: float, c: Any, t: Any) -> dict[str, Any]:
@@ -65,19 +79,18 @@ def between(net: Network, q: dict[str, Any], stack: "StackSpec", layout: Layout)
 
 
 def once_a_step(
-    net: Network, stack: "StackSpec", own: Any, replicas: Any, shards: Any, t: Any, zero: Any, compute: int, cover: tuple[Any, Any]
+    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: Any, compute: int, cover: tuple[Any, Any]
 ) -> dict[str, Any]:
     """Once a step: ZeRO 0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
     shards in each node alone, an all-reduce of a shard's gradients between nodes."""
-    reduce = collective(net, "all_reduce", stack.gradient_bytes * own, replicas, t)
-    scatter = collective(net, "reduce_scatter", stack.gradient_bytes * own, replicas, t)
-    gather = collective(net, "all_gather", compute * own, replicas, t)
+    whole = [(group._replace(shards=group.replicas), size) for group, size in own]
+    apart = [(Group(0, group.replicas // group.shards, group.stride * group.shards), size / group.shards) for group, size in own]
     backward, forward = cover
-    plain = exposed(stack, reduce, stack.overlap.data * backward)
-    divided = exposed(stack, scatter, stack.overlap.data * backward) + exposed(stack, gather, stack.overlap.gather * forward)
-    across = collective(net, "all_reduce", stack.gradient_bytes * own / shards, replicas / shards, t * shards)
-    across_left = exposed(stack, across, stack.overlap.data * backward)
+    reduce, across = (_of_all(net, "all_reduce", stack.gradient_bytes, several) for several in (whole, apart))
+    scatter, gather = _of_all(net, "reduce_scatter", stack.gradient_bytes, whole), _of_all(net, "all_gather", compute, whole)
+    plain, between_nodes, scattered = (exposed(stack, seconds, stack.overlap.data * backward) for seconds in (reduce, across, scatter))
+    divided = scattered + exposed(stack, gather, stack.overlap.gather * forward)
     return {
         "total": pick(zero == 3, across, pick(zero == 0, reduce, scatter + gather)),
-        "exposed": pick(zero == 3, across_left, pick(zero == 0, plain, divided)),
+        "exposed": pick(zero == 3, between_nodes, pick(zero == 0, plain, divided)),
     }

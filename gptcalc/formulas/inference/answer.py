@@ -53,8 +53,8 @@ class Inference(NamedTuple):
 
     @property
     def spread(self) -> float | None:
-        """The share of a time that nine measured ones in ten are within; None for code that was not measured."""
-        if not self.work.server.graph:
+        """The share of a time that nine measured ones in ten are within; None for code and stored weights that were not measured."""
+        if not self.work.server.graph or self.work.file is not None:
             return None
         own = self.request.device.constants.get("serving_spread")
         return own.value if own else UNCALIBRATED
@@ -101,9 +101,10 @@ def infer(
 ) -> Inference:
     """What serving a model takes, on `count` devices of one kind, `batch` sequences at once in each replica.
 
-    Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights), `kv_precision`, `group_size` (of int4), `block_size` (of the
-    cache's pages), `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour). `batch` and
-    `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
+    Options: `count`, `batch`, `prompt`, `output`, `precision` (of weights; "stored", as the model's quantized file has them, where it has
+    one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages), `runtime` (graph or eager), `tp` (all of `count`
+    where left out), `pp`, `price` (USD per device and hour). `batch` and `prompt` may be arrays.
+    `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
 
     Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.
@@ -114,6 +115,7 @@ def infer(
     """
     from gptcalc.spec.device import load_device
     from gptcalc.spec.files import as_model
+    from gptcalc.spec.options import check_shapes
 
     spec = as_model(model)
     try:
@@ -122,6 +124,10 @@ def infer(
         if "unexpected keyword argument" in str(error):
             raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
         raise
+    check_shapes(batch=request.batch, prompt=request.prompt, price=price)
+    several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
+    if several and not (sweep is None and target is None):
+        raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")
     work = work_for(request)
     point = point_of(work, request.batch, request.prompt, request.output, pp=request.pp)
     cost, notes = cost_of(request, point, price)
@@ -149,6 +155,10 @@ def _notes(r: Request, work: Work) -> list[str]:
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
     if work.server.host:
         notes.append("the processor's time for an operation was fitted on training steps, which record gradients: an upper bound")
-    if r.tp > 8:
-        notes.append(f"tensor parallel over {r.tp} devices as if one fast link joined them all")
+    if r.tp * r.pp > 1:
+        from gptcalc.formulas.cluster.layout import warnings
+        from gptcalc.spec.cluster import cluster_for
+        from gptcalc.spec.recipe import Layout
+
+        notes += warnings(Layout(tp=r.tp), cluster_for(r.device.name))
     return notes

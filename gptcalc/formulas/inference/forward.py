@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gptcalc.formulas.cluster.collectives import collective
 from gptcalc.formulas.inference.attend import cached_elements, decode_attention, prefill_attention
-from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear
-from gptcalc.formulas.inference.links import all_gather, all_reduce
+from gptcalc.formulas.inference.linear import a_pass, distinct_experts, linear, matrix_bytes
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
@@ -51,7 +51,8 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
     for group in _fused(work, rows):
         first = group[0]
         path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{_name(work, first)}"
-        found += [launch.at(_place(path, launch), first.runs) for launch in _of(work, group, batch, seq, phase)]
+        for runs, quantized in work.stored_runs(first):
+            found += [launch.at(_place(path, launch), runs) for launch in _of(work, group, batch, seq, phase, runs, quantized)]
     return found
 
 
@@ -63,7 +64,7 @@ def _place(path: str, launch: Launch) -> str:
 
 
 def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
-    """Rows that run as one kernel together: matmuls of one input, as the server's code has them."""
+    """Rows that run as one kernel together: matmuls of one input, as the server's code has them, whose weights are stored alike."""
     taken: set[str] = set()
     by_path = {row.path: row for row in rows}
     for row in rows:
@@ -73,7 +74,8 @@ def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[An
         group = [row]
         for names in work.server.fused.values():
             if names[0] == leaf and all(f"{folder}/{name}" in by_path for name in names):
-                group = [by_path[f"{folder}/{name}"] for name in names]
+                together = [by_path[f"{folder}/{name}"] for name in names]
+                group = together if all(work.stored_runs(one) == work.stored_runs(row) for one in together) else group
         taken |= {one.path for one in group}
         yield group
 
@@ -83,10 +85,10 @@ def _name(work: Work, first: Operation[Any]) -> str:
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
 
-def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: str) -> Iterator[Launch]:
+def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: str, runs: Any, quantized: bool) -> Iterator[Launch]:
     row = group[0]
     if row.kind == "matmul":
-        yield from _linear(work, group, batch, seq)
+        yield from _linear(work, group, batch, seq, runs, quantized)
     elif row.kind == "scores":
         s = dict(work.shape.blocks)[row.path.split("/")[0]]
         pairs = product(row.matmul[:-1]) / (2 * batch)  # of one sequence; of the one query of a decode step, its keys
@@ -106,24 +108,28 @@ def _elements(row: Operation[Any], tokens: Any) -> Any:
     return product(row.other[0][-3:] if row.kind == "rotary" else row.other[0][-2:])
 
 
-def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any) -> Iterator[Launch]:
+def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, runs: Any, quantized: bool) -> Iterator[Launch]:
     row = group[0]
     _, m, k, _ = row.matmul
     n = sum(one.matmul[3] for one in group)
-    quantized = row.path.startswith("block")
+    weights = sum(matrix_bytes(work, one, runs, quantized=quantized) for one in group)
     shape = row.weights[0][1] if row.weights else ()
     if len(shape) == 3:  # experts
         tokens = batch * seq
         used = distinct_experts(shape[0], m / tokens, tokens)
-        yield Launch(*linear(work, m / used, k, n, quantized=quantized, matrices=used))
+        yield Launch(*linear(work, m / used, k, n, weights, quantized=quantized, matrices=used))
     else:
-        yield Launch(*linear(work, m, k, n, quantized=quantized))
+        yield Launch(*linear(work, m, k, n, weights, quantized=quantized))
     if work.cast:
         yield Launch(a_pass(work, "pass", 6 * k * n), 0, 6 * k * n)
     if work.tp > 1 and row.path.endswith(REDUCED):
-        yield Launch(all_reduce(work.chip, work.link, work.width * batch * seq * n, work.tp), 0, 0)  # of experts after their sum
+        yield _sent(work, "all-reduce", work.width * batch * seq * n)  # of experts after their sum
     if work.tp > 1 and row.path == "head/output":
-        yield Launch(all_gather(work.chip, work.link, work.width * m * n * work.tp, work.tp), 0, 0)
+        yield _sent(work, "all-gather", work.width * m * n * work.tp)
+
+
+def _sent(work: Work, kind: str, size: Any) -> Launch:
+    return Launch(Kernel("", "", kind, memory=collective(work.network, kind.replace("-", "_"), size, work.tp)))
 
 
 def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: str) -> Iterator[Launch]:

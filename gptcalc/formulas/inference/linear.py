@@ -7,7 +7,9 @@ from typing import Any
 from gptcalc.formulas.inference.attend import QUERY_ROWS
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.memory.serving import Stored
+from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
+from gptcalc.symbols import product
 
 TILE_ROWS = 128
 """Rows of one tile: each tile converts its weights for itself."""
@@ -23,6 +25,15 @@ def weight_bytes(stored: Stored, k: Any, n: Any) -> Any:
     return (stored.bits * k * n + stored.scale_bits * scales) / 8
 
 
+def matrix_bytes(work: Work, row: Operation[Any], runs: Any, *, quantized: bool) -> Any:
+    """Bytes of a row's matrix, or of one expert's, in one of the `runs` layers that store it so."""
+    _, _, k, n = row.matmul
+    if work.file is None or not quantized:
+        return weight_bytes(work.stored if quantized else Stored(max(work.stored.bits, 16)), k, n)
+    shape = row.weights[0][1]
+    return work.file.packed(runs, shape) / product((runs, *shape[:-2]))
+
+
 def distinct_experts(n_expert: Any, per_token: Any, tokens: Any) -> Any:
     """How many of E experts at least one of N tokens goes to, each token choosing k at random: E·(1 - (1 - k/E)^N) expected.
 
@@ -32,10 +43,10 @@ def distinct_experts(n_expert: Any, per_token: Any, tokens: Any) -> Any:
     return n_expert * (1 - (1 - per_token / n_expert) ** tokens)
 
 
-def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any = 1) -> tuple[Kernel, Any, Any]:
+def linear(work: Work, m: Any, k: Any, n: Any, weights: Any, *, quantized: bool, matrices: Any = 1) -> tuple[Kernel, Any, Any]:
     """An [m, k] by [k, n] product, or `matrices` of them with m rows each; with its FLOPs and the bytes that it moves.
 
-    Weights are read once, in the bits they are stored in; where the arithmetic units take another type they are converted on the way.
+    The `weights` bytes of a matrix are read once, as they are stored; what the arithmetic units do not take so is converted on the way.
     One row is a product of a matrix and a vector: it streams the weights, and no tensor core cares for alignment.
     """
     chip = work.chip
@@ -48,13 +59,11 @@ def linear(work: Work, m: Any, k: Any, n: Any, *, quantized: bool, matrices: Any
         dense = dense._replace(arithmetic=pick(alone, dense.arithmetic, 0.0), memory=pick(alone, dense.memory, odd.memory))
     rows = least((1.0, ceil(m, QUERY_ROWS) * QUERY_ROWS / TILES[0][0]))  # few rows need not fill the smallest tile
     dense = dense._replace(arithmetic=dense.arithmetic * rows)
-    stored = work.stored if quantized else Stored(max(work.stored.bits, 16))
-    weights = weight_bytes(stored, k, n)
     speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
-    memory = dense.memory + (weights - size * k * n) / speed if stored.bits != 8 * size else dense.memory
+    memory = dense.memory + (weights - size * k * n) / speed
     if quantized and work.dequantised:
         memory = memory + ceil(m, TILE_ROWS) * k * n / (chip.rate_dequantise * chip.lanes)
-    text = dense.text if stored.bits == 8 * size else f"{dense.text}, weights of {stored.bits} bits"
+    text = dense.text if weights == size * k * n else f"{dense.text}, weights of {8 * weights / (k * n):.4g} bits"
     kernel = dense._replace(arithmetic=matrices * dense.arithmetic, memory=matrices * memory, fixed=gap(work, "matmul"), text=text)
     return kernel, 2 * m * k * n * matrices, (weights + size * m * k + work.width * m * n) * matrices
 

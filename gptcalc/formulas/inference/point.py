@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from gptcalc.formulas.cluster.collectives import send
 from gptcalc.formulas.inference.forward import launches
-from gptcalc.formulas.inference.links import send
 from gptcalc.formulas.inference.phase import Phase, timed
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.time.kernels import ceil, most
@@ -54,8 +54,9 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     decode = timed(work, launches(work, b, 1, _contexts(p, output), "decode"))
     hop, token = (0.0, 0.0)
     if pp > 1:
-        hop = (pp - 1) * send(work.chip, work.link, work.width * group * prompt * d)
-        token = (pp - 1) * send(work.chip, work.link, work.width * group * d) + send(work.chip, work.link, 4 * group)
+        net, back = work.network, (pp - 1) * work.tp
+        hop = (pp - 1) * send(net, work.width * group * prompt * d, work.tp)
+        token = (pp - 1) * send(net, work.width * group * d, work.tp) + send(net, 4 * group, back)
     stage = _slowest(prefill, pp)
     first_prompt = prefill.mean + hop
     whole = first_prompt + (groups - 1) * stage if pp > 1 else first_prompt

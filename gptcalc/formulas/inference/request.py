@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.layouts import read_numbers
+from gptcalc.formulas.memory.serving import STORED, WEIGHTS, cache_precision, group_of
 from gptcalc.formulas.sharding import divide
+from gptcalc.spec.options import check_word, whole_number
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -45,14 +47,17 @@ class Request(NamedTuple):
     def inputs(self) -> dict[str, Any]:
         """As JSON has them, defaults included."""
         from gptcalc.formulas.inference.phase import plain
-        from gptcalc.formulas.memory.serving import cache_precision
 
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
-        return fields | {
+        fields |= {
             "device": self.device.name,
             "kv_precision": cache_precision(self.precision, self.kv_precision),
+            "group_size": group_of(self.precision, self.group_size),
             "replicas": self.replicas,
         }
+        if self.precision == STORED and self.model.quantization:
+            fields["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
+        return fields
 
 
 def request_of(
@@ -71,7 +76,8 @@ def request_of(
     tp: int | None = None,
     pp: int | None = None,
 ) -> Request:
-    """The request with its defaults: all devices in one tensor-parallel replica, weights in the 16-bit type that the device computes in.
+    """The request with its defaults: all devices in one tensor-parallel replica; weights as the model's quantized file stores them or,
+    where it has none, in the 16-bit type that the device computes in.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
@@ -85,15 +91,20 @@ def request_of(
     for name in ("count", "output", "block_size", "tp", "pp"):
         if name in read and not isinstance(read[name], int):
             raise GptcalcError(f"{name} must be one whole number where a model is served, not an array")
-    pp = read.get("pp", 1)
+    count, output, block_size, tp, pp = read["count"], read["output"], read["block_size"], read.get("tp"), read.get("pp", 1)
     if tp is None:
         tp = divide(count, pp, "device count", "pipeline stages")
     else:
         divide(count, tp * pp, "device count", "tp times pp")
     longest = read["prompt"] if isinstance(read["prompt"], int) else int(read["prompt"].max())
     check_context(model, longest, output)
-    if precision is None:
+    if precision is not None:
+        check_word("precision", precision, (*WEIGHTS, STORED))
+    elif model.quantization:
+        precision = STORED
+    else:
         precision = "bf16" if "bf16" in device.peak else "fp16" if "fp16" in device.peak else "fp32"
+    group_size = None if group_size is None else whole_number("group_size", group_size)
     return Request(
         model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
     )

@@ -9,6 +9,8 @@ from gptcalc.formulas.inference.economy import cost_of
 from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.room import serving_of
+from gptcalc.spec.options import whole_number
+from gptcalc.spec.reading import quoted
 from gptcalc.units import parse_count
 
 if TYPE_CHECKING:
@@ -102,16 +104,16 @@ def read_sweep(text: str) -> tuple[str, list[int]]:
     >>> read_sweep("batch=1..20")
     ('batch', [1, 2, 4, 8, 16, 20])
     """
-    name, equals, values = str(text).partition("=")
+    name, equals, values = (text if isinstance(text, str) else "").partition("=")
     if name.strip() not in SWEPT or not equals:
         near = did_you_mean(name.strip(), SWEPT) if equals else None
         hint = near or "write batch=1..256 or prompt=128,1024,4096"
-        raise GptcalcError(f"no sweep over {str(text)[:60]!r}", hint=hint)
+        raise GptcalcError(f"no sweep over {quoted(text)}", hint=hint)
     low, dots, high = values.partition("..")
     if not dots:
-        return name.strip(), [parse_count(value) for value in values.split(",")]
-    first, last = parse_count(low), parse_count(high)
+        return name.strip(), [whole_number(name.strip(), parse_count(value)) for value in values.split(",")]
+    first, last = (whole_number(name.strip(), parse_count(value)) for value in (low, high))
     if first > last:
-        raise GptcalcError(f"the sweep {values!r} falls", hint="write the smaller end first")
+        raise GptcalcError(f"the sweep {quoted(values)} falls", hint="write the smaller end first")
     inside = [2**power for power in range(first.bit_length(), last.bit_length()) if first < 2**power < last]
     return name.strip(), sorted({first, *inside, last})

@@ -14,6 +14,7 @@ from gptcalc.formulas.inference.room import largest_batch, serving_of
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import largest
+from gptcalc.spec.reading import quoted
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -80,8 +81,6 @@ def targets_of(model: ModelSpec, device: DeviceSpec, text: str, price: Any, opti
 
     promises = read_targets(text)
     asked = request_of(model, device, **options)
-    if not isinstance(asked.batch, int) or not isinstance(asked.prompt, int):
-        raise GptcalcError("targets are about one batch and one prompt, not arrays of them")
     here = _offer(asked, promises, price, asked.batch)
     found: list[tuple[float, Request]] = []
     for other in all_devices():
@@ -175,14 +174,17 @@ def read_targets(text: str) -> dict[str, float]:
     {'ttft': 0.2, 'tpot': 0.03}
     """
     found = {}
-    for part in str(text).split(","):
+    for part in text.split(",") if isinstance(text, str) else [quoted(text)]:
         name, _, value = part.partition("=")
         name = name.strip().lower()
         if name not in PROMISES:
             hint = did_you_mean(name, PROMISES, otherwise="write ttft=200ms,tpot=30ms")
-            raise GptcalcError(f"no target {part.strip()[:40]!r}", hint=hint)
+            raise GptcalcError(f"no target {quoted(part.strip())}", hint=hint)
+        if name in found:
+            raise GptcalcError(f"{name} is given twice")
         match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(us|ms|s)\s*", value)
-        if match is None or float(match[1]) == 0:
-            raise GptcalcError(f"{name}: {value.strip()[:40]!r} is no time", hint="write it as 200ms, 1.5s or 800us")
-        found[name] = float(match[1]) * SECONDS[match[2]]
+        seconds = float(match[1]) * SECONDS[match[2]] if match else 0.0
+        if not 0 < seconds < float("inf"):
+            raise GptcalcError(f"{name}: {quoted(value.strip())} is no time", hint="write it as 200ms, 1.5s or 800us")
+        found[name] = seconds
     return found

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.memory.serving import CACHE_BITS, Stored, cache_precision, stored_as
+from gptcalc.formulas.cluster.collectives import Network, network_of
+from gptcalc.formulas.memory.quantized import AsStored, as_stored
+from gptcalc.formulas.memory.serving import CACHE_BITS, STORED, Stored, cache_precision, stored_as
+from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.time.chip import Chip
 from gptcalc.spec.shape import Shape
 
@@ -15,18 +18,20 @@ if TYPE_CHECKING:
     from gptcalc.spec.server import ServerSpec
 
 AUTOCAST = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
-WEIGHT_ONLY = ("int8", "int4")
-"""Weights that are only stored so: activations stay in 16 bits, and so does the arithmetic (LLM.int8 apart: see the notes)."""
+COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8"}
+"""Precisions and files' methods whose kernels compute in what they store, where the chip can (transformers, FP8Linear and
+FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
 
 
 class Work(NamedTuple):
     """`arithmetic` is what the matmuls of the blocks compute in, `width` the bytes of an activation; weights that no arithmetic
-    unit takes as they are stored are `dequantised` on their way."""
+    unit takes as they are stored are `dequantised` on their way. `file`: of weights as the model's file has them."""
 
     chip: Chip
     shape: Shape[Any]
     server: ServerSpec
     stored: Stored
+    file: AsStored | None
     arithmetic: str
     plain: str
     width: int
@@ -34,13 +39,34 @@ class Work(NamedTuple):
     dequantised: bool
     kv_bits: int
     tp: int
-    link: float | None
+    device: DeviceSpec
     notes: tuple[str, ...] = ()
 
     @property
     def tags(self) -> frozenset[str]:
         c = self.shape.switches
         return frozenset({c.norm, c.activation, *(["gated"] if c.gated else [])})
+
+    @property
+    def network(self) -> Network:
+        """What joins the devices.
+
+        Raises GptcalcError where the catalogue knows of nothing.
+        """
+        from gptcalc.spec.cluster import GENERIC, cluster_for
+
+        cluster = cluster_for(self.device.name)
+        if cluster.name == GENERIC and self.device.link is None:
+            raise GptcalcError(f"the catalogue has no link between devices of {self.device.name}", hint="use --tp 1 --pp 1")
+        return network_of(cluster, self.device)
+
+    def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, bool]]:
+        """In how many layers a row's matrix is quantized, and in how many it stays as it is."""
+        if self.file is None or row.kind != "matmul":
+            return [(row.runs, row.path.startswith("block"))]
+        kept = self.file.kept_runs(row, "weight")
+        runs = [(row.runs, False)] if kept is None else [(row.runs - kept, True), (kept, False)]
+        return [(number, quantized) for number, quantized in runs if number]
 
 
 def work_of(
@@ -63,34 +89,41 @@ def work_of(
     from gptcalc.spec.server import load_server
     from gptcalc.spec.shape import shape_of
 
-    stored = stored_as(precision, group_size)
+    file = as_stored(model) if precision == STORED else None
+    stored = stored_as(precision, group_size) if file is None else Stored(16)
+    narrow = file is not None or stored.bits < 16
     chip = chip_of(device)
     share = share_of(shape_of(model), Layout(tp=tp), 1, "only", pad=tp > 1)
     half = "bf16" if chip.has("bf16") else "fp16" if chip.has("fp16") else "fp32"
-    plain = AUTOCAST.get(precision, precision if stored.bits >= 16 else half)
+    plain = AUTOCAST.get(precision, half if narrow else precision)
     if not chip.has(plain):
         raise GptcalcError(f"{chip.name} has no {plain} arithmetic", hint=f"--precision {half} runs there")
-    notes = []
-    arithmetic = plain
-    if stored.bits < 16:
-        if precision not in WEIGHT_ONLY and chip.has(precision):
-            arithmetic = precision
-        else:
-            why = f"{chip.name} has no {precision} arithmetic" if not chip.has(precision) else "its activations stay in 16 bits"
-            notes.append(f"{precision} weights are dequantised to {plain} on their way into each matmul: {why}")
+    arithmetic, notes = _arithmetic(chip, precision, file, plain) if narrow else (plain, ())
     kv = cache_precision(precision, kv_precision)
     return Work(
         chip,
         share.shape,
         load_server(runtime),
         stored,
+        file,
         arithmetic,
         plain,
         4 if plain in ("fp32", "tf32") else 2,
         precision in AUTOCAST,
-        arithmetic == plain and stored.bits < 16,
+        narrow and arithmetic == plain,
         CACHE_BITS[kv],
         tp,
-        device.link.bandwidth if device.link else None,
-        tuple(notes),
+        device,
+        notes,
     )
+
+
+def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str) -> tuple[str, tuple[str, ...]]:
+    """What the matmuls of quantized weights compute in, and what of it is assumed."""
+    kind = precision if file is None else file.quantization.method
+    own = COMPUTED_IN.get(kind)
+    if own is not None and chip.has(own):
+        return own, () if file is None else (f"{kind} weights, as stored, meet activations in {own}: casting these is not counted",)
+    why = "its activations stay in 16 bits" if own is None else f"{chip.name} has no {own} arithmetic"
+    rate = "" if file is None else ", at the rate of gpt-fast's int8 and int4 kernels"
+    return plain, (f"{kind} weights are dequantised to {plain} on their way into each matmul{rate}: {why}",)

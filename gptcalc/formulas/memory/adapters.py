@@ -21,7 +21,7 @@ DEFAULT = ("query_key_value", "query", "value")
 def targets_of(implementation: "Implementation", rows: Mapping[str, Operation[Any]], wanted: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
     """The operations that get an adapter, with their widths k and n. A target is an operation's last name or its module's (`q_proj`).
 
-    Raises GptcalcError for a target that no matmul of a block has.
+    Raises GptcalcError for a target that no matmul of a block has, and where none is named and none has a usual name.
     """
     names: dict[str, set[str]] = {}
     widths: dict[str, tuple[Any, Any]] = {}
@@ -33,11 +33,21 @@ def targets_of(implementation: "Implementation", rows: Mapping[str, Operation[An
             widths[path] = (covered[0].matmul[2], sum((row.matmul[3] for row in covered[1:]), covered[0].matmul[3]))
     asked = set(wanted or DEFAULT)
     if wanted != ALL:
-        known = set().union(*names.values())
+        known = _known(names)
         for target in asked if wanted else ():
             if target not in known:
                 raise GptcalcError(f"no matmul named '{target}' to adapt", hint=f"there are {', '.join(sorted(known))}, and all-linear")
-    return {path: widths[path] for path in names if wanted == ALL or names[path] & asked}
+    found = {path: widths[path] for path in names if wanted == ALL or names[path] & asked}
+    if not found:
+        raise GptcalcError(
+            f"no matmul has the name of a usual target of LoRA ({', '.join(DEFAULT)})",
+            hint=f"name some with --lora-target: {', '.join(sorted(_known(names)))}, or all-linear",
+        )
+    return found
+
+
+def _known(names: Mapping[str, set[str]]) -> set[str]:
+    return set().union(*names.values()) - {""}
 
 
 def adapter_elements(k: Any, n: Any, rank: int) -> Any:

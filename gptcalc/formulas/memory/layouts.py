@@ -4,9 +4,9 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
-from gptcalc.formulas.sharding import divide
+from gptcalc.formulas.sharding import check_experts, divide
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import LARGEST, float_array
+from gptcalc.spec.options import LARGEST, check_shapes, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 
@@ -21,15 +21,7 @@ def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
     [1.0, 2.0]
     """
     read = {name: _read(name, value) for name, value in sizes.items()}
-    shapes = {name: value.shape for name, value in read.items() if not isinstance(value, int)}
-    if len(set(shapes.values())) > 1:
-        import numpy as np
-
-        try:
-            np.broadcast_shapes(*shapes.values())
-        except ValueError:
-            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise GptcalcError(f"arrays of different lengths: {listed}") from None
+    check_shapes(**read)
     seq = read["seq"]
     longest = seq if isinstance(seq, int) else int(seq.max())
     if model.position == "learned" and longest > model.n_ctx:
@@ -60,8 +52,6 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: A
     """
     if isinstance(layout.zero, bool) or not isinstance(layout.zero, int) or layout.zero not in (0, 1, 2, 3):
         raise GptcalcError(f"zero {quoted(layout.zero)} is not one of 0, 1, 2, 3")
-    if not _is(layout.ep, 1) and not has_experts(model):
-        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
     if _is(layout.pp, 1) and not _is(layout.virtual_stages, 1):
         several = quoted(layout.virtual_stages)
         raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
@@ -74,18 +64,13 @@ def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: A
         dp = groups
     dp = 1 if dp is None else dp
     layout = layout._replace(dp=dp)
-    if not _is(layout.ep, 1):
-        divide(dp, layout.ep, "data parallel size", "expert parallel size")  # experts are divided among data-parallel ranks
+    check_experts(model, layout)
     if global_batch is None:
         return layout, 1
     pieces = divide(divide(global_batch, dp, "global batch", "data parallel size"), batch, "batch of a replica", "micro-batch")
     if not _is(layout.virtual_stages, 1):
         divide(pieces, layout.pp, "micro-batches of a step", "pipeline stages")
     return (layout, pieces) if _is(layout.pp, 1) else (layout._replace(micro_batches=pieces), pieces)
-
-
-def has_experts(model: ModelSpec) -> bool:
-    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
 
 
 def differ(a: Any, b: Any) -> bool:
@@ -137,4 +122,4 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     assert last is not None
     phases = {name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items()}) for name, items in found.items()}
     peak = np.stack([phases[name].value for name in PHASES]).argmax(axis=0)
-    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape))
+    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape), stages={})

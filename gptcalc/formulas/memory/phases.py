@@ -11,13 +11,13 @@ from gptcalc.formulas.memory.saved import within
 from gptcalc.formulas.memory.step import Step
 from gptcalc.formulas.memory.training import Inputs, training_step
 from gptcalc.formulas.node import Node
-from gptcalc.formulas.sharding import Share, roles_of, share_of
+from gptcalc.formulas.sharding import Share, roles_of, share_of, stage_layers, stage_of
 from gptcalc.formulas.table import operations
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
-from gptcalc.symbols import Symbol, product
+from gptcalc.symbols import Symbol, ceiling, product
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation
@@ -36,6 +36,7 @@ class Training(NamedTuple):
     layers: Any
     logits: Any  # bytes of one fp32 block of logits
     letters: dict[str, Any]  # what the formulas' letters stand for
+    stages: Mapping[str, Any] = {}  # of a pipeline: the peak of each kind of stage
 
     @property
     def value(self) -> Any:
@@ -60,8 +61,7 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
     _check_against(recipe, shape, implementation)
     tags, *_ = by_kind = [_tags(recipe, kind) for kind in (shape, *(kind for _, kind in shape.kinds))]
     kinds = dict(zip((block_path(name) for name, _ in shape.kinds), by_kind[1:], strict=True))
-    order = tuple((block_path(name), len(list(same))) for name, same in groupby(model.layers))
-    if order and recipe.checkpoint_every > 1:
+    if model.layers and recipe.checkpoint_every > 1:
         raise GptcalcError(
             f"recompute {recipe.recompute} of layers that differ: which of them are recomputed is not known", hint="use --recompute full"
         )
@@ -69,11 +69,21 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
 
     results = []
     for role in roles_of(recipe.layout):
-        share = share_of(shape, recipe.layout, seq, role, pad=pad)
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, recipe.layout.dp, kinds, order)
+        share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
+        replicas = recipe.layout.dp * recipe.layout.cp  # context-parallel ranks have the same weights, and ZeRO divides among them too
+        s = share.shape
+        further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, _order(model, recipe, role), further)
         text = training_step(_in_letters(inputs, shape))
         results.append(_training(training_step(inputs), text, share, batch))
     return results[0] if len(results) == 1 else _worst(results)
+
+
+def _order(model: ModelSpec, recipe: Recipe, role: str) -> tuple[tuple[str, int], ...]:
+    """The layers of a stage from the bottom upwards, where they differ: so many of one kind, then of another."""
+    layout = recipe.layout
+    own = model.layers if role == "only" else stage_layers(model.layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
+    return tuple((block_path(name), len(list(same))) for name, same in groupby(own))
 
 
 def _tags(recipe: Recipe, shape: Shape[Any]) -> frozenset[str]:
@@ -207,8 +217,9 @@ def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> 
 
 def _worst(results: list[Training]) -> Training:
     _, index = fullest([result.value for result in results])
+    stages = {result.role: result.value for result in results}
     if isinstance(index, int):
-        return results[index]
+        return results[index]._replace(stages=stages)
     import numpy as np
 
     phases = {}
@@ -217,6 +228,5 @@ def _worst(results: list[Training]) -> Training:
         phases[phase] = mixed(phase, bills, index)
     peak = fullest([phases[name].value for name in PHASES])[1]
     first = results[0]
-    return Training(
-        phases, peak, {}, np.array([result.role for result in results])[index], first.step, first.layers, first.logits, first.letters
-    )
+    roles = np.array([result.role for result in results])[index]
+    return first._replace(phases=phases, peak=peak, when={}, role=roles, stages=stages)

@@ -33,17 +33,25 @@ class AsStored(NamedTuple):
 
     def size(self, row: Operation[Any], name: str, shape: Any) -> Any:
         """Bytes of one of a row's tensors in all layers: numbers, or their text."""
-        kept = self.kept.get(row.path, 0)
-        if kept is None or not is_quantized(self.quantization.method, row, name):
+        kept = self.kept_runs(row, name)
+        if kept is None:
             return 2 * product((row.runs, *shape))
-        runs = row.runs - kept if kept else row.runs
+        size = self.packed(row.runs - kept if kept else row.runs, shape)
+        return size + 2 * product((kept, *shape)) if kept else size
+
+    def kept_runs(self, row: Operation[Any], name: str) -> int | None:
+        """In how many layers a tensor stays in 16 bits; None: in all that have it."""
+        return self.kept.get(row.path, 0) if is_quantized(self.quantization.method, row, name) else None
+
+    def packed(self, runs: Any, shape: Any) -> Any:
+        """Bytes of a quantized tensor in `runs` layers, with what stands beside it."""
         part, beside = Fraction(self.quantization.bits / 8).limit_denominator(10**9), beside_matrix(self.quantization)
         size = ceiling(part.numerator * product((runs, *shape)), part.denominator)
         *stacked, k, n = shape
         for bits, factors in ((beside.inputs, (k,)), (beside.outputs, (n,)), (beside.once, ())):
             if bits:
                 size = size + ceiling(bits * product((runs, *stacked, *factors)), 8)
-        return size + 2 * product((kept, *shape)) if kept else size
+        return size
 
 
 def beside_matrix(quantization: Quantization) -> Beside:

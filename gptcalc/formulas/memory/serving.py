@@ -86,7 +86,7 @@ def serving_memory(
     tokens = product((batch, seq)) if prefill is None else minimum(prefill, product((batch, seq)))
     found = []
     for role in roles_of(layout):
-        share = share_of(shape, layout, seq, role, pad=pad)
+        share = share_of(shape, layout, seq, role, pad=pad, layers=model.layers)
         items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}

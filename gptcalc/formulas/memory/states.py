@@ -1,6 +1,7 @@
 """What a device holds whatever it computes: weights, gradients, optimizer state, adapters. The weights column of the operation table.
 
-Bytes for each parameter follow from the precision and the optimizer; ZeRO divides them by the data-parallel group, not by the world.
+Bytes for each parameter follow from the precision and the optimizer; ZeRO divides them among the ranks that have the
+same weights, data- and context-parallel ones, not among the world.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     tied: bool
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
+    copies_cached: bool  # ... once for all micro-batches
     copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     settings: Mapping[str, Setting]  # of each kind of block, by its path
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
     adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
+    further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
 
@@ -78,6 +80,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     groups["optimizer transients"] = optimizer_transients
 
     base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced")]
+    base += [(f"cached:{path}", plan.layers.get(_block(path), 1)) for path in paths if groups[f"cached:{path}"]]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
     in_all, inside, layers = _layers(plan, blocks)
@@ -166,9 +169,10 @@ def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str
     kinds = list(plan.layers)
 
     def below(counts: Mapping[str, int]) -> Moment:
+        standing = {kind: counts[kind] + plan.further[kind] for kind in kinds}
         if plan.checkpoint_every:
-            return [(f"checkpoint:{kind}", counts[kind]) for kind in kinds if counts[kind]] + once
-        return [(f"kept:{name}", counts[_block(name)]) for name in blocks if counts[_block(name)]] + once
+            return [(f"checkpoint:{kind}", standing[kind]) for kind in kinds if standing[kind]] + once
+        return [(f"kept:{name}", standing[_block(name)]) for name in blocks if standing[_block(name)]] + once
 
     total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
     tops: dict[str, Layer] = {}
@@ -240,16 +244,19 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     again: dict[str, Any] = {}
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
+    cached: dict[str, Any] = {}
     for saved in kept(path, operation, setting):
         if saved.tensor.copy_of_weight and not plan.copies:
             continue
         where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
         extra = 0 if isinstance(setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
+        stands = plan.copies_cached and saved.tensor.copy_of_weight
         for target, wanted in (
-            (keeps, not saved.tensor.once),
-            (again, not saved.tensor.once and not saved.tensor.block_input),
+            (keeps, not saved.tensor.once and not stands),
+            (again, not saved.tensor.once and not saved.tensor.block_input and not stands),
             (once, saved.tensor.once),
             (copies, saved.tensor.copy_of_weight),
+            (cached, stands),
         ):
             if wanted:
                 target[where] = target[where] + saved.bytes if where in target else saved.bytes
@@ -268,6 +275,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
         f"again:{path}": again,
         f"once:{path}": once,
         f"copies:{path}": copies,
+        f"cached:{path}": cached,
         f"transient:{path}": {f"transients/{path}": transient} if _some(transient) else {},
         f"momentary:{path}": {f"transients/{path}": momentary} if _some(momentary) else {},
     }

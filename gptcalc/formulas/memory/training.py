@@ -33,6 +33,7 @@ class Inputs(NamedTuple):
     dp: Any
     kinds: Mapping[str, frozenset[str]] = {}  # where layers differ: each kind of block, by its path, and the conditions that hold in it
     order: tuple[tuple[str, int], ...] = ()  # ... and its layers from the bottom upwards: so many of one kind, then of another
+    further: Mapping[str, int] = {}  # ... and how many of each kind keep activations of other micro-batches of the pipeline
 
     @property
     def dp_experts(self) -> Any:
@@ -120,6 +121,7 @@ def training_step(i: Inputs) -> Step:
         tied,
         recipe.checkpoint_every,
         copies=zero < 3,
+        copies_cached=i.runtime.caches_copies,
         copies_live_on="amp" in i.tags and not recipe.compiled,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
@@ -128,6 +130,7 @@ def training_step(i: Inputs) -> Step:
         settings=settings,
         layers=layers,
         order=i.order,
+        further=i.further,
     )
     if state.resident_gradients:
         gradients = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.options import float_array
+from gptcalc.spec.options import LARGEST, float_array
+from gptcalc.spec.reading import quoted
 from gptcalc.units import parse_number
 
 
@@ -58,11 +59,11 @@ def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = f
         if not (inside.all() if hasattr(inside, "all") else inside):
             lower = f"above {above:g}" if at_least is None else f"{at_least:g} or more"
             bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else lower
-            raise GptcalcError(f"{name} must be {bounds}, not {value}")
+            raise GptcalcError(f"{name} must be {bounds}, not {quoted(value)}")
     return range_
 
 
-def whole(value: Any, name: str) -> Any:
+def whole(value: Any, name: str, *, most: int = LARGEST) -> Any:
     """A whole number above zero, or an array of them.
 
     Raises GptcalcError for anything else.
@@ -74,19 +75,25 @@ def whole(value: Any, name: str) -> Any:
         import numpy as np
 
         array = _filled(value, name)
-        if not ((array >= 1) & (array == np.floor(array)) & (array < 2**53)).all():
+        if not ((array >= 1) & (array == np.floor(array)) & (array <= min(most, 2**53 - 1))).all():
             raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
-        return array
+        return array if array.ndim else int(array)
     number = parse_number(value)
     if not isinstance(number, int) or number < 1:
         raise GptcalcError(f"{name} must be a whole number above zero, not {value}")
+    if number > most:
+        raise GptcalcError(f"{name} {quoted(value)} is too large: at most {most:,}")
     return number
 
 
 def _filled(value: Any, name: str) -> Any:
+    import numpy as np
+
     array = float_array(name, value)
     if not array.size:
         raise GptcalcError(f"{name} is an empty array")
+    if not np.isfinite(array).all():
+        raise GptcalcError(f"{name} must be numbers in every place of the array")
     return array
 
 

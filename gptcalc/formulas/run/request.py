@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc import units
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.run.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range, spreads, whole
+from gptcalc.formulas.sharding import has_experts
 from gptcalc.formulas.table import operations
 from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.shape import shape_of
@@ -29,6 +31,9 @@ UNCALIBRATED = 0.2
 
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
+
+EXPERTS_SPREAD = 0.25
+"""The same of experts, whose common matmul still gets faster from release to release (presets/runs/tables/experts.yaml)."""
 
 UNCALIBRATED_CLUSTER = 0.25
 """The same on many devices, where the network's share and what hides under what were not measured either."""
@@ -84,7 +89,7 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
 
     Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
     step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
+    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `ep`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
     `slice` (devices that share the fast link, where not as many as the cluster has), `goodput`.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
@@ -128,20 +133,25 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, choices_of, divided, stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
-    from gptcalc.spec.options import check_flag
+    from gptcalc.spec.options import check_flag, check_shapes, whole_number
 
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
     sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
-    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None}
+    sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None} | choices_of(sizes)
+    rates = {"price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
+    check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
     software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
-        place = place.model_copy(update={"node": whole(slice, "slice")})
+        place = place.model_copy(update={"node": whole_number("slice", slice)})
+    for name in recipe:
+        if name not in TIMED:
+            raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     given = {name: value for name, value in recipe.items() if value is not None}
     if mfu is not None and (idle := [name for name, value in given.items() if name != "recompute" and value is not False]):
         raise GptcalcError(
@@ -179,7 +189,7 @@ def _train(
             traffic = [one._asdict() for one in timed.traffic]
             pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
             pipeline = {"stages": pairs, "between": timed.between}
-            spread = _spread(device, software)
+            spread = _spread(device, software, has_experts(model))
             notes += warnings(division.layout, place)
             notes += [f"{software.title} on {place.title}", f"the step's time on {device.name} is expected within {spread:.0%}"]
         else:
@@ -204,7 +214,7 @@ def _train(
         seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
     hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
-    bill = bill_of(hours_range, device, price=price, tdp_share=tdp_share, pue=pue, carbon=carbon)
+    bill = bill_of(hours_range, device, **rates)
     outputs = {"device_hours": hours_range, "cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
     return Run(
         device=device.name,
@@ -242,21 +252,22 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
         tokens = model.training_tokens
         if tokens is None:
             raise GptcalcError(f"how many tokens {model.name} was trained on is not in its preset", hint="give --tokens, such as 300B")
-    return whole(tokens, "tokens")
+    return whole(tokens, "tokens", most=units.LARGEST)
 
 
-def _spread(device: DeviceSpec, software: StackSpec) -> float:
-    """How far the time of a step on many devices may be off: by the device's, by the software's own."""
+def _spread(device: DeviceSpec, software: StackSpec, experts: bool) -> float:
+    """How far the time of a step on many devices may be off: by the device's, by the software's own, by that of experts."""
+    least = max(software.spread, EXPERTS_SPREAD if experts else 0.0)
     if device.name in software.measured_on:
-        return software.spread
-    return max(software.spread, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
+        return least
+    return max(least, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
 
 
 def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
     """The layout as inputs have it, where there is one."""
     if names is None:
         return {}
-    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "virtual_stages", "sequence_parallel", "zero")}
+    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")}
     return {**{name: _plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
 
 
@@ -271,9 +282,6 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
         check_word("precision", precision, PRECISIONS)
     else:
         precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
-    for name in options:
-        if name not in TIMED:
-            raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     given = {name: value for name, value in options.items() if value is not None}
     if "runtime" not in given:
         given["runtime"] = default_runtime(model)

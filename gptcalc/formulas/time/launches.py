@@ -47,6 +47,7 @@ class Work(NamedTuple):
     aligned: bool = False  # whether the runtime pads what is not aligned
     outside: Any = None  # tokens of a sequence outside the tensor-parallel regions, where sequence parallelism divides them
     keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
+    expert_ranks: Any = 1  # ranks that the experts are divided over
     stops_early: bool = True  # recomputation ends at the last tensor that is needed
 
     @property
@@ -60,7 +61,7 @@ class Work(NamedTuple):
         tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, keys, s.n_head))
         sizes = {"w": precision.stored, "c": precision.compute}
         chosen = product((tokens, s.n_expert_per_token))
-        experts = {"M": chosen, "X": s.n_expert}
+        experts = {"M": chosen, "X": s.n_expert, "Y": s.n_expert // self.expert_ranks}
         outside = self.seq if self.outside is None else self.outside
         return s.letters | sizes | experts | {"B": self.batch, "T": self.seq, "S": outside, "N": tokens, "E": scores}
 
@@ -146,7 +147,7 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
         letters |= {"k": k, "n": n}
         if any(name == "bias" for row in products for name, _ in row.weights):
             tags = tags | {"bias"}
-        experts = work.shape.n_expert if of_experts(products[0].path) else 1
+        experts = work.shape.n_expert // work.expert_ranks if of_experts(products[0].path) else 1
         yield from _matmuls(work, m, k, n, _arithmetic(work, operation), experts)
     if any(row.kind == "scores" for row in covered):
         yield from _attention(work, compiled_mask=work.recipe.compiled and "masked_attention" in pieces)
