@@ -26,12 +26,13 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
         context = context._replace(sublayer="cross_attention", hidden=None)
     q, k, v = _from_latents(x, layer, context) if context.spec.kv_lora_rank else _projected(x, memory, layer, context)
     mixed = np.empty_like(q, shape=(B, T, H, Z))
+    scores = np.empty_like(q, shape=(T, k.shape[1]))  # of one head after the other: fresh memory for each would take longer
     sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
     for sequence in range(B):
         for head in range(H):
             kv = sequence, slice(None), head * K // H
             bias = None if context.alibi is None else context.alibi[head]
-            attend(q[sequence, :, head], k[kv], v[kv], context, mixed[sequence, :, head], bias, sinks[head])
+            attend(q[sequence, :, head], k[kv], v[kv], context, scores, mixed[sequence, :, head], bias, sinks[head])
     if context.spec.attention_gate != "none":
         gate = linear(x, layer, f"{context.attention}/gate").reshape(B, T, H, -1)  # [B, T, d] -> [B, T, H, 1 or Z]
         (softplus if context.spec.attention_gate == "head" else sigmoid)(gate)
@@ -111,12 +112,14 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
     return q, k, up[..., still:]
 
 
-def attend(q: Array, k: Array, v: Array, context: Context, mixed: Array, bias: Array | None, sink: Array | None) -> None:
-    """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z]. Computes the full square of T x C scores."""
+def attend(
+    q: Array, k: Array, v: Array, context: Context, scores: Array, mixed: Array, bias: Array | None, sink: Array | None
+) -> None:
+    """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z], by way of all the T x C scores."""
     spec, path = context.spec, context.attention
     scale = score_scale(spec, q.shape[-1])
     at(q, f"{path}/scores")
-    scores = q @ k.T  # [T, Q] @ [Q, C] -> [T, C]
+    np.matmul(q, k.T, out=scores)  # [T, Q] @ [Q, C] -> [T, C]
     last = 0
     for rows in row_blocks(scores):
         first, last = last, last + len(rows)

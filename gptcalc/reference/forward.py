@@ -60,7 +60,7 @@ def forward(
         raise GptcalcError("source is the sequence that an encoder reads: a model with an encoder needs it, no other has a use for it")
 
     def run(x: Array, numbered: list[tuple[int, str]], memory: Array | None) -> Array:
-        contexts = {kind: _context(kind, kinds[kind], x.shape[1], x.dtype) for _, kind in numbered}
+        contexts = {kind: _context(kind, kinds[kind], x.shape[1], x.dtype) for kind in {kind for _, kind in numbered}}
         for number, kind in numbered:
             x = block(x, layers[number], contexts[kind], memory)  # [B, T, d] -> [B, T, d]
             if progress is not None:

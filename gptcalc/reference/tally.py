@@ -52,9 +52,9 @@ class Tally:
 
     def note(self, ufunc: np.ufunc, method: str, inputs: list[Any], result: Any) -> None:
         if ufunc is np.matmul and method == "__call__":
-            self.matmul[self.path] = self.matmul.get(self.path, 0) + 2 * np.size(result) * np.shape(inputs[0])[-1]
+            self.matmul[self.path] = self.matmul.get(self.path, 0) + 2 * result.size * np.shape(inputs[0])[-1]
         elif ufunc.signature is None and ufunc.nout == 1 and method in ("__call__", "reduce"):
-            elements = np.size(result if method == "__call__" else inputs[0])
+            elements = result.size if method == "__call__" else np.size(inputs[0])
             self.other[self.path] = self.other.get(self.path, 0) + elements
         else:
             raise TypeError(f"{ufunc.__name__}.{method} cannot be counted")
@@ -75,7 +75,7 @@ class Counted(np.ndarray[Any, Any]):
         result = getattr(ufunc, method)(*plain, **options)
         assert self.tally is not None
         self.tally.note(ufunc, method, plain, result)
-        return self.tally.counted(result)
+        return out[0] if out is not None and isinstance(out[0], Counted) else self.tally.counted(result)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         if function not in MOVES:
