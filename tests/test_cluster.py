@@ -15,7 +15,8 @@ import gptcalc as gc
 from gptcalc.formulas.cluster.collectives import collective, network_of, send
 from gptcalc.formulas.cluster.goodput import checkpoint_bytes, goodput_of
 from gptcalc.formulas.cluster.layout import stack_for
-from gptcalc.formulas.cluster.parallel import Plan, parallel_step
+from gptcalc.formulas.cluster.parallel import parallel_step
+from gptcalc.formulas.cluster.quantities import Plan
 from gptcalc.formulas.cluster.schedule import schedule
 from gptcalc.formulas.node import Node
 from gptcalc.spec.cluster import all_clusters, cluster_for, load_cluster

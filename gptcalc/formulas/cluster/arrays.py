@@ -3,8 +3,8 @@
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.cluster.parallel import Plan, local_of, quantities
-from gptcalc.formulas.cluster.stage import Local
+from gptcalc.formulas.cluster.local import Local
+from gptcalc.formulas.cluster.quantities import Plan, local_of, quantities
 from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.recipe import Layout
 
@@ -15,8 +15,8 @@ STAGES = ("pp", "virtual_stages")
 """... and which layers it has, where they differ."""
 
 
-def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
-    """The quantities of a plan, its layout, batch and number of micro-batches: numbers, or arrays of one shape.
+def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any]:
+    """The quantities of a plan, its layout and number of micro-batches: numbers, or arrays of one shape.
 
     Raises GptcalcError for arrays whose shapes do not go together.
     """
@@ -26,7 +26,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     if not any(hasattr(size, "dtype") for size in sizes.values()):
         one = local_of(plan, layout, plan.batch, plan.seq)
         alone = layout.tp * layout.pp * layout.dp * layout.cp == 1
-        return quantities(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone), one, layout, plan.batch, plan.micro_batches
+        return quantities(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone), one, layout, plan.micro_batches
     import numpy as np
 
     try:
@@ -57,7 +57,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any, Any]:
     stacked = {name: np.array([numbers.get(name, 0.0) for numbers in found], dtype=np.float64)[which] for name in names}
     together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "zero")}
     layout = layout._replace(**together, sequence_parallel=flat["sequence_parallel"] == 1)
-    return stacked, next(iter(known.values())), layout, flat["batch"], flat["micro_batches"]
+    return stacked, next(iter(known.values())), layout, flat["micro_batches"]
 
 
 def distinct(columns: list[Any]) -> tuple[Any, Any]:

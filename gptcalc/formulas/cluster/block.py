@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import Network, collective
+from gptcalc.formulas.cluster.local import PARTS, PHASES, Local
 from gptcalc.spec.recipe import PRECISIONS, Layout
 
 if TYPE_CHECKING:
-    from gptcalc.formulas.cluster.stage import Local
     from gptcalc.spec.shape import Shape
     from gptcalc.spec.stack import StackSpec
 
@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 Sends = dict[tuple[str, str], list[Sent]]  # by part and phase
 
 
-def sends(one: "Local", net: Network, stack: "StackSpec", layout: Layout) -> Sends:
+def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends:
     """Every collective of an average block, of the embedding and of the head.
 
     Megatron's column-row pairs: an all-reduce behind attention and behind the MLP, forward and backward (Shoeybi et al. 2019,
@@ -47,7 +47,7 @@ def sends(one: "Local", net: Network, stack: "StackSpec", layout: Layout) -> Sen
     """
     w, t, parallel = one.work, layout.tp, layout.sequence_parallel
     reduce, gather, scatter = (_of_hidden_state(one, net, name, t) for name in ("all_reduce", "all_gather", "reduce_scatter"))
-    found: Sends = {(part, phase): [] for part in ("embedding", "block", "head") for phase in ("forward", "backward", "recompute")}
+    found: Sends = {(part, phase): [] for part in PARTS for phase in PHASES}
     layers = sum(kind.n_layer for _, kind in w.shape.blocks)
     for path, shape in w.shape.blocks:
         for phase, several in _block(one, net, stack, layout, path, shape).items():
@@ -67,14 +67,14 @@ def sends(one: "Local", net: Network, stack: "StackSpec", layout: Layout) -> Sen
     return found
 
 
-def _of_hidden_state(one: "Local", net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None) -> Any:
+def _of_hidden_state(one: Local, net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None) -> Any:
     """A collective of the hidden state of every token that a tensor-parallel region has, or of `copies` of it."""
     w = one.work
     size = copies * PRECISIONS[w.recipe.precision].compute * w.batch * w.seq * w.shape.d_model
     return collective(net, operation, size, ranks, stride, crossing)
 
 
-def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path: str, shape: "Shape[Any]") -> dict[str, list[Sent]]:
+def _block(one: Local, net: Network, stack: "StackSpec", layout: Layout, path: str, shape: "Shape[Any]") -> dict[str, list[Sent]]:
     attention = f"{path}/attention/query_key_value", f"{path}/attention/output"
     inner = f"{path}/mlp/experts" if shape.switches.experts else f"{path}/mlp"
     mlp = f"{inner}/up", f"{inner}/down"
@@ -109,7 +109,7 @@ def _block(one: "Local", net: Network, stack: "StackSpec", layout: Layout, path:
 
 
 def _experts(
-    one: "Local", net: Network, stack: "StackSpec", layout: Layout, shape: "Shape[Any]", mlp: tuple[str, str]
+    one: Local, net: Network, stack: "StackSpec", layout: Layout, shape: "Shape[Any]", mlp: tuple[str, str]
 ) -> tuple[list[Sent], list[Sent]]:
     """k copies of each token go to the ranks that have its experts, and their outputs come back; gradients go and come the same way.
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from gptcalc.formulas.cluster.stage import Local, Times
+from gptcalc.formulas.cluster.local import Local
+from gptcalc.formulas.cluster.stage import Times
 from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.sharding import stage_layers
 from gptcalc.formulas.table import operations

@@ -4,35 +4,21 @@ t tensor, p pipeline (v chunks a stage), D data, c context, g expert parallel; m
 Everything after the kernels is plain arithmetic on floats or arrays of them.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from gptcalc.formulas.cluster.arrays import numbers_of
 from gptcalc.formulas.cluster.block import EXPERT, TENSOR
 from gptcalc.formulas.cluster.collectives import collective, network_of
-from gptcalc.formulas.cluster.differing import BEYOND, beyond_average
-from gptcalc.formulas.cluster.stage import (
-    PARTS,
-    PHASES,
-    Local,
-    accumulation,
-    host_seconds,
-    host_update,
-    local,
-    orthogonalised,
-    times,
-    update_kernels,
-)
+from gptcalc.formulas.cluster.differing import BEYOND
+from gptcalc.formulas.cluster.local import PARTS, PHASES, Local
+from gptcalc.formulas.cluster.quantities import Plan
+from gptcalc.formulas.cluster.stage import accumulation, update_kernels
 from gptcalc.formulas.cluster.traffic import Group, Traffic, between, gathered, once_a_step, ring
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.sharding import shards_of
 from gptcalc.formulas.time.kernels import ceil, most, pick
 from gptcalc.formulas.time.step import WAITING, tree_of
-from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
-
-if TYPE_CHECKING:
-    from gptcalc.spec.cluster import ClusterSpec
-    from gptcalc.spec.device import DeviceSpec
-    from gptcalc.spec.model import ModelSpec
-    from gptcalc.spec.stack import StackSpec
+from gptcalc.spec.recipe import PRECISIONS, Layout
 
 SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
 
@@ -51,19 +37,6 @@ TEXTS = {
     "optimizer": "passes over a stage's parameters, divided under ZeRO",
 }
 """How each part of the bill that is no kernel comes about."""
-
-
-class Plan(NamedTuple):
-    """What is run, where, and by which software; the sizes of `recipe.layout`, `batch`, `seq` and `micro_batches` may be arrays."""
-
-    model: "ModelSpec"
-    device: "DeviceSpec"
-    recipe: Recipe
-    cluster: "ClusterSpec"
-    stack: "StackSpec"
-    batch: Any
-    seq: Any
-    micro_batches: Any
 
 
 class ParallelTime(NamedTuple):
@@ -94,146 +67,122 @@ def parallel_step(plan: Plan) -> ParallelTime:
     Source: pipeline Narayanan et al. 2021, arXiv:2104.04473, 2.2; ZeRO Rajbhandari et al. 2020, arXiv:1910.02054; FSDP Zhao et al.
     2023, arXiv:2304.11277; context parallelism Liu et al. 2023, arXiv:2310.01889; the rest in `stage` and `collectives`.
     """
-    from gptcalc.formulas.cluster.arrays import numbers_of
-
-    q, one, layout, batch, micro_batches = numbers_of(plan)
-    return _combine(plan, q, one, layout, batch, micro_batches)
+    q, one, layout, micro_batches = numbers_of(plan)
+    return _bill(plan, q, layout, micro_batches, _terms(plan, q, one, layout, micro_batches))
 
 
-def local_of(plan: Plan, layout: Layout, batch: int, seq: int) -> Local:
-    """The kernels of a plan on one device."""
-    return local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
+class _Terms(NamedTuple):
+    """The seconds that a step is put together from. `wait` and `turns`: of a block, for sharded weights and for ring attention."""
+
+    wait: dict[str, Any]
+    turns: dict[str, Any]
+    hop: dict[str, Any]
+    once: dict[str, Any]
+    stages: dict[str, tuple[Any, Any]]
+    imbalance: Any
+    bubble: Any
+    adding: Any
+    ends_apart: Any
+    update: Any
+    total: Any
 
 
-def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bool) -> dict[str, float]:
-    """What decides a step, of one stage of `layers` blocks, as plain numbers by name: seconds, bytes, parameters.
-
-    Source: `stage`.
-    """
-    from gptcalc.spec.runtime import load_runtime
-
-    net, host = network_of(plan.cluster, plan.device), load_runtime(plan.recipe.runtime).host
-    measured = times(one, net, plan.stack, layers, layout, alone=alone)
-    found = {f"host {part} {phase}": host_seconds(one, host, part, phase, layers) for part in PARTS for phase in PHASES[:2]}
-    for (part, phase), seconds in measured.compute.items():
-        found[f"{part} {phase}"] = seconds + measured.waiting[part, phase]
-    for part, kind in measured.total:
-        found[f"{kind} exposed {part}"] = measured.exposed[part, kind]
-        found[f"{kind} total {part}"] = measured.total[part, kind]
-    for part in PARTS:
-        found[f"parameters {part}"] = one.parameters[part]
-    found["parameters experts"] = one.experts
-    for (part, kind), seconds in measured.kinds.items():
-        found[f"kind/{part}/{kind}"] = seconds
-    w = one.work
-    compute = PRECISIONS[plan.recipe.precision].compute
-    for phase in PHASES:
-        core = (k for k in one.kernels if k.path.endswith("/core") and k.phase == phase)
-        found[f"attention {phase}"] = sum(k.seconds(w.chip, measured.clock) for k in core)
-    every = plan.recipe.checkpoint_every
-    found["attention again"] = 0 if plan.recipe.recompute == "none" else ceil(layers, every) / layers if every > 1 else 1
-    found["hidden state"] = compute * w.batch * w.seq * w.shape.d_model
-    kinds = [kind for _, kind in w.shape.blocks]
-    widths = sum(kind.n_layer * (kind.d_kv + kind.d_value) for kind in kinds) / sum(kind.n_layer for kind in kinds)
-    found["keys and values"] = compute * w.batch * w.seq * widths
-    found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
-    found["products"] = orthogonalised(one, layers, measured.clock)
-    if plan.model.layers:
-        beyond = beyond_average(one, measured, plan.model.layers, layers, layout)
-        found |= {f"beyond {name}": value for name, value in beyond.items()}
-    found["host update"] = host_update(one, host, layers)
-    found["clock"] = measured.clock
-    return found
-
-
-def _combine(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, batch: Any, m: Any) -> ParallelTime:
+def _terms(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, m: Any) -> _Terms:
     net, stack, compute = network_of(plan.cluster, plan.device), plan.stack, PRECISIONS[plan.recipe.precision].compute
-    overlap, L = stack.overlap, plan.model.n_layer
-    t, p, v, c, g, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.ep, layout.zero
-    layers, replicas = ceil(L, p), layout.dp * c
-    traffic: list[Traffic] = []
+    L, t, p, v, c, zero = plan.model.n_layer, layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
+    layers, replicas, sharded = ceil(L, p), layout.dp * c, pick(zero == 3, 1.0, 0.0)
 
     # What one block and the parts outside the blocks wait for, forward and backward.
-    sharded = pick(zero == 3, 1.0, 0.0)
-    shards = shards_of(layout)
-    dense, experts = Group(replicas, shards, t), Group(replicas // g, most((1, shards // g)), t * g)
-    wait = gathered(net, q, stack, dense, experts, compute, plan.recipe.checkpoint_every > 0)
-    turns = ring(net, q, overlap.context, c, t)
+    shards, experts = shards_of(layout), layout.ep
+    groups = Group(replicas, shards, t), Group(replicas // experts, most((1, shards // experts)), t * experts)
+    wait = gathered(net, q, stack, *groups, compute, plan.recipe.checkpoint_every > 0)
+    turns = ring(net, q, stack.overlap.context, c, t)
     block_forward = q["block forward"] + sharded * wait["forward"] + turns["forward"]
     block_backward = q["block backward"] + q["block recompute"] + sharded * wait["backward"] + turns["backward"]
     outer = sharded * wait["outside"]
-    ends = {part: q[f"{part} forward"] + q[f"{part} backward"] for part in ("embedding", "head")}
+    ends = sum(q[f"{part} {phase}"] for part in ("embedding", "head") for phase in ("forward", "backward"))
 
     # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
     beyond = {key: q.get(f"beyond {key}", 0.0) for key in BEYOND}
-    blocks = layers * q["parameters block"]
-    last = blocks + q["parameters head"] + (q["token embedding"] if plan.model.tied else 0)
-    held = [blocks + q["parameters embedding"] + beyond["first parameters"], last + beyond["last parameters"]]
-    held.append(blocks + beyond["middle parameters"])
-    whole = blocks + q["parameters embedding"] + q["parameters head"]
-    own = [(dense, pick(p == 1, whole, most(held))), (experts, layers * q["parameters experts"] + beyond["experts"])]
-    forward, backward = layers * block_forward, layers * block_backward
-    more = {"first": "embedding", "middle": None, "last": "head"}
     stages = {}
-    for role, part in more.items():
-        own_forward, own_backward = forward + beyond[f"{role} forward"], backward + beyond[f"{role} backward"]
-        stages[role] = (own_forward + q[f"{part} forward"], own_backward + q[f"{part} backward"]) if part else (own_forward, own_backward)
-    device_sum = L * (block_forward + block_backward) + ends["embedding"] + ends["head"] + outer
+    for role, part in (("first", "embedding"), ("middle", None), ("last", "head")):
+        pair = layers * block_forward + beyond[f"{role} forward"], layers * block_backward + beyond[f"{role} backward"]
+        stages[role] = (pair[0] + q[f"{part} forward"], pair[1] + q[f"{part} backward"]) if part else pair
+    device_sum = L * (block_forward + block_backward) + ends + outer
     processor = sum((q[f"host {part} {phase}"] for part in PARTS for phase in PHASES[:2]), 0.0)
-    of_blocks = q["host block forward"] + q["host block backward"]
-    slow_device = most([sum(pair) for pair in stages.values()])
-    slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, of_blocks)))
+    slow_device = most([sum(both) for both in stages.values()])
+    slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, q["host block forward"] + q["host block backward"])))
     hop = between(net, q, stack, layout)
+    bubble = pick(p == 1, 0.0, ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v)
+
+    # Once a step: gradients, the weights that each updated, the two ends' common embedding.
+    own = list(zip(groups, _held(plan, q, layers, p, beyond), strict=True))
     divided = [(pick(zero == 3, group.shards, group.replicas), size) for group, size in own]
     adding = accumulation(one, sum(size / pick(zero >= 2, ranks, 1) for ranks, size in divided), stack)
     update = update_kernels(one, sum(size / pick(zero >= 1, ranks, 1) for ranks, size in divided))
     update = update + q["products"] / pick(zero >= 1, divided[0][0], 1)
-    bubble = ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v
-    piped = m * (slow + 2 * v * hop["exposed"]) + pick(p == 1, 0.0, bubble) + (m - 1) * adding
-
-    # Once a step: gradients, the weights that each updated, the two ends' common embedding.
-    last_backward = backward + pick(p == 1, q["head backward"], 0.0)
+    last_backward = layers * block_backward + pick(p == 1, q["head backward"], 0.0)
     once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m)
     apart = t * replicas * most((1, p - 1))
     ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, apart), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
-    tail = once["exposed"] + ends_apart
+    tail = once["exposed"] + ends_apart + update
 
     first = _segments(q, layers, block_forward, block_backward, outer)
-    later = most((device_sum + adding, processor))
-    alone = most((first + (m - 1) * later + tail + update, m * processor + q["host update"]))
-    total = pick(p == 1, alone, piped + tail + update)
+    alone = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q["host update"]))
+    total = pick(p == 1, alone, m * (slow + 2 * v * hop["exposed"]) + bubble + (m - 1) * adding + tail)
+    imbalance = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
+    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, total)
 
+
+def _held(plan: Plan, q: dict[str, Any], layers: Any, p: Any, beyond: dict[str, Any]) -> tuple[Any, Any]:
+    """The parameters of the stage that has most, and of its experts."""
+    blocks = layers * q["parameters block"]
+    first, last = blocks + q["parameters embedding"], blocks + q["parameters head"] + (q["token embedding"] if plan.model.tied else 0)
+    of_stages = first + beyond["first parameters"], last + beyond["last parameters"], blocks + beyond["middle parameters"]
+    whole = first + q["parameters head"]
+    return pick(p == 1, whole, most(of_stages)), layers * q["parameters experts"] + beyond["experts"]
+
+
+def _traffic(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> list[Traffic]:
+    L, p, v = plan.model.n_layer, layout.pp, layout.virtual_stages
+    often, found = {"embedding": 1, "block": L, "head": 1}, []
+    for kind, ranks in ((TENSOR, layout.tp), (EXPERT, layout.ep)):
+        entire, left = (m / p * sum(often[part] * q[f"{kind} {which} {part}"] for part in PARTS) for which in ("total", "exposed"))
+        found.append(Traffic(kind, ranks, entire, left))
+    found.append(Traffic("context parallel", layout.cp, *(m * L / p * seconds for seconds in (of.turns["total"], _both(of.turns)))))
+    gathers = (L / p * seconds + of.wait["outside"] for seconds in (of.wait["total"], _both(of.wait)))
+    found.append(Traffic("sharded weights", shards_of(layout), *(m * pick(layout.zero == 3, 1.0, 0.0) * one for one in gathers)))
+    found.append(Traffic("between stages", p, *(2 * m * v * of.hop[which] for which in ("total", "exposed"))))
+    found.append(Traffic("data parallel", layout.dp * layout.cp, of.once["total"], of.once["exposed"]))
+    found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
+    return found
+
+
+def _both(seconds: dict[str, Any]) -> Any:
+    return seconds["forward"] + seconds["backward"]
+
+
+def _bill(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> ParallelTime:
+    L, p = plan.model.n_layer, layout.pp
     kinds: dict[str, Any] = {}
     for name, seconds in q.items():
         if name.startswith("kind/"):
             _, part, kind = name.split("/", 2)
             kinds[kind] = kinds.get(kind, 0.0) + m / p * (L if part == "block" else 1) * seconds
-    often = {"embedding": 1, "block": L, "head": 1}
     kinds = dict(sorted(kinds.items(), key=_longest))
     items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
     texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
-    for kind, ranks in ((TENSOR, t), (EXPERT, g)):
-        open_, entire = (m / p * sum(often[part] * q[f"{kind} {which} {part}"] for part in PARTS) for which in ("exposed", "total"))
-        traffic.append(Traffic(kind, ranks, entire, open_))
-    traffic.append(Traffic("context parallel", c, m * L / p * turns["total"], m * L / p * (turns["forward"] + turns["backward"])))
-    fsdp = m * sharded * (L / p * (wait["forward"] + wait["backward"]) + wait["outside"])
-    traffic.append(Traffic("sharded weights", shards, m * sharded * (L / p * wait["total"] + wait["outside"]), fsdp))
-    traffic.append(Traffic("between stages", p, 2 * m * v * hop["total"], 2 * m * v * hop["exposed"]))
-    traffic.append(Traffic("data parallel", replicas, once["total"], once["exposed"]))
-    traffic.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), ends_apart, ends_apart))
+    traffic = _traffic(plan, q, layout, m, of)
     items |= {f"communication/{one.name}": one.exposed for one in traffic}
-    items["pipeline/imbalance"] = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
-    items["pipeline/bubble"] = pick(p == 1, 0.0, bubble)
-    items["accumulation"] = (m - 1) * adding
-    items["optimizer"] = update
-    rest = total - sum(items.values())
-    items[WAITING] = pick(rest > 1e-9 * total, rest, 0.0)
-    kinds["optimizer"], kinds[WAITING] = update, items[WAITING]
+    items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
+    items |= {"accumulation": (m - 1) * of.adding, "optimizer": of.update}
+    rest = of.total - sum(items.values())
+    items[WAITING] = pick(rest > 1e-9 * of.total, rest, 0.0)
+    kinds["optimizer"], kinds[WAITING] = of.update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
-    return ParallelTime(
-        tree_of("step", items, texts), [one for one in traffic if not _nothing(one.total)], kinds, stages, hop["exposed"], q["clock"]
-    )
+    traffic = [one for one in traffic if not _nothing(one.total)]
+    return ParallelTime(tree_of("step", items, texts), traffic, kinds, of.stages, of.hop["exposed"], q["clock"])
 
 
 def _longest(item: tuple[str, Any]) -> float:

@@ -184,7 +184,8 @@ def _train(
         parts, kernels, memory = Node("step", step, "s", "FLOP / (MFU * devices * peak)"), [], None
     else:
         if division.parallel or stack is not None:
-            from gptcalc.formulas.cluster.parallel import Plan, parallel_step
+            from gptcalc.formulas.cluster.parallel import parallel_step
+            from gptcalc.formulas.cluster.quantities import Plan
 
             timed = parallel_step(Plan(model, device, chosen, place, software, batch, T, division.micro_batches))
             traffic = [one._asdict() for one in timed.traffic]
