@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, get_args
 from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.blocks import in_blocks
-from gptcalc.formulas.node import Leaf, Node, tree
+from gptcalc.formulas.node import Leaf, Node, plain, tree
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
@@ -37,7 +37,7 @@ class Flops(NamedTuple, Generic[N]):
         value: Any = self.value
         per_token = value / self.tokens
         return self.matmul.to_dict() | {
-            "per_token": per_token.tolist() if hasattr(per_token, "tolist") else per_token,
+            "per_token": plain(per_token),
             "non_matmul_forward": self.other.to_dict() if self.other else None,
         }
 

@@ -43,10 +43,9 @@ class Node(Generic[N]):
 
     def to_dict(self) -> dict[str, Any]:
         """The node as the command line's JSON has it; arrays become lists."""
-        value: Any = self.value
         result: dict[str, Any] = {
             "name": self.name,
-            "value": value.tolist() if hasattr(value, "tolist") else value,
+            "value": plain(self.value),
             "unit": self.unit,
             "formula": self.formula,
             "parts": [part.to_dict() for part in self.parts],
@@ -86,3 +85,16 @@ def _grow(name: str, unit: str, leaves: list[tuple[list[str], Leaf[N]]]) -> tupl
     for node, text in grown[1:]:
         total, formula = total + node.value, formula + text
     return Node(name, total, unit, str(formula), tuple(node for node, _ in grown)), formula
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: arrays as lists, at any depth.
+
+    >>> plain({"ranks": (1, 2)})
+    {'ranks': [1, 2]}
+    """
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.inference.economy import Cost, Steady, cost_of, steady_of
-from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import Room, room_of
 from gptcalc.formulas.inference.work import Work, work_for
-from gptcalc.formulas.node import Node
+from gptcalc.formulas.node import Node, plain
 
 if TYPE_CHECKING:
     from gptcalc.formulas.inference.sweep import Sweep

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.node import plain
 from gptcalc.formulas.run.ranges import Range, exactly
 
 if TYPE_CHECKING:

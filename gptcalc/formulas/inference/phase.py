@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.formulas.inference.forward import Launch
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.node import Node
+from gptcalc.formulas.node import Node, plain
 from gptcalc.formulas.time.chip import Chip
 from gptcalc.formulas.time.kernels import most, pick, sustained_clock
 from gptcalc.formulas.time.step import FULL_CLOCK
@@ -159,8 +159,3 @@ def bill(name: str, items: dict[str, Any], texts: dict[str, str]) -> Node[Any]:
     for part in parts[1:]:
         total = total + part.value
     return Node(name, total, "s", parts=tuple(parts))
-
-
-def plain(value: Any) -> Any:
-    """As JSON has it."""
-    return value.tolist() if hasattr(value, "tolist") else value

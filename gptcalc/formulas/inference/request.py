@@ -46,7 +46,7 @@ class Request(NamedTuple):
     @property
     def inputs(self) -> dict[str, Any]:
         """As JSON has them, defaults included."""
-        from gptcalc.formulas.inference.phase import plain
+        from gptcalc.formulas.node import plain
 
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
         fields |= {

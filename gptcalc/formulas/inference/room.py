@@ -23,7 +23,7 @@ class Room(NamedTuple):
     max_batch: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        from gptcalc.formulas.inference.phase import plain
+        from gptcalc.formulas.node import plain
 
         parts = {part.name: plain(part.value) for part in self.serving.bill.parts}
         return {

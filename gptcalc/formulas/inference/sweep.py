@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.inference.economy import cost_of
-from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.room import serving_of
+from gptcalc.formulas.node import plain
 from gptcalc.spec.options import whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.units import parse_count

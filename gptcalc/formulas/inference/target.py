@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.inference.economy import cost_of
-from gptcalc.formulas.inference.phase import plain
 from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import largest_batch, serving_of
 from gptcalc.formulas.inference.work import Work, work_for
 from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import largest
+from gptcalc.formulas.node import plain
 from gptcalc.spec.reading import quoted
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from gptcalc.formulas.memory.fit import Verdict
 from gptcalc.formulas.memory.phases import PHASES, Training
 from gptcalc.formulas.memory.reserve import Reserve
 from gptcalc.formulas.memory.serving import Serving
-from gptcalc.formulas.node import Node
+from gptcalc.formulas.node import Node, plain
 from gptcalc.spec.recipe import Recipe
 
 
@@ -28,13 +28,13 @@ class TrainingMemory(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         phases = self.training.phases
-        result: dict[str, Any] = {"peak_allocated": _plain(self.value)}
+        result: dict[str, Any] = {"peak_allocated": plain(self.value)}
         if isinstance(self.training.peak, str):
             result |= {"peak_phase": self.training.peak, "peak_moment": self.training.when[self.training.peak]}
             result["parts"] = [part.to_dict() for part in self.peak.parts]
-        result["phases"] = {name: _plain(phases[name].value) for name in PHASES}
-        result |= {"reserved_estimate": _plain(self.apart.likely), "reserved_interval": [_plain(self.apart.low), _plain(self.apart.high)]}
-        result |= {"cublas_workspaces": self.apart.workspace, "device_context": self.apart.context, "stage": _plain(self.training.role)}
+        result["phases"] = {name: plain(phases[name].value) for name in PHASES}
+        result |= {"reserved_estimate": plain(self.apart.likely), "reserved_interval": [plain(self.apart.low), plain(self.apart.high)]}
+        result |= {"cublas_workspaces": self.apart.workspace, "device_context": self.apart.context, "stage": plain(self.training.role)}
         if self.verdict:
             result |= self.verdict.to_dict()
         return result
@@ -57,9 +57,9 @@ class ServingMemory(NamedTuple):
         return self.serving.bill
 
     def to_dict(self) -> dict[str, Any]:
-        parts = {part.name: _plain(part.value) for part in self.peak.parts}
+        parts = {part.name: plain(part.value) for part in self.peak.parts}
         return {
-            "peak_allocated": _plain(self.value),
+            "peak_allocated": plain(self.value),
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
             "activations": parts["activations"],
@@ -77,9 +77,5 @@ def settings(answer: TrainingMemory | ServingMemory) -> dict[str, Any]:
     if isinstance(answer, ServingMemory):
         return answer.inputs | ({"device": answer.limits["device"]} if answer.limits else {})
     layout = answer.recipe.layout._asdict()
-    used = {name: _plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
+    used = {name: plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
     return used | ({"device": answer.verdict.device} if answer.verdict else {})
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value

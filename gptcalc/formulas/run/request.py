@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc import units
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.memory.layouts import read_numbers
-from gptcalc.formulas.node import Node
+from gptcalc.formulas.node import Node, plain
 from gptcalc.formulas.run.bill import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range, spreads, whole
 from gptcalc.formulas.sharding import has_experts
@@ -80,7 +80,7 @@ class Run(NamedTuple):
         return self.memory is None or bool(self.memory["fits"])
 
     def to_dict(self) -> dict[str, Any]:
-        fields = {name: _plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
+        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
         return fields | {"parts": self.parts.to_dict()}
 
 
@@ -279,7 +279,7 @@ def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
     if names is None:
         return {}
     sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")}
-    return {**{name: _plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
+    return {**{name: plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
 
 
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
@@ -331,12 +331,3 @@ def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq:
     from gptcalc.spec.runtime import load_runtime
 
     return step_time(work_of(model, device, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value.tolist() if hasattr(value, "tolist") else value
