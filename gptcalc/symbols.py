@@ -4,7 +4,7 @@ A formula body uses plain arithmetic only. Given `Symbol.letter("L")` instead of
 (`4*L*d**2`), so the text that a user reads is the code that was run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -98,13 +98,7 @@ def minimum(a: N, b: N) -> N:
     >>> minimum(4096, 8192), str(minimum(Symbol.letter("W"), Symbol.letter("T")))
     (4096, 'min(W, T)')
     """
-    if isinstance(a, Symbol) or isinstance(b, Symbol):
-        return cast(N, Symbol.letter(f"min({a}, {b})"))
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return cast(N, min(a, b))
-    import numpy as np
-
-    return cast(N, np.minimum(cast("FloatArray", a), cast("FloatArray", b)))
+    return _extreme("min", min, a, b)
 
 
 def maximum(a: N, b: N) -> N:
@@ -113,13 +107,17 @@ def maximum(a: N, b: N) -> N:
     >>> maximum(4096, 8192), str(maximum(Symbol.letter("W"), Symbol.letter("T")))
     (8192, 'max(W, T)')
     """
+    return _extreme("max", max, a, b)
+
+
+def _extreme(name: str, of_two: Callable[[Any, Any], Any], a: N, b: N) -> N:
     if isinstance(a, Symbol) or isinstance(b, Symbol):
-        return cast(N, Symbol.letter(f"max({a}, {b})"))
+        return cast(N, Symbol.letter(f"{name}({a}, {b})"))
     if isinstance(a, int | float) and isinstance(b, int | float):
-        return cast(N, max(a, b))
+        return cast(N, of_two(a, b))
     import numpy as np
 
-    return cast(N, np.maximum(cast("FloatArray", a), cast("FloatArray", b)))
+    return cast(N, getattr(np, f"{name}imum")(a, b))
 
 
 def ceiling(a: N, b: Any) -> N:

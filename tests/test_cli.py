@@ -229,6 +229,31 @@ def test_a_bad_config_is_one_line(run: Run, tmp_path: Path, command: str, text: 
     assert all(hint.startswith("hint: ") for hint in hints)
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_twins_flop_are_never_taken_for_the_models(run: Run, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    of_twin = [line for line in run("verify", "gpt2").out.splitlines() if "block/mlp/up  " in line]
+    assert [line.split("  ")[0] for line in of_twin] == ["twin FLOP", "twin other"]
+    in_full = [line for line in run("verify", "gpt2", "--full", "--seq", 4).out.splitlines() if "block/mlp/up  " in line]
+    assert [line.split("  ")[0] for line in in_full] == ["FLOP", "other FLOP"]
+
+
+def test_a_full_run_is_refused_before_any_model_is_executed() -> None:
+    told: list[tuple[str, int, int]] = []
+    with pytest.raises(gc.GptcalcError, match="gpt3-175b has 174"):
+        gc.verify("gpt2", "gpt3-175b", full=True, progress=lambda *step: told.append(step))
+    assert told == []
+
+
+def test_progress_names_the_model_from_the_start() -> None:
+    told: list[tuple[str, int, int]] = []
+    gc.verify("gpt2", full=True, seq=2, progress=lambda *step: told.append(step))
+    assert told == [("gpt2", layer, 12) for layer in range(13)]
+    told.clear()
+    gc.verify("gpt2", "gpt3-175b", progress=lambda *step: told.append(step))
+    assert told == [("gpt2", 0, 2), ("gpt3-175b", 1, 2)]
+
+
 def test_a_failed_check_exits_with_1(run: Run, tmp_path: Path) -> None:
     spec = tmp_path / "wrong.yaml"
     spec.write_text(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bills import parts_add_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from gptcalc.formulas.cluster.layout import stack_for
 from gptcalc.formulas.cluster.parallel import parallel_step
 from gptcalc.formulas.cluster.quantities import Plan
 from gptcalc.formulas.cluster.schedule import schedule
-from gptcalc.formulas.node import Node
 from gptcalc.spec.cluster import all_clusters, cluster_for, load_cluster
 from gptcalc.spec.device import all_devices, load_device
 from gptcalc.spec.recipe import Layout, Recipe
@@ -43,13 +43,6 @@ def plan(
     base = recipe or Recipe(runtime="megatron", precision="fp16", attention_kernel="eager", recompute="selective")
     chosen = base._replace(layout=Layout(**layout))
     return Plan(gc.model(model), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
-
-
-def parts_add_up(node: Node[Any]) -> None:
-    if node.parts:
-        assert node.value == pytest.approx(sum(part.value for part in node.parts))
-        for part in node.parts:
-            parts_add_up(part)
 
 
 # Laws

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bills import parts_add_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.room import serving_of
 from gptcalc.formulas.inference.sweep import read_sweep
 from gptcalc.formulas.inference.target import read_targets
-from gptcalc.formulas.node import Node
 from gptcalc.spec.cluster import load_cluster
 from gptcalc.spec.device import load_device
 from gptcalc.spec.server import load_server, server_names
@@ -32,13 +32,6 @@ def served(model: Any = LLAMA, **options: Any) -> Inference:
 
 def per_token(**options: Any) -> float:
     return float(served(**options).point.per_token)
-
-
-def parts_add_up(node: Node[Any]) -> None:
-    if node.parts:
-        assert node.value == pytest.approx(sum(part.value for part in node.parts))
-        for part in node.parts:
-            parts_add_up(part)
 
 
 @pytest.mark.parametrize("runtime", server_names())

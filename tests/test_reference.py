@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import measured
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,18 +19,7 @@ from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.shape import Shape, shape_of
 
 TINY = {"name": "tiny", "n_layer": 2, "d_model": 12, "n_head": 3, "d_ff": 20, "vocab_size": 17, "n_ctx": 11}
-LLAMA = TINY | {
-    "n_kv_head": 1,
-    "d_head": 6,
-    "position": "rotary",
-    "norm": "rmsnorm",
-    "activation": "silu",
-    "gated": True,
-    "attention_bias": False,
-    "attention_output_bias": False,
-    "mlp_bias": False,
-    "tied": False,
-}
+LLAMA = TINY | measured.LLAMA | {"n_kv_head": 1, "d_head": 6, "tied": False}
 GPTJ = TINY | {"position": "rotary", "d_rotary": 2, "rotary_pairs": "neighbours", "parallel_residual": True, "shared_norm": True}
 OPT_350M = TINY | {"norm_placement": "post", "final_norm": False, "d_embedding": 5, "n_position": 13, "activation": "relu"}
 MODELS = {"gpt2": TINY, "llama": LLAMA, "gptj": GPTJ, "opt-350m": OPT_350M, "window": LLAMA | {"sliding_window": 3}}

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bills import parts_add_up
 
 import gptcalc as gc
-from gptcalc.formulas.node import Node
 from gptcalc.formulas.run.published import Replica, replicate
 from gptcalc.spec.measured import all_steps
 from gptcalc.spec.pieces import load_pieces
@@ -19,13 +19,6 @@ GPT2: dict[str, Any] = {"tokens": "1B", "batch": 8, "seq": 1024}
 
 def step(model: str = "gpt2", **options: Any) -> Any:
     return gc.train(model, **(GPT2 | options)).step_time
-
-
-def parts_add_up(node: Node[Any]) -> None:
-    if node.parts:
-        assert node.value == pytest.approx(sum(part.value for part in node.parts))
-        for part in node.parts:
-            parts_add_up(part)
 
 
 @pytest.mark.parametrize("runtime", runtime_names())

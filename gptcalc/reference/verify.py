@@ -14,7 +14,7 @@ from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import params, views
 from gptcalc.reference.forward import count
 from gptcalc.reference.tally import path_of
-from gptcalc.reference.twin import twin
+from gptcalc.reference.twin import TWIN_CONTEXT, twin
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
@@ -23,6 +23,9 @@ from gptcalc.spec.reading import quoted
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
+
+
+ON_TWIN = f"counted on a twin, {TWIN_CONTEXT} tokens"
 
 
 class Check(NamedTuple):
@@ -62,15 +65,21 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
         raise GptcalcError(f"progress must be a function, not {quoted(progress)}")
     if seq is not None and not full:
         raise GptcalcError("seq is the length of a full run, and the scaled-down twin has its own", hint=f"use --full --seq {seq}")
-    if not models:
+    if models:
+        specs = [as_model(model) for model in models]
+    else:
         from gptcalc.spec.catalogue import all_models
 
-        models = tuple(all_models())
+        specs = all_models()
+    if full:
+        for spec in specs:  # all of them before the first, which may take minutes
+            full_length(spec, seq)
+            _refuse_huge(spec)
     checks: list[Check] = []
-    for done, model in enumerate(map(as_model, models)):
-        if progress is not None and len(models) > 1:
-            progress(model.name, done, len(models))
-        checks += _checks(model, full, seq, progress if len(models) == 1 else None)
+    for done, spec in enumerate(specs):
+        if progress is not None and not full:
+            progress(spec.name, done, len(specs))
+        checks += _checks(spec, full, seq, progress)
     return checks
 
 
@@ -115,16 +124,17 @@ def full_length(model: ModelSpec, seq: int | None) -> int:
 def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | None) -> Iterator[Check]:
     run = model if full else twin(model)
     length = full_length(run, seq) if full else run.n_ctx
-    if full:
-        _refuse_huge(run)
-    step = None if progress is None else partial(progress, run.name)
+    step = None
+    if progress is not None and full:
+        step = partial(progress, run.name)
+        step(0, run.n_layer)  # while the weights are drawn
     tally = count(run, batch=1, seq=length, progress=step)
     answer = flops(run, batch=1, seq=length)
-    scale = f"{length} tokens, real shape" if full else f"{length} tokens, twin"
-    yield from _pairs(model.name, "parameters", params(model), counted_parameters(model), "counted, real shape")
-    yield from _pairs(model.name, "matmul FLOP", answer.matmul, tally.matmul, f"counted, {scale}")
+    kind = f"counted, {length} tokens" if full else ON_TWIN
+    yield from _pairs(model.name, "parameters", params(model), counted_parameters(model), "counted")
+    yield from _pairs(model.name, "matmul FLOP", answer.matmul, tally.matmul, kind)
     if answer.other:
-        yield from _pairs(model.name, "other FLOP", answer.other, tally.other, f"counted, {scale}")
+        yield from _pairs(model.name, "other FLOP", answer.other, tally.other, kind)
     yield from _published(model)
 
 

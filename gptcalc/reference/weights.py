@@ -38,12 +38,9 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
         shapes |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
     if spec.embedding_norm:
         shapes |= _norm("embedding.norm", spec, s.d_model)
+    blocks = {kind: _block(own) for kind, own in (spec.kinds or {"": spec}).items()}
     for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
-        path, own = f"{block_path(kind)}.{layer}", spec.kinds[kind] if kind else spec
-        shapes |= _attention(f"{path}.attention", own)
-        if own.cross_attention:
-            shapes |= _attention(f"{path}.cross_attention", own)
-        shapes |= _mlp(f"{path}.mlp", own)
+        shapes |= {f"{block_path(kind)}.{layer}.{name}": shape for name, shape in blocks[kind].items()}
     if spec.final_norm:
         shapes |= _norm("final_norm", spec, s.d_model)
     if spec.d_embedding is not None:
@@ -65,6 +62,12 @@ def _linear(name: str, n_in: int, n_out: int, bias: bool) -> Shapes:
 def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
     has = {"weight": spec.norm_weight, "bias": spec.norm_bias and spec.norm == "layernorm"}
     return {f"{name}.{kind}": shape for kind in has if has[kind]}
+
+
+def _block(spec: ModelSpec) -> Shapes:
+    """The arrays of one layer of a kind."""
+    crossed = _attention("cross_attention", spec) if spec.cross_attention else {}
+    return _attention("attention", spec) | crossed | _mlp("mlp", spec)
 
 
 def _attention(path: str, spec: ModelSpec) -> Shapes:

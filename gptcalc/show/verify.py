@@ -1,13 +1,23 @@
 """`verify` as tables: one model row by row, many models a row each."""
 
-from gptcalc.reference.verify import Check
+from gptcalc.reference.twin import TWIN_CONTEXT
+from gptcalc.reference.verify import LARGEST_RUN, ON_TWIN, Check
 from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
+from gptcalc.units import short
 
 FEW = 3
 """Up to this many models are shown check by check."""
 
-QUANTITIES = {"matmul FLOP": "FLOP", "non_embedding": "without", "training_flops": "training"}
-"""Names that leave room for the numbers."""
+QUANTITIES = {
+    "matmul FLOP": "FLOP",
+    "matmul FLOP of the twin": "twin FLOP",
+    "other FLOP of the twin": "twin other",
+    "parameters, published": "published",
+    "non_embedding, published": "without",
+    "active, published": "active",
+    "training_flops, published": "training",
+}
+"""Names that leave room for the numbers, and say whose they are where there is no room for the witness."""
 
 
 def tables(checks: list[Check], explain: bool = False) -> list[Table]:
@@ -15,7 +25,7 @@ def tables(checks: list[Check], explain: bool = False) -> list[Table]:
     models = list(dict.fromkeys(check.model for check in checks))
     wrong = [check for check in checks if not check.ok]
     verdict = "all equal or within their tolerance" if not wrong else f"{len(wrong)} WRONG"
-    headline = f"{len(checks)} checks of {len(models)} model{'s' if len(models) > 1 else ''}: {verdict}"
+    headline = f"{len(checks):,} checks of {len(models)} model{'s' if len(models) > 1 else ''}: {verdict}"
     if explain:
         return [_detailed(headline, checks, explain)]
     if len(models) <= FEW:
@@ -38,13 +48,13 @@ def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Tabl
         Column("witness", _number, right=True, drop=int(explain)),
         Column("differs", signed_percent, right=True, drop=2),
         Column("", lambda ok: "ok" if ok else "WRONG"),
-        Column("witness is", fold=True, drop=3),
+        Column("witness is", lambda kind: "counted" if kind == ON_TWIN else kind, fold=True, drop=3),
         *([Column("derivation", formula, fold=True)] if explain else []),
     ]
     rows = [
         [
             *([] if one else [c.model]),
-            c.quantity,
+            c.quantity + {ON_TWIN: " of the twin", "published": ", published"}.get(c.witness_kind, ""),
             c.path,
             c.formula,
             c.witness,
@@ -56,6 +66,9 @@ def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Tabl
         for c in checks
     ]
     notes = list(dict.fromkeys(f"{c.source}: {c.note}" for c in checks if c.note))
+    if any(c.witness_kind == ON_TWIN for c in checks):
+        largest = f"{short(LARGEST_RUN)} parameters"
+        notes.append(f"twin: the same switches and small numbers, {TWIN_CONTEXT} tokens; --full runs the real shape, up to {largest}")
     return Table(headline, columns, rows, notes)
 
 

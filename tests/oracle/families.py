@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from newer import NEWER, config_of
+from newer import BASE, CONTEXT, GROUPED, NEWER, SIZES, UNBIASED, VOCAB, config_of
+from newer import LLAMA as LLAMA_LIKE
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -24,8 +25,6 @@ from transformers import (
 
 from gptcalc.spec.model import ModelSpec, parse_model
 
-VOCAB, CONTEXT = 61, 19
-
 GPT2 = {"n_embd": 60, "n_layer": 3, "n_head": 6, "vocab_size": VOCAB, "n_positions": CONTEXT}
 OPT = {
     "hidden_size": 60,
@@ -36,26 +35,8 @@ OPT = {
     "max_position_embeddings": CONTEXT,
     "word_embed_proj_dim": 60,
 }
-LLAMA = {
-    "hidden_size": 60,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 3,
-    "head_dim": 8,
-    "intermediate_size": 53,
-    "vocab_size": VOCAB,
-    "max_position_embeddings": CONTEXT,
-    "tie_word_embeddings": False,
-}
-NEOX = {
-    "hidden_size": 60,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 6,
-    "intermediate_size": 53,
-    "vocab_size": VOCAB,
-    "max_position_embeddings": CONTEXT,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.4},
-}
+LLAMA = GROUPED | {"tie_word_embeddings": False}
+NEOX = BASE | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.4}}
 LLAMA3_SCALING = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -64,14 +45,6 @@ LLAMA3_SCALING = {
     "original_max_position_embeddings": 16,
 }
 
-SIZES = {"n_layer": 3, "d_model": 60, "n_head": 6, "d_ff": 53, "vocab_size": VOCAB, "n_ctx": CONTEXT}
-UNBIASED = {"attention_bias": False, "attention_output_bias": False, "mlp_bias": False}
-LLAMA_LIKE = (
-    SIZES
-    | UNBIASED
-    | {"n_kv_head": 3, "d_head": 8, "position": "rotary", "norm": "rmsnorm", "norm_epsilon": 1e-6, "activation": "silu"}
-    | {"gated": True, "tied": False}
-)
 NEOX_LIKE = SIZES | {"position": "rotary", "d_rotary": 4, "activation": "gelu", "tied": False, "parallel_residual": True}
 OPT_LIKE = SIZES | {"n_position": CONTEXT + 2, "activation": "relu"}
 

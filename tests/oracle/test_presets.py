@@ -54,16 +54,23 @@ def gpt1(m: ModelSpec) -> Any:
     return transformers.OpenAIGPTConfig(vocab_size=m.vocab_size, n_positions=m.n_ctx, n_embd=m.d_model, n_layer=m.n_layer, n_head=m.n_head)
 
 
+def sizes(m: ModelSpec) -> dict[str, Any]:
+    """By the names that most classes give them."""
+    return {
+        "vocab_size": m.vocab_size,
+        "hidden_size": m.d_model,
+        "num_hidden_layers": m.n_layer,
+        "num_attention_heads": m.n_head,
+        "max_position_embeddings": m.n_ctx,
+    }
+
+
 def llama(m: ModelSpec) -> Any:
     scaling = m.rope_scaling or {"rope_type": "default"}
     return transformers.LlamaConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
+        **sizes(m),
         intermediate_size=m.d_ff,
-        num_hidden_layers=m.n_layer,
-        num_attention_heads=m.n_head,
         num_key_value_heads=m.n_kv_head or m.n_head,
-        max_position_embeddings=m.n_ctx,
         rms_norm_eps=m.norm_epsilon,
         rope_parameters={"rope_theta": m.rope_theta, **scaling},
         tie_word_embeddings=m.tied,
@@ -72,27 +79,19 @@ def llama(m: ModelSpec) -> Any:
 
 def mistral(m: ModelSpec) -> Any:
     return transformers.MistralConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
+        **sizes(m),
         intermediate_size=m.d_ff,
-        num_hidden_layers=m.n_layer,
-        num_attention_heads=m.n_head,
         num_key_value_heads=m.n_kv_head,
         sliding_window=m.sliding_window,
         rms_norm_eps=m.norm_epsilon,
-        max_position_embeddings=m.n_ctx,
         rope_parameters={"rope_theta": m.rope_theta, "rope_type": "default"},
     )
 
 
 def opt(m: ModelSpec) -> Any:
     return transformers.OPTConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
+        **sizes(m),
         ffn_dim=4 * m.d_model,
-        num_hidden_layers=m.n_layer,
-        num_attention_heads=m.n_head,
-        max_position_embeddings=m.n_ctx,
         do_layer_norm_before=m.norm_placement == "pre",
         word_embed_proj_dim=m.d_embedding or m.d_model,
     )
@@ -100,12 +99,8 @@ def opt(m: ModelSpec) -> Any:
 
 def neox(m: ModelSpec) -> Any:
     return transformers.GPTNeoXConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
+        **sizes(m),
         intermediate_size=4 * m.d_model,
-        num_hidden_layers=m.n_layer,
-        num_attention_heads=m.n_head,
-        max_position_embeddings=m.n_ctx,
         rotary_pct=0.25,
         hidden_act={"gelu": "gelu", "gelu_tanh": "gelu_fast"}[m.activation],
     )

@@ -9,18 +9,12 @@ from gptcalc.spec.huggingface.handlers import agrees, factor, flag, kv_heads, no
 from gptcalc.spec.huggingface.layers import experts_in, experts_listed
 from gptcalc.spec.huggingface.llama import LLAMA, UNBIASED
 from gptcalc.spec.huggingface.mixture import mixture, past, shares
-from gptcalc.spec.huggingface.rotary import scaling_of
+from gptcalc.spec.huggingface.rotary import given_angles, scaling_of
 
 
 def _angles(key: str, config: Config) -> Fields:
     """The rotated channels are apart from the others: their number is a key of its own."""
-    old, new = config["rope_scaling"], config.data.get(key)
-    given = old or config[key] or {}
-    if not isinstance(given, dict):
-        raise config.refuse(key, f"must be a mapping, not {written(given)}")
-    if old and new and old != new:
-        raise config.refuse("rope_scaling", f"and {key} say different things")
-    inside = dict(given)
+    inside = dict(given_angles(key, config))
     theta = config.number("rope_theta", inside.pop("rope_theta", config["rope_theta"]))
     if inside.pop("partial_rotary_factor", 1.0) not in (None, 1, 1.0):
         raise config.refuse("partial_rotary_factor", "is not understood: qk_rope_head_dim says how many channels rotate")

@@ -45,21 +45,26 @@ def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor"
     """The handler of `rope_parameters`."""
 
     def read(key: str, config: Config) -> Fields:
-        # The order of transformers: rope_scaling before rope_parameters, and what stands inside before what stands beside.
-        old, new = config["rope_scaling"], config.data.get(key)
-        given = old or config[key] or {}
-        if not isinstance(given, dict):
-            raise config.refuse(key, f"must be a mapping, not {written(given)}")
-        if old and new and old != new:
-            raise config.refuse("rope_scaling", f"and {key} say different things")
+        given = given_angles(key, config)
         share = _share(config, share_key, given, partly)
         return angles(key, given, config, theta=config[theta_key], share=share, share_key=share_key, odd_up=odd_up)
 
     return read
 
 
+def given_angles(key: str, config: Config) -> Mapping[str, Any]:
+    """What the file, or else the class, says of the angles, in the order of transformers: `rope_scaling` before `rope_parameters`."""
+    old, new = config["rope_scaling"], config.data.get(key)
+    given = old or config[key] or {}
+    if not isinstance(given, dict):
+        raise config.refuse(key, f"must be a mapping, not {written(given)}")
+    if old and new and old != new:
+        raise config.refuse("rope_scaling", f"and {key} say different things")
+    return given
+
+
 def _share(config: Config, share_key: str, given: Mapping[str, Any], partly: bool) -> Any:
-    share = given.get("partial_rotary_factor", config[share_key])
+    share = given.get("partial_rotary_factor", config[share_key])  # what stands inside before what stands beside
     share = 1.0 if share is None and not partly else share
     if not partly and config.number(share_key, share) != 1:
         raise config.refuse(share_key, f"{written(share)} is not understood: the model's code rotates whole heads")
