@@ -112,9 +112,7 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
     return q, k, up[..., still:]
 
 
-def attend(
-    q: Array, k: Array, v: Array, context: Context, scores: Array, mixed: Array, bias: Array | None, sink: Array | None
-) -> None:
+def attend(q: Array, k: Array, v: Array, context: Context, scores: Array, mixed: Array, bias: Array | None, sink: Array | None) -> None:
     """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z], by way of all the T x C scores."""
     spec, path = context.spec, context.attention
     scale = score_scale(spec, q.shape[-1])
