@@ -2,10 +2,8 @@
 
 One `Family` per model type says, key by key, what transformers' own class does with it (read in its configuration and modeling
 code): the class's default, and the spec fields that the value becomes. Every other key of a file must be known to change nothing
-that gptcalc computes, with the reason, or the file is refused. A new model type is a new row of one of the files here:
+that gptcalc computes, with the reason, or the file is refused. A new model type is a new row in a file of `families`, by lineage.
 
-- `llama` and `lineages`: like Llama. `gpt`: like GPT-2. `bert`: like BERT. `experts`: with experts in every layer; `sparse`: in some;
-  `latent`: with latent attention.
 - `handlers`, `rotary`, `layers`, `mixture`: what keys become. `harmless`: the keys that change nothing. `refused`: the classes that are
   refused. `writing`: a config that was read as a preset.
 """
@@ -16,15 +14,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.huggingface import bert, experts, gpt, latent, lineages, llama, sparse
+from gptcalc.spec.huggingface.families import FAMILIES
 from gptcalc.spec.huggingface.family import Config, Family, Fields, written
 from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
 from gptcalc.spec.huggingface.layers import ATTENTION, MLP, settle
 from gptcalc.spec.huggingface.refused import REFUSED
 from gptcalc.spec.reading import shown
-
-_GROUPS = (gpt, llama, lineages, experts, sparse, latent, bert)
-FAMILIES: Mapping[str, Family] = {family.model_type: family for group in _GROUPS for family in group.FAMILIES}
 
 
 class Imported(NamedTuple):

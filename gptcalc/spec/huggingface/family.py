@@ -62,7 +62,7 @@ def variant(
 ) -> Family:
     """A family that is `base` but for a few keys, defaults and fixed fields; `without` names keys that its class lacks.
 
-    >>> from gptcalc.spec.huggingface.llama import LLAMA
+    >>> from gptcalc.spec.huggingface.families.llama import LLAMA
     >>> variant(LLAMA, "mine", "MineForCausalLM", defaults={"hidden_size": 64}).keys["hidden_size"].default
     64
     """
@@ -79,6 +79,27 @@ def variant(
         {other: own for other, own in {**base.aliases, **(aliases or {})}.items() if own in changed},
         {key: why for key, why in {**base.harmless, **(harmless or {})}.items() if key not in changed and key not in gone},
     )
+
+
+SIZES = {
+    "V": "vocab_size",
+    "d": "hidden_size",
+    "F": "intermediate_size",
+    "L": "num_hidden_layers",
+    "H": "num_attention_heads",
+    "K": "num_key_value_heads",
+    "Q": "head_dim",
+    "T": "max_position_embeddings",
+}
+
+
+def sizes(**defaults: object) -> dict[str, object]:
+    """Defaults of a class, those that nearly every class has by the papers' letters.
+
+    >>> sizes(V=32000, L=32, tie_word_embeddings=True)
+    {'vocab_size': 32000, 'num_hidden_layers': 32, 'tie_word_embeddings': True}
+    """
+    return {SIZES.get(name, name): value for name, value in defaults.items()}
 
 
 def because(why: str, keys: str) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, because, written
 from gptcalc.spec.reading import shown
 
 ACTIVATIONS = {
@@ -61,6 +62,11 @@ def nothing(key: str, config: Config) -> Fields:
     return {}
 
 
+def read_elsewhere(**defaults: object) -> dict[str, Key]:
+    """Keys that another key's handler reads, with the class's defaults."""
+    return {key: Key(default, nothing) for key, default in defaults.items()}
+
+
 def activation(known: Mapping[str, str] = ACTIVATIONS) -> Handler:
     def read(key: str, config: Config) -> Fields:
         value = config[key]
@@ -69,6 +75,25 @@ def activation(known: Mapping[str, str] = ACTIVATIONS) -> Handler:
         return {"activation": known[value]}
 
     return read
+
+
+OF_ANY_CONFIG = because(
+    "says what the config is of",
+    """
+    model_type return_dict architectures _name_or_path dtype id2label label2id problem_type output_hidden_states output_attentions
+    chunk_size_feed_forward is_encoder_decoder transformers_version""",
+)
+
+
+def config_inside(key: str, config: Config, known: str) -> Mapping[str, Any]:
+    """A config within a config: of the keys that the code reads or is known not to, and those that any config has."""
+    given = config[key] or {}
+    if not isinstance(given, dict):
+        raise config.refuse(key, f"must be a mapping, not {written(given)}")
+    for name in given:
+        if name not in known.split() and name not in OF_ANY_CONFIG:
+            raise config.refuse(f"{key}.{name}", "is a key that gptcalc does not understand")
+    return given
 
 
 def only(*values: object, why: str) -> Handler:
@@ -130,6 +155,16 @@ def head_width_needed(key: str, config: Config) -> Fields:
     return head_width(key, config)
 
 
+HEAD_IF_GIVEN = Key(ABSENT, head_width_needed)
+"""For classes that have no `head_dim` of their own and take one that a file gives."""
+
+
+def heads(K: int, Q: int | None = None) -> dict[str, Key]:
+    """Key-value heads that may not be null, and the width of a head: of the class, or as a file gives it to a class that has none."""
+    width = HEAD_IF_GIVEN if Q is None else Key(Q, head_width_needed)
+    return {"num_key_value_heads": Key(K, kv_heads_needed), "head_dim": width}
+
+
 def unread_head_width() -> Key:
     return Key(ABSENT, agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads"))
 
@@ -149,6 +184,11 @@ def divides(key: str, config: Config) -> Fields:
 def norm_of_heads(key: str, config: Config) -> Fields:
     """A norm for each head, with a weight for each of its channels in each head."""
     return {"qk_norm": "heads"} if config.flag(key) else {}
+
+
+def norm_of_each_head(key: str, config: Config) -> Fields:
+    """A norm that all heads share, with biases."""
+    return {"qk_norm": "head", "qk_norm_bias": True} if config.flag(key) else {}
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -149,6 +149,11 @@ def attentions(
     return read
 
 
+def unrotated_beside_windows(config: Config) -> Fields:
+    """Where some layers have windows, the others have no positions."""
+    return {} if config["sliding_window"] is None else {"position": "none"}
+
+
 def window_or_none(config: Config) -> int | None:
     return None if config["sliding_window"] is None else config.size("sliding_window")
 

@@ -63,16 +63,21 @@ def shares(count: str, width: str = "moe_intermediate_size") -> Callable[[Config
 EXPERT_KEYS = {"num_experts_per_tok": Key(2, nothing)}
 
 
-def after(key: str, default: int | None = None) -> Callable[[Config], Callable[[int], str]]:
-    """Dense layers first, as many as a key says, or one where there is no such key."""
+def after(key: str) -> Callable[[Config], Callable[[int], str]]:
+    """Dense layers first, as many as a key says."""
 
     def rule(config: Config) -> Callable[[int], str]:
-        given = config.data.get(key, default) if default is not None else config[key]
+        given = config[key]
         if type(given) is not int:
             raise config.refuse(key, f"must be a whole number, not {written(given)}")
         return lambda i: "moe" if i >= given else "dense"
 
     return rule
+
+
+def first_dense(config: Config) -> Callable[[int], str]:
+    """One dense layer, and experts in all after it."""
+    return lambda i: "moe" if i else "dense"
 
 
 def past(key: str) -> Callable[[Config, int], bool]:

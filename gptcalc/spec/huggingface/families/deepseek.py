@@ -1,14 +1,26 @@
-"""Model types with latent attention: keys and values are expanded from one latent a token."""
+"""DeepSeek, and those that have its latent attention or its router."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, variant, written
-from gptcalc.spec.huggingface.handlers import agrees, factor, flag, kv_heads, nothing, only, optional_size, size, standard, unread
-from gptcalc.spec.huggingface.layers import experts_in, experts_listed
-from gptcalc.spec.huggingface.llama import LLAMA, UNBIASED
-from gptcalc.spec.huggingface.mixture import mixture, past, shares
+from gptcalc.spec.huggingface.families.llama import LLAMA, MLP_UNBIASED, UNBIASED
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant, written
+from gptcalc.spec.huggingface.handlers import (
+    HEAD_IF_GIVEN,
+    agrees,
+    factor,
+    flag,
+    kv_heads,
+    nothing,
+    only,
+    optional_size,
+    read_elsewhere,
+    size,
+    unread,
+)
+from gptcalc.spec.huggingface.layers import attentions, experts_in
+from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, mixture, past, shares
 from gptcalc.spec.huggingface.rotary import given_angles, scaling_of
 
 
@@ -60,14 +72,7 @@ YOUTU = variant(
     "youtu",
     "YoutuForCausalLM",
     "Youtu",
-    defaults={
-        "vocab_size": 128256,
-        "hidden_size": 2048,
-        "intermediate_size": 6144,
-        "num_attention_heads": 16,
-        "max_position_embeddings": 131072,
-        "tie_word_embeddings": True,
-    },
+    defaults=sizes(V=128256, d=2048, F=6144, H=16, T=131072, tie_word_embeddings=True),
     keys={
         **LATENT,
         "rope_interleave": Key(True, lambda key, config: {"rotary_pairs": "neighbours" if config.flag(key) else "halves"}),
@@ -95,16 +100,7 @@ MINICPM3 = variant(
     "minicpm3",
     "MiniCPM3ForCausalLM",
     "MiniCPM 3",
-    defaults={
-        "vocab_size": 73448,
-        "hidden_size": 2560,
-        "intermediate_size": 6400,
-        "num_hidden_layers": 62,
-        "num_attention_heads": 40,
-        "max_position_embeddings": 32768,
-        "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": True,
-    },
+    defaults=sizes(V=73448, d=2560, F=6400, L=62, H=40, T=32768, rms_norm_eps=1e-5, tie_word_embeddings=True),
     keys={
         **LATENT,
         "kv_lora_rank": Key(256, size("kv_lora_rank")),
@@ -129,13 +125,8 @@ def _experts_of_v2(config: Config) -> Fields:
 
 
 _EXPERTS: dict[str, Key] = {
-    "num_experts_per_tok": Key(8, nothing),
-    "n_shared_experts": Key(1, nothing),
-    "routed_scaling_factor": Key(2.5, nothing),
-    "n_group": Key(8, nothing),
-    "topk_group": Key(4, nothing),
-    "norm_topk_prob": Key(True, nothing),
-    "moe_intermediate_size": Key(2048, nothing),
+    **read_elsewhere(num_experts_per_tok=8, n_shared_experts=1, routed_scaling_factor=2.5, n_group=8, topk_group=4),
+    **read_elsewhere(norm_topk_prob=True, moe_intermediate_size=2048),
     "moe_layer_freq": unread("every layer after the dense ones has experts", 1),
 }
 
@@ -148,15 +139,9 @@ DEEPSEEK_V2 = variant(
         **LATENT,
         **_EXPERTS,
         "mlp_bias": Key(False, only(False, why="the shared experts would have biases and the routed ones none")),
-        "num_experts_per_tok": Key(None, nothing),
-        "n_shared_experts": Key(2, nothing),
-        "routed_scaling_factor": Key(1.0, nothing),
-        "n_group": Key(None, nothing),
-        "topk_group": Key(None, nothing),
-        "topk_method": Key("greedy", nothing),
         "norm_topk_prob": Key(False, only(False, why="the model's code does not divide by the sum")),
-        "moe_intermediate_size": Key(1407, nothing),
-        "first_k_dense_replace": Key(0, nothing),
+        **read_elsewhere(num_experts_per_tok=None, n_shared_experts=2, routed_scaling_factor=1.0, n_group=None, topk_group=None),
+        **read_elsewhere(topk_method="greedy", moe_intermediate_size=1407, first_k_dense_replace=0),
         "n_routed_experts": Key(64, experts_in(past("first_k_dense_replace"), _experts_of_v2)),
         "scoring_func": unread("the model's code scores by a softmax", "softmax"),
     },
@@ -164,7 +149,7 @@ DEEPSEEK_V2 = variant(
     aliases={"num_experts": "n_routed_experts"},
 )
 
-_SIGMOID = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
+SIGMOID_EXPERTS = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
 
 
 def _further_tokens(key: str, config: Config) -> Fields:
@@ -177,20 +162,11 @@ DEEPSEEK_V3 = variant(
     "deepseek_v3",
     "DeepseekV3ForCausalLM",
     "DeepSeek V3",
-    defaults={
-        "vocab_size": 129280,
-        "hidden_size": 7168,
-        "intermediate_size": 18432,
-        "num_hidden_layers": 61,
-        "num_attention_heads": 128,
-        "num_key_value_heads": 128,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": False,
-    },
+    defaults=sizes(V=129280, d=7168, F=18432, L=61, H=128, K=128, T=4096, tie_word_embeddings=False),
     keys={
         **_EXPERTS,
         "first_k_dense_replace": Key(3, nothing),
-        "n_routed_experts": Key(256, experts_in(past("first_k_dense_replace"), _SIGMOID)),
+        "n_routed_experts": Key(256, experts_in(past("first_k_dense_replace"), SIGMOID_EXPERTS)),
         "topk_method": unread("the model's code corrects scores", "noaux_tc"),
         "scoring_func": unread("the model's code scores by a sigmoid", "sigmoid"),
         "num_nextn_predict_layers": Key(1, _further_tokens),
@@ -198,36 +174,37 @@ DEEPSEEK_V3 = variant(
     aliases={"num_local_experts": "n_routed_experts", "num_mtp_layers": "num_nextn_predict_layers"},
 )
 
-GLM4_MOE_LITE = variant(
-    DEEPSEEK_V3,
-    "glm4_moe_lite",
-    "Glm4MoeLiteForCausalLM",
-    "GLM 4.7 Flash",
-    without="first_k_dense_replace head_dim num_nextn_predict_layers",
-    defaults={
-        "vocab_size": 154880,
-        "hidden_size": 2048,
-        "intermediate_size": 10240,
-        "num_hidden_layers": 47,
-        "num_attention_heads": 20,
-        "num_key_value_heads": 20,
-        "max_position_embeddings": 202752,
-        "rms_norm_eps": 1e-5,
-        "q_lora_rank": 768,
-        "v_head_dim": 256,
-        "qk_nope_head_dim": 192,
-        "moe_intermediate_size": 1536,
-        "n_group": 1,
-        "topk_group": 1,
-        "num_experts_per_tok": 4,
-        "routed_scaling_factor": 1.8,
-    },
+
+DOTS1 = variant(
+    MLP_UNBIASED,
+    "dots1",
+    "Dots1ForCausalLM",
+    "dots.llm1",
+    defaults=sizes(V=152064, d=4608, F=10944, L=62, K=32),
     keys={
-        "n_routed_experts": Key(64, nothing),
-        "mlp_layer_types": Key(None, experts_listed(_SIGMOID, lambda config: lambda i: "moe" if i else "dense")),
-        **standard(),
+        "head_dim": HEAD_IF_GIVEN,
+        **read_elsewhere(moe_intermediate_size=1408, num_experts_per_tok=None, n_shared_experts=None, routed_scaling_factor=1.0),
+        **read_elsewhere(n_group=1, topk_group=1, norm_topk_prob=False, first_k_dense_replace=0, sliding_window=4096),
+        "max_window_layers": Key(62, nothing),
+        "layer_types": Key(
+            None,
+            attentions(
+                lambda config: (
+                    lambda i: (
+                        "sliding" if config["sliding_window"] is not None and i >= config.size("max_window_layers", least=0) else "full"
+                    )
+                )
+            ),
+        ),
+        "n_routed_experts": Key(
+            None,
+            experts_in(past("first_k_dense_replace"), mixture("n_routed_experts", shared=shares("n_shared_experts"), **DEEPSEEK_ROUTER)),
+        ),
+        "scoring_func": unread("the model's code scores by a sigmoid", "noaux_tc", "sigmoid"),
+        "moe_layer_freq": unread("every layer after the first has experts", 1),
     },
-    aliases={"num_local_experts": "n_routed_experts", "head_dim": "qk_rope_head_dim"},
+    fixed={"qk_norm": "head"},
+    aliases={"num_local_experts": "n_routed_experts"},
 )
 
-FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, GLM4_MOE_LITE)
+FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, DOTS1)

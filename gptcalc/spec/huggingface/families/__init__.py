@@ -1,0 +1,43 @@
+"""Every model type that is imported: a family is in the file of its lineage, dense and sparse members side by side.
+
+- GPT-2's way: `gpt`, `neox`, `opt`, `alibi`, `bert`.
+- Llama's way, by name: `llama`, `mistral`, `qwen`, `gemma`, `glm`, `deepseek`, `cohere`, `granite`, `olmo`, `exaone`, `hunyuan`, `ernie`,
+  `phi`. Those that stand alone, by what sets them apart: `layernorm`, `dense`, `experts` (in every layer), `sparse` (in some).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gptcalc.spec.huggingface.families import (
+    alibi,
+    bert,
+    cohere,
+    deepseek,
+    dense,
+    ernie,
+    exaone,
+    experts,
+    gemma,
+    glm,
+    gpt,
+    granite,
+    hunyuan,
+    layernorm,
+    llama,
+    mistral,
+    neox,
+    olmo,
+    opt,
+    phi,
+    qwen,
+    sparse,
+)
+from gptcalc.spec.huggingface.family import Family
+
+_LINEAGES = (
+    *(gpt, neox, opt, alibi, bert),
+    *(llama, mistral, qwen, gemma, glm, deepseek, cohere, granite, olmo, exaone, hunyuan, ernie, phi),
+    *(layernorm, dense, experts, sparse),
+)
+FAMILIES: Mapping[str, Family] = {family.model_type: family for lineage in _LINEAGES for family in lineage.FAMILIES}

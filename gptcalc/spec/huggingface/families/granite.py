@@ -1,0 +1,94 @@
+"""Granite, and HyperCLOVA X, which has its multipliers."""
+
+from __future__ import annotations
+
+from gptcalc.spec.huggingface.families.llama import LLAMA, NO_BIAS, ROOMY
+from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
+from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, nothing, standard
+from gptcalc.spec.huggingface.layers import attentions
+from gptcalc.spec.huggingface.mixture import EXPERT_KEYS, everywhere, mixture
+
+
+def _divided_logits(key: str, config: Config) -> Fields:
+    value = config.number(key, config[key])
+    return {} if value == 1 else {"logit_scale": 1 / value}
+
+
+SCALES = {
+    **standard(embedding_multiplier=1.0, residual_multiplier=1.0, attention_multiplier=1.0),
+    "logits_scaling": Key(1.0, _divided_logits),
+}
+
+GRANITE = variant(ROOMY, "granite", "GraniteForCausalLM", "Granite", keys={"head_dim": HEAD_IF_GIVEN, **SCALES})
+
+
+def _theta_of_each(key: str, config: Config) -> Fields:
+    value = config[key]
+    if value is not None and (not isinstance(value, list) or not value or len(value) != config.layers or len(set(map(str, value))) > 1):
+        raise config.refuse(key, "must be one base for all layers")
+    if value is not None:
+        config.number(key, value[0])
+    return {}
+
+
+SINKS_AND_WINDOWS = {
+    "sliding_window": Key(128, nothing),
+    "layer_types": Key(None, attentions(lambda config: lambda i: "sliding" if i % 4 else "full")),
+    "layer_rope_theta": Key(None, _theta_of_each),
+}
+
+GRANITE_SWA = variant(
+    GRANITE,
+    "granite_swa",
+    "GraniteSWAForCausalLM",
+    "Granite",
+    defaults=sizes(V=100352, d=2560, F=8192, L=24, H=20, K=4, T=8192, rms_norm_eps=1e-5, tie_word_embeddings=True),
+    keys=SINKS_AND_WINDOWS,
+    fixed={"attention_sinks": True},
+)
+
+GRANITEMOE = variant(
+    GRANITE,
+    "granitemoe",
+    "GraniteMoeForCausalLM",
+    "Granite MoE",
+    keys={"mlp_bias": NO_BIAS, "num_local_experts": Key(8, everywhere(mixture("num_local_experts"))), **EXPERT_KEYS},
+    fixed={"mlp_bias": False},
+)
+
+GRANITEMOESHARED = variant(
+    GRANITEMOE,
+    "granitemoeshared",
+    "GraniteMoeSharedForCausalLM",
+    "Granite MoE",
+    keys={
+        "num_local_experts": Key(
+            8, everywhere(mixture("num_local_experts", shared=lambda config: config.size("shared_intermediate_size", least=0)))
+        ),
+        "shared_intermediate_size": Key(0, nothing),
+    },
+)
+
+GRANITEMOE_SWA = variant(
+    GRANITEMOESHARED,
+    "granitemoe_swa",
+    "GraniteMoeSWAForCausalLM",
+    "Granite MoE",
+    keys=SINKS_AND_WINDOWS,
+    fixed={"attention_sinks": True},
+)
+
+
+def _sandwich(key: str, config: Config) -> Fields:
+    return {"norm_placement": "sandwich"} if config.flag(key) else {}
+
+
+HYPERCLOVAX = variant(
+    LLAMA,
+    "hyperclovax",
+    "HyperCLOVAXForCausalLM",
+    "HyperCLOVA X",
+    keys={**SCALES, **standard(attention_multiplier=None), "use_post_norm": Key(True, _sandwich)},
+)
+
+FAMILIES = (GRANITE, GRANITE_SWA, GRANITEMOE, GRANITEMOESHARED, GRANITEMOE_SWA, HYPERCLOVAX)
