@@ -1,6 +1,6 @@
 """`memory`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,34 +12,37 @@ from gptcalc.cli.options import (
     RECIPE,
     RUN,
     SERVING,
+    Cp,
     Depth,
+    Dp,
+    Ep,
     Explain,
     Form,
     KvPrecision,
     Model,
+    Pp,
     Recompute,
     Runtime,
     SequenceParallel,
     Set,
+    Tp,
+    VirtualStages,
     Zero,
     complete_device,
     complete_stack,
     load,
     settings_of,
+    size_option,
 )
 
 Optimizer = Literal["adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon"]
-
-
-def _size(name: str, text: str, default: str | bool = "1", under: Any = LAYOUT) -> Any:
-    return under(name, min=1, help=text, show_default=default)
 
 
 def memory(
     model: Model,
     mode: Annotated[Literal["training", "inference"], RUN("--mode", help="What the model is used for.")] = "training",
     batch: Annotated[int, RUN("--batch", min=1, help="Sequences: one device's micro-batch, or those served at once.")] = 1,
-    seq: Annotated[int | None, _size("--seq", "Tokens of a sequence.", "the model's longest", RUN)] = None,
+    seq: Annotated[int | None, size_option("--seq", "Tokens of a sequence.", "the model's longest", RUN)] = None,
     precision: Annotated[
         Precision | None, RUN("--precision", help="Types of the weights.", show_default="amp-bf16; inference: as stored, or bf16")
     ] = None,
@@ -58,7 +61,7 @@ def memory(
         bool | None, RECIPE("--dropout/--no-dropout", help="Masks are kept.", show_default="the stack's, or the runtime's")
     ] = None,
     accumulate: Annotated[
-        int | None, _size("--accumulate", "Micro-batches whose gradients are added up.", "what --global-batch needs, or 1", RECIPE)
+        int | None, size_option("--accumulate", "Micro-batches whose gradients are added up.", "what --global-batch needs, or 1", RECIPE)
     ] = None,
     offload_optimizer: Annotated[
         bool | None, RECIPE("--offload-optimizer", help="Optimizer state in host memory.", show_default=False)
@@ -67,7 +70,7 @@ def memory(
         list[str] | None,
         ADAPTERS("--freeze", help="Operations that are not trained, as `embedding` (repeatable).", show_default=False),
     ] = None,
-    lora_rank: Annotated[int | None, _size("--lora-rank", "Train adapters of this rank instead.", False, ADAPTERS)] = None,
+    lora_rank: Annotated[int | None, size_option("--lora-rank", "Train adapters of this rank instead.", False, ADAPTERS)] = None,
     lora_targets: Annotated[
         list[str] | None,
         ADAPTERS(
@@ -75,19 +78,19 @@ def memory(
         ),
     ] = None,
     qlora: Annotated[bool | None, ADAPTERS("--qlora", help="The frozen matrices in nf4.", show_default=False)] = None,
-    tp: Annotated[int | None, _size("--tp", "Tensor parallel size.")] = None,
-    pp: Annotated[int | None, _size("--pp", "Pipeline stages.")] = None,
-    dp: Annotated[int | None, _size("--dp", "Data parallel size.", "what the others leave of the count")] = None,
-    cp: Annotated[int | None, _size("--cp", "Context parallel size.")] = None,
-    ep: Annotated[int | None, _size("--ep", "Expert parallel size.")] = None,
-    virtual_stages: Annotated[int | None, _size("--virtual-stages", "Interleaved chunks of a stage.")] = None,
+    tp: Tp = None,
+    pp: Pp = None,
+    dp: Dp = None,
+    cp: Cp = None,
+    ep: Ep = None,
+    virtual_stages: VirtualStages = None,
     sequence_parallel: SequenceParallel = None,
     zero: Zero = None,
     stage: Annotated[
         Literal["worst", "first", "middle", "last"] | None, LAYOUT("--stage", help="Of the pipeline.", show_default="worst")
     ] = None,
-    count: Annotated[int | None, _size("--count", "Devices in all.", "as many as the layout needs")] = None,
-    global_batch: Annotated[int | None, _size("--global-batch", "Sequences of a step.", "batch times dp")] = None,
+    count: Annotated[int | None, size_option("--count", "Devices in all.", "as many as the layout needs")] = None,
+    global_batch: Annotated[int | None, size_option("--global-batch", "Sequences of a step.", "batch times dp")] = None,
     stack: Annotated[
         str | None,
         LAYOUT(
@@ -98,9 +101,9 @@ def memory(
         ),
     ] = None,
     kv_precision: KvPrecision = None,
-    group_size: Annotated[int | None, _size("--group-size", "Weights that share a scale in int4.", "128", SERVING)] = None,
-    block_size: Annotated[int | None, _size("--block-size", "Tokens of a page of the cache.", "1", SERVING)] = None,
-    prefill: Annotated[int | None, _size("--prefill", "Prompt tokens in one pass at most.", "all prompts", SERVING)] = None,
+    group_size: Annotated[int | None, size_option("--group-size", "Weights that share a scale in int4.", "128", SERVING)] = None,
+    block_size: Annotated[int | None, size_option("--block-size", "Tokens of a page of the cache.", "1", SERVING)] = None,
+    prefill: Annotated[int | None, size_option("--prefill", "Prompt tokens in one pass at most.", "all prompts", SERVING)] = None,
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Depth = 3,
     explain: Explain = False,

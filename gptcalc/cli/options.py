@@ -87,6 +87,10 @@ Set = Annotated[
 Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formula, numbers put in, source.")]
 
 
+def size_option(name: str, text: str, default: str | bool = "1", heading: Any = LAYOUT) -> Any:
+    return heading(name, min=1, help=text, show_default=default)
+
+
 def depth_option(**more: Any) -> Any:
     return OUTPUT("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
 
@@ -108,6 +112,12 @@ Runtime = Annotated[
 Recompute = Annotated[
     str | None, RECIPE("--recompute", help="none selective full every-K (each K-th block).", show_default="the stack's, or none")
 ]
+Tp = Annotated[int | None, size_option("--tp", "Tensor parallel size.")]
+Pp = Annotated[int | None, size_option("--pp", "Pipeline stages.")]
+Dp = Annotated[int | None, size_option("--dp", "Data parallel size.", "what the others leave of the count")]
+Cp = Annotated[int | None, size_option("--cp", "Context parallel size.")]
+Ep = Annotated[int | None, size_option("--ep", "Expert parallel size.")]
+VirtualStages = Annotated[int | None, size_option("--virtual-stages", "Interleaved chunks of a stage.")]
 SequenceParallel = Annotated[
     bool | None,
     LAYOUT("--sequence-parallel/--no-sequence-parallel", help="With --tp, norms are divided too.", show_default="the stack's, or no"),

@@ -10,26 +10,29 @@ from gptcalc.cli.options import (
     OUTPUT,
     RECIPE,
     RUN,
+    Cp,
     Depth,
+    Dp,
+    Ep,
     Explain,
     Form,
     Model,
+    Pp,
     Price,
     Recompute,
     Runtime,
     SequenceParallel,
     Set,
+    Tp,
+    VirtualStages,
     Zero,
     complete_cluster,
     complete_device,
     complete_stack,
     load,
     settings_of,
+    size_option,
 )
-
-
-def _size(name: str, text: str, default: str = "1") -> Any:
-    return LAYOUT(name, min=1, help=text, show_default=default)
 
 
 def train(
@@ -72,12 +75,12 @@ def train(
         bool | None,
         RECIPE("--dropout/--no-dropout", help="Dropout's own passes over memory.", show_default="the stack's, or the runtime's"),
     ] = None,
-    tp: Annotated[int | None, _size("--tp", "Tensor parallel size.")] = None,
-    pp: Annotated[int | None, _size("--pp", "Pipeline stages.")] = None,
-    dp: Annotated[int | None, _size("--dp", "Data parallel size.", "what the others leave of the count")] = None,
-    cp: Annotated[int | None, _size("--cp", "Context parallel size.")] = None,
-    ep: Annotated[int | None, _size("--ep", "Expert parallel size.")] = None,
-    virtual_stages: Annotated[int | None, _size("--virtual-stages", "Interleaved chunks of a stage.")] = None,
+    tp: Tp = None,
+    pp: Pp = None,
+    dp: Dp = None,
+    cp: Cp = None,
+    ep: Ep = None,
+    virtual_stages: VirtualStages = None,
     sequence_parallel: SequenceParallel = None,
     zero: Zero = None,
     stack: Annotated[
@@ -98,7 +101,7 @@ def train(
             show_default="the device's usual one",
         ),
     ] = None,
-    slice_: Annotated[int | None, _size("--slice", "Devices that share the fast link.", "the cluster's number")] = None,
+    slice_: Annotated[int | None, size_option("--slice", "Devices that share the fast link.", "the cluster's number")] = None,
     price: Price = None,
     tdp_share: Annotated[str, MONEY("--tdp-share", help="Power over TDP, or a range.")] = "1.0",
     pue: Annotated[str, MONEY("--pue", help="Power of the facility over that of its devices, or a range.")] = "1.1",
@@ -114,6 +117,7 @@ def train(
     from gptcalc.formulas.run.request import train as formulas
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
+    from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
     names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
@@ -138,8 +142,6 @@ def train(
     options |= {"sequence_parallel": sequence_parallel, "stack": stack, "cluster": cluster, "slice": slice_, "goodput": goodput}
     runs = formulas(spec, device=names, **options)
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
-    from gptcalc.show.schedule import passes, pipeline
-
     results = [run.to_dict() | ({"timeline": passes(run)} if timeline else {}) for run in runs]
     result = results[0] if len(runs) == 1 else results
 

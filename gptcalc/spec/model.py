@@ -83,6 +83,7 @@ class ModelSpec(Record):
     notes: tuple[str, ...] = Field(default=(), strict=False)
     published: tuple[Published, ...] = Field(default=(), strict=False)
     training_tokens: int | None = None
+    training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
 
     # Sizes. None means: follows from the others.
     n_layer: int

@@ -17,7 +17,7 @@ from gptcalc.formulas.cluster.traffic import Group, Traffic, between, gathered, 
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.sharding import shards_of
 from gptcalc.formulas.time.kernels import ceil, most, pick
-from gptcalc.formulas.time.step import WAITING, tree_of
+from gptcalc.formulas.time.step import WAITING, idle, longest_first, tree_of
 from gptcalc.spec.recipe import PRECISIONS, Layout
 
 SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
@@ -47,17 +47,10 @@ class ParallelTime(NamedTuple):
     kinds: dict[str, Any]
     stages: dict[str, tuple[Any, Any]]
     between: Any  # of one send from stage to stage, exposed
-    clock: Any
 
     @property
     def value(self) -> Any:
         return self.node.value
-
-    @property
-    def by_kind(self) -> list[dict[str, Any]]:
-        """Which kernels take the time, the longest first; `time` in seconds."""
-        found = [{"kind": name, "time": time, "share": time / self.value} for name, time in self.kinds.items()]
-        return sorted(found, key=lambda one: _longest((one["kind"], one["time"])))
 
 
 def parallel_step(plan: Plan) -> ParallelTime:
@@ -170,25 +163,18 @@ def _bill(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> 
         if name.startswith("kind/"):
             _, part, kind = name.split("/", 2)
             kinds[kind] = kinds.get(kind, 0.0) + m / p * (L if part == "block" else 1) * seconds
-    kinds = dict(sorted(kinds.items(), key=_longest))
+    kinds = longest_first(kinds)
     items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
     texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
     traffic = _traffic(plan, q, layout, m, of)
     items |= {f"communication/{one.name}": one.exposed for one in traffic}
     items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
     items |= {"accumulation": (m - 1) * of.adding, "optimizer": of.update}
-    rest = of.total - sum(items.values())
-    items[WAITING] = pick(rest > 1e-9 * of.total, rest, 0.0)
+    items[WAITING] = idle(of.total, items)
     kinds["optimizer"], kinds[WAITING] = of.update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
     traffic = [one for one in traffic if not _nothing(one.total)]
-    return ParallelTime(tree_of("step", items, texts), traffic, kinds, of.stages, of.hop["exposed"], q["clock"])
-
-
-def _longest(item: tuple[str, Any]) -> float:
-    """A key that puts what takes most time first, in all places of an array together."""
-    _, seconds = item
-    return -float(seconds.sum() if hasattr(seconds, "sum") else seconds)
+    return ParallelTime(tree_of("step", items, texts), traffic, kinds, of.stages, of.hop["exposed"])
 
 
 def _nothing(seconds: Any) -> bool:

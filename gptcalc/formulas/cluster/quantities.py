@@ -71,5 +71,4 @@ def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bo
         beyond = beyond_average(one, measured, plan.model.layers, layers, layout)
         found |= {f"beyond {name}": value for name, value in beyond.items()}
     found["host update"] = host_update(one, host, layers)
-    found["clock"] = measured.clock
     return found

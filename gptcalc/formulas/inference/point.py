@@ -15,14 +15,13 @@ from gptcalc.formulas.time.kernels import ceil, most
 
 
 class Point(NamedTuple):
-    """Seconds. `prefill` and `decode` are one pass of one group of sequences; `sent` is what stages send each other in one."""
+    """Seconds. `prefill` and `decode` are one pass of one group of sequences."""
 
     batch: Any
     prompt: Any
     output: int
     prefill: Phase
     decode: Phase
-    sent: Any
     prefill_time: Any
     first: Any
     last: Any
@@ -66,7 +65,7 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
         first, last = float(first), float(last)
     mean = decode.mean
     mean = float(mean) if hasattr(mean, "shape") and not mean.shape else mean
-    return Point(batch, prompt, output, prefill, decode, token, whole, first + token, last + token, mean + token)
+    return Point(batch, prompt, output, prefill, decode, whole, first + token, last + token, mean + token)
 
 
 def _column(value: Any) -> Any:

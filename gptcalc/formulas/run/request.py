@@ -197,7 +197,10 @@ def _train(
         else:
             timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
             spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
-        step, parts, kernels = timed.value, timed.node, timed.by_kind
+        from gptcalc.formulas.time.step import longest_first
+
+        step, parts = timed.value, timed.node
+        kernels = [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(timed.kinds).items()]
         memory = room_of(model, device, chosen, batch, T)
         likely = sequences * useful / (step * peak)
         use = Range(likely / (1 + spread), likely, likely / (1 - spread))

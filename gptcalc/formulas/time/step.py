@@ -6,12 +6,12 @@ optimizer) the later of the two decides. Seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.table import operations
-from gptcalc.formulas.time.kernels import Kernel, ceil, most, sustained_clock
+from gptcalc.formulas.time.kernels import Kernel, ceil, most, pick, sustained_clock
 from gptcalc.formulas.time.launches import Work, launches, parameters, pass_of
 
 if TYPE_CHECKING:
@@ -27,23 +27,29 @@ FULL_CLOCK = ("fp32", "tf32")
 
 
 class StepTime(NamedTuple):
-    """`node` is the bill of a whole step, `micro` the seconds of one micro-batch in it, `clock` the tensor cores' share of full speed."""
+    """`node` is the bill of a whole step, `kinds` the seconds of each kind of kernel in it."""
 
     node: Node[Any]
-    micro: Any
-    clock: Any
-    kernels: list[Kernel]
-    seconds_of: dict[str, Any]
+    kinds: dict[str, Any]
 
     @property
     def value(self) -> Any:
         return self.node.value
 
-    @property
-    def by_kind(self) -> list[dict[str, Any]]:
-        """Which kernels take the time, the longest first; `time` in seconds."""
-        found = [{"kind": name, "time": time, "share": time / self.value} for name, time in self.seconds_of.items()]
-        return sorted(found, key=lambda one: -float(one["time"].sum() if hasattr(one["time"], "sum") else one["time"]))
+
+def longest_first(kinds: dict[str, Any]) -> dict[str, Any]:
+    """What takes most time first, in all places of an array together.
+
+    >>> longest_first({"norm": 1.0, "matmul": 3.0})
+    {'matmul': 3.0, 'norm': 1.0}
+    """
+    return dict(sorted(kinds.items(), key=lambda item: -float(item[1].sum() if hasattr(item[1], "sum") else item[1])))
+
+
+def idle(total: Any, items: Mapping[str, Any]) -> Any:
+    """What of a step no item of its bill accounts for: the device waits. Rounding of sums is none."""
+    rest = total - sum(items.values())
+    return pick(rest > 1e-9 * total, rest, 0.0)
 
 
 def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepTime:
@@ -73,8 +79,8 @@ def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepT
     kinds = _by_kind(timed, micro_batches)
     if not (isinstance(micro_batches, int) and micro_batches == 1):
         items["accumulation"] = kinds["accumulation"] = (micro_batches - 1) * adding
-    items[WAITING] = kinds[WAITING] = most((total - sum(items.values()), 0.0))
-    return StepTime(tree_of("step", items, texts), later, clock, kernels, kinds)
+    items[WAITING] = kinds[WAITING] = idle(total, items)
+    return StepTime(tree_of("step", items, texts), kinds)
 
 
 def _in(kernel: Kernel, phase: str, part: str) -> bool:
