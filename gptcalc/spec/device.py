@@ -21,6 +21,15 @@ Positive = Annotated[float, BeforeValidator(lambda value: float(parse_number(val
 Size = Annotated[int, BeforeValidator(parse_count)]
 Arithmetic = Literal["fp4", "fp8", "int8", "fp16", "bf16", "tf32", "fp32"]
 
+Platform = Literal["cuda", "rocm", "metal", "xla", "synapse", "neuron", "cpu"]
+"""Whose software drives a device: what belongs to CUDA (its context, its graphs, cuBLAS's workspaces) is charged on `cuda` alone."""
+
+PLATFORMS: dict[str, Platform] = {"gpu": "cuda", "tpu": "xla", "hpu": "synapse", "npu": "neuron", "cpu": "cpu"}
+"""The platform of a kind of device whose file names none."""
+
+OTHER_PLATFORM, PROCESSOR = 1.5, 2.0
+"""Factors each way of a time on an unmeasured device that is no NVIDIA GPU: every constant of kernels was measured on NVIDIA's."""
+
 DEFAULT_CONSTANTS = "h100-80gb"
 """The chip whose measured constants every other chip has until it is measured itself."""
 
@@ -49,7 +58,8 @@ class DeviceSpec(Record):
     name: str
     title: str
     family: str = ""
-    kind: Literal["gpu", "tpu", "hpu", "cpu"]
+    kind: Literal["gpu", "tpu", "hpu", "npu", "cpu"]
+    platform: Platform | None = None  # where it is not the usual one of its kind
     year: int
     peak: dict[Arithmetic, Positive]
     sparse: dict[Arithmetic, Positive] = Field(default={})
@@ -65,6 +75,22 @@ class DeviceSpec(Record):
     sources: dict[str, str] = Field(default={})
     notes: tuple[str, ...] = Field(default=(), strict=False)
     constants: dict[str, Constant] = Field(default={})
+
+    @property
+    def cuda(self) -> bool:
+        """Whether CUDA drives it."""
+        return (self.platform or PLATFORMS[self.kind]) == "cuda"
+
+    @property
+    def unmeasured_factor(self) -> float | None:
+        """How many times longer or shorter a time may be where no such chip was measured; none for NVIDIA's and for measured ones.
+
+        >>> load_device("tpu-v4").unmeasured_factor, load_device("epyc-9654").unmeasured_factor, load_device("a100").unmeasured_factor
+        (1.5, 2.0, None)
+        """
+        if self.cuda or self.calibrated:
+            return None
+        return PROCESSOR if (self.platform or PLATFORMS[self.kind]) == "cpu" else OTHER_PLATFORM
 
     @property
     def calibrated(self) -> bool:
