@@ -35,6 +35,7 @@ class ServerPass(Record):
 class ServerSpec(Record):
     name: str
     title: str
+    title_without_cuda: str = ""  # where CUDA does not drive the device, if another one is true there
     source: str
     graph: bool = False  # captured once: kernels follow each other without the processor
     host: str | None = None  # the runtime of presets/runtimes whose processor time each operation takes

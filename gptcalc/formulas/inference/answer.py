@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.inference.certainty import Certainty, certainty_of
 from gptcalc.formulas.inference.economy import Cost, Steady, cost_of, steady_of
 from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.request import Request, request_of
@@ -18,13 +19,8 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 
-UNCALIBRATED = 0.17
-"""Nine in ten of gpt-fast's 16-bit rates on A100s, on which nothing was fitted, are within this share of those predicted with the H100's
-constants (`gptcalc replicate serving`)."""
-
-
-MEASURED = {"bf16": True, "fp16": True, "int8": False, "int4": False}
-"""Precisions of weights that were timed, and whether on the devices that say how far off they are; integers were by gpt-fast alone."""
+MOST_SETTINGS = 100_000
+"""Batches and prompts that one call takes."""
 
 
 class Inference(NamedTuple):
@@ -42,7 +38,7 @@ class Inference(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """Seconds of a whole request: its prompt and its O tokens."""
+        """Seconds of a whole request: its prompt and with it the first token, then the other O - 1."""
         return self.point.prefill_time + self.point.decode_time
 
     @property
@@ -55,12 +51,18 @@ class Inference(NamedTuple):
         return bool(self.room.fits.all() if hasattr(self.room.fits, "all") else self.room.fits)
 
     @property
-    def spread(self) -> float | None:
-        """The share of a time that nine measured ones in ten are within; None for code and weights that were not measured."""
-        if not self.work.server.graph or self.work.file is not None or self.request.precision not in MEASURED:
-            return None
-        own = self.request.device.constants.get("serving_spread")
-        return own.value if own and MEASURED[self.request.precision] else UNCALIBRATED
+    def calibrated(self) -> bool:
+        """Whether serving was measured on this very device."""
+        return "serving_spread" in self.request.device.constants
+
+    @property
+    def interval(self) -> dict[str, list[Any]]:
+        """The least and the most that the time to the first token and the time per output token may be."""
+        return {name: self.certainty.around(one) for name, one in (("ttft", self.point.prefill_time), ("tpot", self.point.per_token))}
+
+    @property
+    def certainty(self) -> Certainty:
+        return certainty_of(self.request, self.work)
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
@@ -86,8 +88,9 @@ class Inference(NamedTuple):
             "fits": plain(self.room.fits),
             "memory": self.room.to_dict(),
             "steady": self.steady.to_dict(),
-            "calibrated": self.request.device.calibrated,
-            "spread": self.spread,
+            "calibrated": self.calibrated,
+            "spread": self.certainty.share,
+            "interval": {name: [plain(end) for end in ends] for name, ends in self.interval.items()},
             "notes": self.notes,
         }
         if single:
@@ -128,6 +131,9 @@ def infer(
             raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
         raise
     check_shapes(batch=request.batch, prompt=request.prompt, price=price)
+    settings = max(getattr(one, "size", 1) for one in (request.batch, request.prompt))
+    if settings > MOST_SETTINGS:
+        raise GptcalcError(f"{settings:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time")
     several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
     if several and not (sweep is None and target is None):
         raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")
@@ -148,7 +154,7 @@ def infer(
 
 def _notes(r: Request, work: Work) -> list[str]:
     notes = list(work.notes)
-    if not r.device.calibrated:
+    if "serving_spread" not in r.device.constants:  # what `calibrated` asks
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
     if work.server.host:
         notes.append("the processor's time for an operation was fitted on training steps, which record gradients: an upper bound")

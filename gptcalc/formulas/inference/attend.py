@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gptcalc.formulas.inference.work import Work
-from gptcalc.formulas.time.kernels import Kernel, ceil, efficient, flash, most
+from gptcalc.formulas.time.kernels import Kernel, ceil, efficient, flash, most, padded_width
 from gptcalc.spec.shape import Shape
 
 QUERY_ROWS = 16
@@ -44,18 +44,20 @@ def decode_attention(work: Work, s: Shape[Any], batch: Any, keys: Any) -> tuple[
     A latent serves all heads as it is: their up-projections are applied to the query and to the result (DeepSeek-AI 2024,
     arXiv:2405.04434, section 2.1.2).
 
-    Source: Dao et al. 2023, Flash-Decoding (the cache is split over multiprocessors, a second kernel adds up the parts).
+    Source: Dao et al. 2023, Flash-Decoding (the cache is split over multiprocessors, a second kernel adds up the parts); a cache in fp8
+    is read as it is by FlashAttention-3 (Shah et al. 2024, arXiv:2407.08608, section 3.3), integers are widened as weights are.
     """
     chip, elements = work.chip, batch * keys * cached_elements(s)
     cache = work.kv_bits * elements / 8
     memory = cache / (chip.cache_streaming * chip.bandwidth)
-    if work.kv_bits < 8 * work.width:
+    if work.widened:
         memory = memory + elements / (chip.rate_dequantise * chip.lanes)
     kv_heads = 1 if s.switches.latent else s.n_kv_head
     channels = s.kv_lora_rank + cached_elements(s) if s.switches.latent else s.d_head + s.d_head_value
     rows = ceil(s.n_head // kv_heads, QUERY_ROWS) * QUERY_ROWS * kv_heads
     computed = 2 * batch * keys * rows * channels / (chip.flash_forward * chip.peak(work.plain))
-    blocks = batch * kv_heads * chip.cache_block / chip.lanes
+    clocks = chip.cache_block + chip.cache_block_channel * padded_width(cached_elements(s) / kv_heads / 2)
+    blocks = batch * kv_heads * clocks / chip.lanes
     fixed = chip.decode_attention_fixed + (0 if work.server.graph else 2 * (chip.gap - chip.graph_gap))
     text = f"one query a sequence over its cache, {s.n_head} heads on {kv_heads} of {cached_elements(s) // kv_heads} numbers a token"
     kernel = Kernel("", "decode", "attention", 0.0, most((memory, computed, blocks)), fixed, text=text)

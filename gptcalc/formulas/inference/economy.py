@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(r: Request, point: Point, price: Any) -> tuple[Cost | None, list[str]]:
-    """Prefill's time is charged to the tokens of prompts, decoding's to new ones: together they are the time of all devices.
+    """Prefill's time is charged to the tokens of prompts, decoding's to all O new ones: together they are the time of all devices.
 
     Units: USD.   Source: prices and their dates in presets/devices.
     """
@@ -43,7 +43,7 @@ def cost_of(r: Request, point: Point, price: Any) -> tuple[Cost | None, list[str
     found = bill_of(exactly(float(r.count)), r.device, price=price)
     if found.cost is None:
         return None, [note for note in found.notes if "price" in note]
-    seconds = [point.prefill_time / (r.batch * r.prompt), point.per_token / r.batch]
+    seconds = [point.prefill_time / (r.batch * r.prompt), point.decode_time / (r.batch * r.output)]
     return Cost(found.cost, *(_times(found.cost, one * MILLION / 3600 / r.replicas) for one in seconds)), []
 
 
@@ -65,10 +65,10 @@ class Steady(NamedTuple):
 
 
 def steady_of(r: Request, work: Work, point: Point) -> Steady:
-    """B slots that are never empty, their contexts spread evenly from P + 1 to P + O.
+    """B slots that are never empty, their contexts spread evenly from P + 1 to P + O - 1.
 
-    While one sequence makes its O tokens, B prompts are read, one at a time, and decoding waits meanwhile. A new request waits for
-    half a step and reads its prompt.
+    While one sequence makes its O tokens, B prompts are read, its own among them, one at a time, and decoding waits meanwhile. A new
+    request waits for half a step and reads its prompt; the time per output token is the rest of its stay over its other O - 1 tokens.
 
     Source: Yu et al. 2022 (Orca), OSDI: scheduling by iteration; prompts are not cut into chunks here.
 
@@ -77,10 +77,11 @@ def steady_of(r: Request, work: Work, point: Point) -> Steady:
     alone = point_of(work, 1, r.prompt, 1, pp=r.pp).prefill_time
     prompts = r.batch * alone
     turn = point.decode_time + prompts
+    others = (prompts - alone) / max(1, r.output - 1)
     return Steady(
         r.replicas * r.batch / turn,
         r.replicas * r.batch * r.output / turn,
-        turn / r.output,
+        point.per_token + others,
         point.per_token / 2 + alone,
         prompts / turn,
     )

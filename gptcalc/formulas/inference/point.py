@@ -1,6 +1,7 @@
 """One setting of a server: what its prompts and its new tokens take, through all of its pipeline's stages.
 
-B sequences at once, P tokens of prompt, O new tokens; decode step i sees P + i positions. B and P may be arrays.
+B sequences at once, P tokens of prompt, O new tokens: the prefill makes the first, O - 1 decode steps the others. Step i sees P + i
+positions. B and P may be arrays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from gptcalc.formulas.inference.forward import launches
 from gptcalc.formulas.inference.phase import Phase, timed
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.time.kernels import ceil, most
+
+
+STEPS, FEWEST_STEPS, MOST_PLACES = 4096, 16, 2**18
+"""How many decode steps are computed one by one, of one setting and at least of each of many; and steps times settings in all."""
 
 
 class Point(NamedTuple):
@@ -29,8 +34,8 @@ class Point(NamedTuple):
 
     @property
     def decode_time(self) -> Any:
-        """All O steps."""
-        return self.output * self.per_token
+        """All O - 1 steps."""
+        return (self.output - 1) * self.per_token
 
     @property
     def rate(self) -> Any:
@@ -39,7 +44,11 @@ class Point(NamedTuple):
 
 
 def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -> Point:
-    """Prefill and every decode step, the context growing by one token each.
+    """Prefill and the decode steps, the context growing by one token each; of one new token, the step that would come next.
+
+    The mean is over every step up to `STEPS` of them; over more it is that of as many equal stretches, each taken at its middle. A step's
+    time is made of straight lines in its context, so that only stretches with a bend in them differ: by less than 1e-8 in all, and by
+    less than 1e-5 where a model's windows are chunks, whose keys fall back to nothing again and again.
 
     A pipeline of p stages is kept full by p groups of sequences, one behind the other: each token of a group passes all stages.
 
@@ -50,7 +59,9 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     b, p = _column(group), _column(prompt)
     d = work.shape.d_model
     prefill = timed(work, launches(work, b, p, p, "prefill"))
-    decode = timed(work, launches(work, b, 1, _contexts(p, output), "decode"))
+    steps = max(1, output - 1)
+    contexts = _contexts(p, steps, max(getattr(size, "size", 1) for size in (batch, prompt)))
+    decode = timed(work, launches(work, b, 1, contexts, "decode"))
     hop, token = (0.0, 0.0)
     if pp > 1:
         net, back = work.network, (pp - 1) * work.tp
@@ -59,8 +70,12 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     stage = _slowest(prefill, pp)
     first_prompt = prefill.mean + hop
     whole = first_prompt + (groups - 1) * stage if pp > 1 else first_prompt
-    steps = decode.seconds
-    first, last = (steps[..., 0], steps[..., -1]) if hasattr(steps, "ndim") else (steps, steps)
+    if steps == 1:
+        first = last = decode.mean
+    elif contexts.shape[-1] == steps:
+        first, last = decode.seconds[..., 0], decode.seconds[..., -1]
+    else:
+        first, last = (timed(work, launches(work, group, 1, prompt + at, "decode")).seconds for at in (1, steps))
     if hasattr(first, "shape") and not first.shape:
         first, last = float(first), float(last)
     mean = decode.mean
@@ -73,13 +88,14 @@ def _column(value: Any) -> Any:
     return value[..., None] if hasattr(value, "ndim") and value.ndim else value
 
 
-def _contexts(prompt: Any, output: int) -> Any:
-    """P + 1 ... P + O, one number where there is one step."""
-    if output == 1:
+def _contexts(prompt: Any, steps: int, points: int) -> Any:
+    """The middles of equal stretches of the steps' positions, P + 1 to P + O - 1: each step for itself where they are few enough."""
+    if steps == 1:
         return prompt + 1
     import numpy as np
 
-    return prompt + np.arange(1.0, output + 1.0)
+    stretches = min(steps, STEPS, max(FEWEST_STEPS, MOST_PLACES // points))
+    return prompt + 0.5 + (np.arange(stretches) + 0.5) * (steps / stretches)
 
 
 def _slowest(phase: Phase, pp: int) -> Any:

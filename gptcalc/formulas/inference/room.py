@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.inference.request import Request
 from gptcalc.formulas.memory.reserve import reserve
-from gptcalc.formulas.memory.serving import Serving, largest, serving_memory
+from gptcalc.formulas.memory.serving import MOST_PREFILL, Serving, largest, one_pass, serving_memory
 from gptcalc.spec.recipe import Layout
+from gptcalc.spec.server import load_server
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
 
 MOST_SEQUENCES = 2**22
 
@@ -37,10 +41,16 @@ class Room(NamedTuple):
 
 
 def serving_of(r: Request, batch: Any) -> Serving:
-    """Whole sequences in the cache, all prompts of the batch in one pass."""
+    """Whole sequences in the cache, as many prompts in one pass as a server reads; code without a server reads all of the batch."""
     layout = Layout(tp=r.tp, pp=r.pp)
-    options: dict[str, Any] = {"group_size": r.group_size, "block_size": r.block_size, "prefill": batch * r.prompt}
+    tokens = one_pass(batch, r.prompt) if load_server(r.runtime).graph else batch * r.prompt
+    options: dict[str, Any] = {"group_size": r.group_size, "block_size": r.block_size, "prefill": tokens}
     return serving_memory(r.model, batch, r.context, r.precision, r.kv_precision, layout, **options)
+
+
+def room_on(device: DeviceSpec) -> int:
+    """Bytes of a device that can be allocated: what CUDA takes is not there."""
+    return device.memory - reserve(0, 0, 0, cuda=device.cuda).apart
 
 
 def room_of(r: Request) -> Room:
@@ -52,7 +62,7 @@ def room_of(r: Request) -> Room:
     from gptcalc.spec.shape import shape_of
 
     serving = serving_of(r, r.batch)
-    room = r.device.memory - reserve(serving.value, 0, 0).apart
+    room = room_on(r.device)
     shape = shape_of(r.model)
     cache = kv_cache(shape, r.batch, r.context, kv_bits=CACHE_BITS[cache_precision(r.precision, r.kv_precision)], block=r.block_size)
     one = isinstance(r.prompt, int)
@@ -62,12 +72,11 @@ def room_of(r: Request) -> Room:
 def largest_batch(r: Request, room: int) -> int:
     """The most sequences of one replica that fit; 0 where one does not.
 
-    Memory grows by the same for each sequence, so that two of them say where to look.
+    From one full pass of prompts on, memory grows by the same for each sequence, so that two of them say where to look.
     """
-    one, two = (int(serving_of(r, n).value) for n in (1, 2))
-    if one > room:
-        return 0
-    near = max(1, (room - one) // max(1, two - one) + 1)
+    full = 1 + MOST_PREFILL // r.prompt
+    one, two = (int(serving_of(r, n).value) for n in (full, full + 1))
+    near = max(1, full + (room - one) // max(1, two - one))
     if serving_of(r, near).value <= room < serving_of(r, near + 1).value:
         return int(min(near, MOST_SEQUENCES))
     return largest(lambda n: serving_of(r, n).value <= room, limit=MOST_SEQUENCES)

@@ -85,7 +85,7 @@ def turning_points(work: Work, r: Request) -> dict[str, int | None]:
     import numpy as np
 
     batches = np.arange(1.0, MOST_BATCHES + 1)
-    middle = int(np.max(r.prompt)) + (r.output + 1) // 2
+    middle = int(np.max(r.prompt)) + max(1, r.output // 2)
     point = point_of(work, batches * r.pp, middle - 1, 1, pp=r.pp)
     found: dict[str, int | None] = {}
     for name, of in (("matmuls", "matmul"), ("decode_step", "")):

@@ -9,9 +9,8 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.inference.economy import cost_of
 from gptcalc.formulas.inference.point import point_of
 from gptcalc.formulas.inference.request import Request, request_of
-from gptcalc.formulas.inference.room import largest_batch, serving_of
+from gptcalc.formulas.inference.room import largest_batch, room_on, serving_of
 from gptcalc.formulas.inference.work import Work, work_for
-from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import largest
 from gptcalc.formulas.node import plain
 from gptcalc.spec.reading import quoted
@@ -114,14 +113,10 @@ def _request(model: ModelSpec, device: DeviceSpec, options: dict[str, Any]) -> R
         return None
 
 
-def _room(r: Request) -> int:
-    return r.device.memory - reserve(0, 0, 0).apart
-
-
 def _check(r: Request, promises: dict[str, float]) -> Offer | None:
     """Whether the asked batch fits and keeps the promises, without looking for the largest one."""
     try:
-        fits = bool(serving_of(r, r.batch).value <= _room(r))
+        fits = bool(serving_of(r, r.batch).value <= room_on(r.device))
         point = point_of(work_for(r), r.batch, r.prompt, r.output, pp=r.pp)
     except GptcalcError:  # no such arithmetic, no link, heads that do not divide
         return None
@@ -135,7 +130,7 @@ def _check(r: Request, promises: dict[str, float]) -> Offer | None:
 def _offer(r: Request, promises: dict[str, float], price: Any, batch: int) -> Offer:
     """The largest batch within memory and promises, what the next one would break, and times at that batch (at one where there is none)."""
     work = work_for(r)
-    most = largest_batch(r, _room(r))
+    most = largest_batch(r, room_on(r.device))
     best = largest(lambda n: n <= most and not _broken(r, work, promises, n), limit=max(1, most))
     binds = "memory" if best >= most else " and ".join(_broken(r, work, promises, best + 1))
     point = point_of(work, max(1, best), r.prompt, r.output, pp=r.pp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -24,6 +25,10 @@ COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8"}
 FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
 
 
+STARTS = ("gap", "matmul_gap", "graph_gap", "graph_pass", "graph_matmul", "graph_norm", "flash_fixed", "decode_attention_fixed")
+"""Constants of a chip that are seconds of starting a kernel."""
+
+
 class Work(NamedTuple):
     """`arithmetic` is what the matmuls of the blocks compute in, `width` the bytes of an activation; weights that no arithmetic
     unit takes as they are stored are `dequantised` on their way. `file`: of weights as the model's file has them."""
@@ -38,10 +43,24 @@ class Work(NamedTuple):
     width: int
     cast: bool
     dequantised: bool
-    kv_bits: int
+    kv: str
     tp: int
     device: DeviceSpec
     notes: tuple[str, ...] = ()
+
+    @property
+    def kv_bits(self) -> int:
+        return CACHE_BITS[self.kv]
+
+    @property
+    def widened(self) -> bool:
+        """Whether cached numbers become 16 bits on their way: all narrower ones but fp8, where the chip computes in it."""
+        return self.kv_bits < 8 * self.width and not (self.kv == "fp8" and self.chip.has("fp8"))
+
+    @property
+    def title(self) -> str:
+        """Whose code serves, by a name that is true of the device."""
+        return self.server.title if self.device.cuda else self.server.title_without_cuda or self.server.title
 
     @property
     def tags(self) -> frozenset[str]:
@@ -99,7 +118,7 @@ def work_of(
     file = as_stored(model) if precision == STORED else None
     stored = stored_as(precision, group_size) if file is None else Stored(16)
     narrow = file is not None or stored.bits < 16
-    chip = chip_of(device)
+    chip, unknown = _launched(chip_of(device), device)
     share = share_of(shape_of(model), Layout(tp=tp), 1, "only", pad=tp > 1)
     half = "bf16" if chip.has("bf16") else "fp16" if chip.has("fp16") else "fp32"
     plain = AUTOCAST.get(precision, half if narrow else precision)
@@ -118,11 +137,20 @@ def work_of(
         4 if plain in ("fp32", "tf32") else 2,
         precision in AUTOCAST,
         narrow and arithmetic == plain,
-        CACHE_BITS[kv],
+        kv,
         tp,
         device,
-        notes,
+        (*notes, *unknown),
     )
+
+
+def _launched(chip: Chip, device: DeviceSpec) -> tuple[Chip, tuple[str, ...]]:
+    """The chip, without the time of starting a kernel where it was measured on no such machine: GPUs of AMD record and launch them as
+    NVIDIA's do, other devices run a compiled program. And what to say of it."""
+    if device.cuda or device.platform == "rocm":
+        return chip, ()
+    constants = chip.constants | dict.fromkeys(STARTS, 0.0)
+    return replace(chip, constants=constants), (f"what starting an operation costs on {device.name} is not known: not counted",)
 
 
 def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str) -> tuple[str, tuple[str, ...]]:

@@ -41,12 +41,13 @@ class TrainingMemory(NamedTuple):
 
 
 class ServingMemory(NamedTuple):
-    """`largest` holds max_batch and max_context where there is a device."""
+    """`limits` holds max_batch and max_context where there is a device. `usual`: the length of the sequences was not given."""
 
     serving: Serving
     apart: Reserve
     limits: dict[str, Any]
     inputs: dict[str, Any]
+    usual: bool = False
 
     @property
     def value(self) -> Any:

@@ -6,7 +6,8 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.memory.fit import verdict
 from gptcalc.formulas.memory.reserve import reserve
-from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, serving_memory
+from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, one_pass, serving_memory
+from gptcalc.formulas.node import plain
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word, whole_number, words
@@ -154,18 +155,21 @@ def inference(
     pp: Any = 1,
     device: str | None = None,
 ) -> ServingMemory:
-    """Memory of serving `batch` sequences of up to `seq` tokens each, on one device; with a device also how many and how long fit.
+    """Memory of serving `batch` sequences of up to `seq` tokens each, prompt and answer, on one device; with a device also how many and how
+    long fit. Without a `seq` it is the model's usual one.
 
     Without a `precision` weights are as the model's quantized file stores them (precision "stored"), or in bf16 where it has none.
 
     Units: bytes.   Raises: GptcalcError.   Source: see `serving` and `quantized`.
     """
     from gptcalc.formulas.memory.layouts import read_numbers
+    from gptcalc.spec.device import load_device
 
     if precision is None:
         precision = STORED if model.quantization else "bf16"
     check_word("precision", precision, (*WEIGHTS, STORED))
-    seq = model.n_ctx if seq is None else seq
+    usual = seq is None
+    seq = model.usual_seq if seq is None else seq
     read = read_numbers(model, batch=batch, seq=seq, tp=tp, pp=pp)
     batch, seq = read["batch"], read["seq"]
     tokens = product((batch, seq))
@@ -189,30 +193,31 @@ def inference(
         )
 
     answer = served(batch, seq)
-    apart = reserve(answer.value, 0, 0)
+    spec = None if device is None else load_device(device)
+    apart = reserve(answer.value, 0, 0, cuda=spec is None or spec.cuda)
     inputs: dict[str, Any] = {
+        "seq": plain(seq),
         "precision": precision,
         "kv_precision": cache_precision(precision, kv_precision),
         "group_size": group_of(precision, group_size),
         "block_size": block_size,
-        "prefill": tokens if limit is None else limit,
+        "prefill": plain(one_pass(batch, seq) if limit is None else limit),
         "tp": tp,
         "pp": pp,
     }
     if precision == STORED and model.quantization:
         inputs["quantization"] = model.quantization.model_dump(include={"method", "bits"})
-    if device is None:
-        return ServingMemory(answer, apart, {}, inputs)
+    if spec is None:
+        return ServingMemory(answer, apart, {}, inputs, usual)
     if not isinstance(answer.value, int):
         raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
-    name, total = _device(device)
-    room = total - apart.apart
+    room = spec.memory - apart.apart
     longest = largest(lambda n: served(batch, n).value <= room, limit=2**30)
     if model.position == "learned":
         longest = min(longest, model.n_ctx)
     limits = {
-        "device": name,
-        "memory": total,
+        "device": spec.name,
+        "memory": spec.memory,
         "room": room,
         "fits": bool(answer.value <= room),
         "left": room - int(answer.value),
@@ -220,7 +225,7 @@ def inference(
         "max_batch": largest(lambda n: served(n, seq).value <= room, limit=2**24),
         "max_context": longest,
     }
-    return ServingMemory(answer, apart, limits, inputs)
+    return ServingMemory(answer, apart, limits, inputs, usual)
 
 
 def default_runtime(model: ModelSpec) -> str:

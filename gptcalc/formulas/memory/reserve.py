@@ -25,8 +25,8 @@ class Reserve(NamedTuple):
         return self.workspace + self.context
 
 
-def reserve(allocated: Any, logits: Any, weights: Any) -> Reserve:
-    """The interval of reserved bytes for a peak of `allocated` bytes.
+def reserve(allocated: Any, logits: Any, weights: Any, *, cuda: bool = True) -> Reserve:
+    """The interval of reserved bytes for a peak of `allocated` bytes; context and workspaces are CUDA's, others' are not known.
 
     Units: bytes.   Source: fitted, see above; the context's and the workspaces' sizes in `allocator`.
 
@@ -34,7 +34,7 @@ def reserve(allocated: Any, logits: Any, weights: Any) -> Reserve:
     10000000000
     """
     amounts = [allocated + _whole(share * logits + part * weights) + fixed for share, part, fixed in (LOW, LIKELY, HIGH)]
-    return Reserve(*amounts)
+    return Reserve(*amounts) if cuda else Reserve(*amounts, workspace=0, context=0)
 
 
 def _whole(size: Any) -> Any:

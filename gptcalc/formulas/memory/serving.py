@@ -42,6 +42,10 @@ WEIGHTS = {
 }
 """Only the matrices of the blocks are quantized; embeddings, head, norms and biases stay in 16 bits, as GPTQ, AWQ and vLLM keep them."""
 
+MOST_PREFILL = 8192
+"""Prompt tokens that a server reads in one pass, unless a single prompt is longer: SGLang's chunked_prefill_size and vLLM's
+max_num_batched_tokens are so many by default on GPUs of 80 GB; transformers reads a prompt whole."""
+
 CACHE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
 
 
@@ -50,6 +54,7 @@ class Serving(NamedTuple):
 
     bill: Node[Any]
     letters: dict[str, Any]  # what the formulas' letters stand for
+    whole_cache: Any  # bytes of the cache of an engine that keeps what no window sees any more
 
     @property
     def value(self) -> Any:
@@ -71,8 +76,8 @@ def serving_memory(
 ) -> Serving:
     """What serving `batch` sequences of `seq` tokens each (prompt and answer) takes on the fullest device.
 
-    `block_size` tokens of cache are allotted at a time (paging); `prefill` tokens are in one pass at most (all of `batch` prompts of
-    `seq` where left out).
+    `block_size` tokens of cache are allotted at a time (paging); `prefill` tokens are in one pass at most (where left out, what
+    `one_pass` takes of `batch` prompts of `seq`).
 
     Units: bytes.   Raises: GptcalcError for unknown precisions and impossible divisions.   Source: in each part.
     """
@@ -83,7 +88,7 @@ def serving_memory(
     kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
     pad = not (isinstance(layout.tp, int) and layout.tp == 1)
-    tokens = product((batch, seq)) if prefill is None else minimum(prefill, product((batch, seq)))
+    tokens = one_pass(batch, seq) if prefill is None else minimum(prefill, product((batch, seq)))
     found = []
     for role in roles_of(layout):
         share = share_of(shape, layout, seq, role, pad=pad, layers=model.layers)
@@ -91,13 +96,24 @@ def serving_memory(
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
-        text = _items(letters, role, B, C, B * C if prefill is None else Symbol.letter("N"), stored, CACHE_BITS[kv], block_size, file)
-        found.append(Serving(nodes("serving", {path: (size, text.get(path)) for path, size in items.items()}), numbers))
+        text = _items(letters, role, B, C, Symbol.letter("N"), stored, CACHE_BITS[kv], block_size, file)
+        bill = nodes("serving", {path: (size, text.get(path)) for path, size in items.items()})
+        whole = kv_cache(share.shape, batch, seq, kv_bits=CACHE_BITS[kv], block=block_size, windows=False)
+        found.append(Serving(bill, numbers, whole))
     _, index = fullest([one.value for one in found])
     if isinstance(index, int):
         return found[index]
     bills = [{path: node.value for path, node in one.bill.leaves()} for one in found]
-    return Serving(mixed("serving", bills, index), found[0].letters) if len(found) > 1 else found[0]
+    return found[0]._replace(bill=mixed("serving", bills, index)) if len(found) > 1 else found[0]
+
+
+def one_pass(batch: Any, prompt: Any) -> Any:
+    """The most prompt tokens in one pass of a server that reads `batch` prompts.
+
+    >>> one_pass(1, 30720), one_pass(64, 4096), one_pass(2, 512)
+    (30720, 8192, 1024)
+    """
+    return minimum(product((batch, prompt)), maximum(MOST_PREFILL, prompt))
 
 
 def stored_as(precision: str, group_size: int | None) -> Stored:
@@ -187,11 +203,11 @@ def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Sto
     return found
 
 
-def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: int = 1) -> Any:
+def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: int = 1, windows: bool = True) -> Any:
     """Keys and values of every token that can still be seen: 2·L·K·Q elements a token, of the kv heads, not the heads.
 
     Latent attention keeps the latent and the rotated channels that all heads share, whole on every device. Each kind of block has its own
-    window, and its own cache. A decoder's layers also keep what they read of the encoder, counted as long as the sequence.
+    window, and its own cache; without `windows` what no query sees any more is kept too. A decoder's layers also keep what they read of the encoder, counted as long as the sequence.
 
     Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180; DeepSeek-AI 2024,
     arXiv:2405.04434, section 2.1.
@@ -202,12 +218,12 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     >>> kv_cache(shape_of(load_model("llama2-70b")), 1, 4096) / 2**30
     1.25
     """
-    first, *rest = (_cache_of_kind(kind, batch, seq, kv_bits, block) for _, kind in s.blocks if kind.switches.causal)
+    first, *rest = (_cache_of_kind(kind, batch, seq, kv_bits, block, windows) for _, kind in s.blocks if kind.switches.causal)
     return sum(rest, first)
 
 
-def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int) -> Any:
-    seen = minimum(seq, s.sliding_window) if s.switches.windowed else seq
+def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int, windows: bool) -> Any:
+    seen = minimum(seq, s.sliding_window) if windows and s.switches.windowed else seq
     if block > 1:
         seen = ceiling(seen, block) * block
     each = s.kv_lora_rank + s.d_rotary if s.switches.latent else s.d_kv + s.d_value

@@ -101,7 +101,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
 
     Units: seconds.   Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
     """
-    width = pick(d_head <= 64, 64, ceil(d_head, 128) * 128)
+    width = padded_width(d_head)
     seen = seq if window is None else least((window, seq))
     scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
@@ -111,6 +111,15 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
         return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed, text=text)
     one = 10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * chip.lanes)
     return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed, text=text)
+
+
+def padded_width(d_head: Any) -> Any:
+    """Channels of a head that an attention kernel computes: its tiles are 64 wide, or a multiple of 128.
+
+    >>> [padded_width(width) for width in (64, 80, 128, 192)]
+    [64, 128, 128, 256]
+    """
+    return pick(d_head <= 64, 64, ceil(d_head, 128) * 128)
 
 
 def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
