@@ -42,7 +42,9 @@ def memory(
     model: Model,
     mode: Annotated[Literal["training", "inference"], RUN("--mode", help="What the model is used for.")] = "training",
     batch: Annotated[int, RUN("--batch", min=1, help="Sequences: one device's micro-batch, or those served at once.")] = 1,
-    seq: Annotated[int | None, size_option("--seq", "Tokens of a sequence.", "the model's longest", RUN)] = None,
+    seq: Annotated[
+        int | None, size_option("--seq", "Tokens of a sequence.", "as it was trained with, or its longest up to 8,192", RUN)
+    ] = None,
     precision: Annotated[
         Precision | None, RUN("--precision", help="Types of the weights.", show_default="amp-bf16; inference: as stored, or bf16")
     ] = None,
@@ -103,7 +105,9 @@ def memory(
     kv_precision: KvPrecision = None,
     group_size: Annotated[int | None, size_option("--group-size", "Weights that share a scale in int4.", "128", SERVING)] = None,
     block_size: Annotated[int | None, size_option("--block-size", "Tokens of a page of the cache.", "1", SERVING)] = None,
-    prefill: Annotated[int | None, size_option("--prefill", "Prompt tokens in one pass at most.", "all prompts", SERVING)] = None,
+    prefill: Annotated[
+        int | None, size_option("--prefill", "Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING)
+    ] = None,
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Depth = 3,
     explain: Explain = False,
@@ -127,7 +131,7 @@ def memory(
     if timeline and form in ("csv", "markdown"):
         raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
     answer = formulas(spec, **given)
-    used = settings_of(spec) | {"seq": spec.n_ctx, **given, **settings(answer)}
+    used = settings_of(spec) | {"seq": spec.usual_seq, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form)
     if timeline and form == "table":

@@ -5,7 +5,7 @@ from typing import Any
 from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.phase import Phase
 from gptcalc.formulas.inference.target import Offer
-from gptcalc.show.memory import stored
+from gptcalc.show.memory import stored, whole_pages
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.train import Amount, span, whole
 from gptcalc.units import binary, short
@@ -41,13 +41,18 @@ def summary(answer: Inference) -> Table:
     """The answers, in s, tokens/s, bytes and USD."""
     r, p, room, steady = answer.request, answer.point, answer.room, answer.steady
     where = f"{r.count} × {r.device.name}" if r.count > 1 else r.device.name
-    headline = f"{r.model.name} on {where}: {span(p.prefill_time)} to the first token, {span(p.per_token)} each, "
-    headline += f"{_rate(answer.tokens_per_second)} tokens/s"
+    times = f"{span(p.prefill_time)} to the first token, {span(p.per_token)} for each further one, "
+    times += f"{_rate(answer.tokens_per_second)} tokens/s"
+    if not answer.fits:
+        times = f"does not fit, {binary(room.serving.value)} of {binary(room.room)}; if it did: {times}"
+    headline = f"{r.model.name} on {where}: {times}" + ("" if answer.calibrated else " (uncalibrated)")
+    last = p.prompt + max(1, p.output - 1)
+    others = max(0.0, 1 - p.per_token / steady.time_per_output_token)
     rows: list[list[Any]] = [
-        ["time to first token", Amount(p.prefill_time, span), f"bound by {p.prefill.bound}"],
-        ["time per output token", Amount(p.per_token, span), f"bound by {p.decode.bound}"],
-        ["  the first one", Amount(p.first, span), f"over {r.prompt + 1:,} positions"],
-        ["  the last one", Amount(p.last, span), f"over {r.context:,} positions"],
+        ["time to first token (TTFT)", Amount(p.prefill_time, span), f"bound by {p.prefill.bound}"],
+        ["time per output token (TPOT)", Amount(p.per_token, span), f"bound by {p.decode.bound}"],
+        ["  the second token" if r.output > 1 else "  the next token", Amount(p.first, span), f"over {r.prompt + 1:,} positions"],
+        ["  the last one", Amount(p.last, span), f"over {last:,} positions"],
         ["a request from end to end", Amount(answer.value, span), ""],
         ["tokens per second", Amount(answer.tokens_per_second, _rate), "while decoding"],
         ["  one user's", Amount(1 / p.per_token, _rate), ""],
@@ -55,7 +60,7 @@ def summary(answer: Inference) -> Table:
         ["KV cache of all sequences", Amount(room.kv_cache, binary), r.inputs["kv_precision"]],
         ["the largest batch that fits", Amount(room.max_batch or 0, whole), f"of {r.context:,} positions each"],
         ["steady state: tokens per second", Amount(steady.tokens_per_second, _rate), f"{_rate(steady.requests_per_second)} requests/s"],
-        ["  time per output token", Amount(steady.time_per_output_token, span), f"{percent(steady.prefill_share)} of it others' prompts"],
+        ["  time per output token (TPOT)", Amount(steady.time_per_output_token, span), f"{percent(others)} of it others' prompts"],
     ]
     if answer.cost:
         hour = f"at {usd(answer.cost.per_hour.likely)} an hour"
@@ -70,9 +75,9 @@ def _notes(answer: Inference) -> list[str]:
     split = [f"tensor parallel {r.tp}"] * (r.tp > 1) + [f"{r.pp} pipeline stages"] * (r.pp > 1)
     split += [f"{r.replicas} replicas"] * (r.replicas > 1)
     what = [f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new ones", f"weights in {stored(r.inputs)}"]
-    what += [answer.work.server.title, *split]
-    what += [f"nine in ten measured times are within {answer.spread:.0%}"] if answer.spread else []
-    return [", ".join(what), *(f"note: {note}" for note in answer.notes)]
+    what += [answer.work.title, *split]
+    notes = [*answer.notes, *whole_pages(answer.room.kv_cache, answer.room.whole_cache)]
+    return [", ".join(what), answer.certainty.text, *(f"note: {note}" for note in notes)]
 
 
 def operations(name: str, phase: Phase) -> Table:
@@ -114,11 +119,11 @@ def sweep(answer: Inference) -> Table:
     s = answer.sweep
     columns = [
         Column(s.option, whole, right=True),
-        Column("first token", span, right=True),
-        Column("each token", span, right=True),
+        Column("TTFT", span, right=True),
+        Column("TPOT", span, right=True),
         Column("tokens/s", _rate, right=True),
         Column("one user's", _rate, right=True, drop=2),
-        Column("a million", usd, right=True, drop=3),
+        Column("$/M tokens", usd, right=True, drop=3),
         Column("bound"),
         Column("fits", lambda fits: "yes" if fits else "no"),
     ]
@@ -139,29 +144,46 @@ def targets(answer: Inference) -> Table:
     """The promises, the asked devices, and the cheapest that keep them."""
     assert answer.targets is not None
     t = answer.targets
-    promised = ", ".join(f"{name} {span(value)}" for name, value in t.promises.items())
+    promised = ", ".join(f"{name.upper()} {span(value)}" for name, value in t.promises.items())
     columns = [
         Column("devices"),
         Column("largest batch", whole, right=True),
         Column("what binds"),
-        Column("first token", span, right=True),
-        Column("each token", span, right=True),
-        Column("an hour", usd, right=True),
-        Column("a million", usd, right=True, drop=1),
+        Column("TTFT", span, right=True),
+        Column("TPOT", span, right=True),
+        Column("$/hour", usd, right=True),
+        Column("$/M tokens", usd, right=True, drop=1),
     ]
     offers = [t.here, *(offer for offer in t.cheapest if (offer.device, offer.count) != (t.here.device, t.here.count))]
     rows = [_row(offer) for offer in ([*offers, t.closest] if t.closest and t.closest is not t.here else offers)]
-    notes = [f"cheapest that keep {promised} for a batch of {t.batch}, all prompts arriving at once: " + _named(t.cheapest)]
+    notes = [f"cheapest by the hour that keep {promised} for a batch of {t.batch:,}, all prompts arriving at once: " + _named(t.cheapest)]
     if t.closest:
-        notes = [f"nothing in the catalogue keeps {promised} for a batch of {t.batch}; the closest: {_missed(t.closest)}"]
-    return Table(f"within {promised}", columns, rows, notes)
+        notes = [f"nothing in the catalogue keeps {promised} for a batch of {t.batch:,}; the closest: {_missed(t.closest)}"]
+    best = min((offer for offer in offers if offer.batch and offer.usd_per_million_output_tokens), key=_a_million, default=None)
+    if best:
+        notes.append(f"cheapest by the token of these, each at its largest batch: {best.count} × {best.device} ({_at_most(best)})")
+    here = f"{t.here.count} × {t.here.device}"
+    most = f"{t.here.batch:,} sequences at once" if t.here.batch else "not one sequence"
+    return Table(f"{answer.request.model.name} within {promised} on {here}: {most}, bound by {_binds(t.here)}", columns, rows, notes)
+
+
+def _binds(o: Offer) -> str:
+    return o.binds.replace("ttft", "TTFT").replace("tpot", "TPOT")
+
+
+def _a_million(o: Offer) -> float:
+    return o.usd_per_million_output_tokens or 0.0
+
+
+def _at_most(o: Offer) -> str:
+    return f"{usd(_a_million(o))} a million new tokens at batch {o.batch:,}"
 
 
 def _row(o: Offer) -> list[Any]:
     return [
         f"{o.count} × {o.device}",
         o.batch,
-        o.binds,
+        _binds(o),
         o.time_to_first_token,
         o.time_per_output_token,
         o.usd_per_hour,
@@ -170,11 +192,11 @@ def _row(o: Offer) -> list[Any]:
 
 
 def _named(offers: list[Offer]) -> str:
-    return ", ".join(f"{o.count} × {o.device} ({usd(o.usd_per_hour or 0)} an hour)" for o in offers) or "none but the asked"
+    return ", ".join(f"{o.count} × {o.device} ({usd(o.usd_per_hour or 0)} an hour)" for o in offers) or "only what was asked about"
 
 
 def _missed(o: Offer) -> str:
-    times = ", ".join(f"{name} {ratio:.2f} times as long as promised" for name, ratio in o.ratios.items() if ratio > 1)
+    times = ", ".join(f"{name.upper()} {ratio:.2f} times as long as promised" for name, ratio in o.ratios.items() if ratio > 1)
     return f"{o.count} × {o.device}: " + (times if o.fits else "it does not fit")
 
 

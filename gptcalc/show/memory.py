@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
+from gptcalc.formulas.memory.serving import MOST_PREFILL
 from gptcalc.formulas.node import Node
 from gptcalc.show.layout import layout
 from gptcalc.show.table import Column, Table, formula, integer, percent
@@ -24,9 +25,8 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
     """The bill of the peak under its headline; with `explain` each leaf with its formula."""
     letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
-        what = f"to serve {inputs['batch']} × {inputs['seq']:,} tokens in {stored(inputs)}"
-        headline = f"{model.name}: {binary(answer.value)} at the peak {what}"
-        notes = [legend(letters, answer.peak), *_serving_verdict(answer)]
+        headline = _serving_headline(model, answer, inputs)
+        notes = [legend(letters, answer.peak), *_serving_notes(answer, inputs), *_serving_verdict(model, answer)]
     else:
         moment = answer.training.when[answer.training.peak]
         what = f"one training step of {inputs['batch']} × {inputs['seq']:,} tokens, {inputs['precision']}, {inputs['runtime']}"
@@ -73,7 +73,7 @@ def _phases(answer: TrainingMemory) -> list[str]:
         f"phases: {', '.join(shown)}",
         *([f"stage: {stage}, the one that needs most"] if stage != "only" else []),
         f"the allocator reserves about {binary(apart.likely)} (estimate; {binary(apart.low)} to {binary(apart.high)})",
-        f"apart from it: CUDA context {binary(apart.context)}, two cuBLAS workspaces {binary(apart.workspace)}",
+        f"apart from it: CUDA context {binary(apart.context or 0)}, two cuBLAS workspaces {binary(apart.workspace)}",
     ]
 
 
@@ -98,12 +98,55 @@ def _training_verdict(answer: TrainingMemory) -> list[str]:
     return lines
 
 
-def _serving_verdict(answer: ServingMemory) -> list[str]:
+def _serving_headline(model: ModelSpec, answer: ServingMemory, inputs: Mapping[str, Any]) -> str:
+    what = f"to serve {inputs['batch']:,} × {inputs['seq']:,} tokens in {stored(inputs)}"
+    if answer.usual and inputs["seq"] < model.n_ctx:
+        what += f" (its usual length; it reaches {model.n_ctx:,}: --seq)"
+    limits = answer.limits
+    if not limits:
+        return f"{model.name}: {binary(answer.value)} at the peak {what}"
+    verdict = "fits" if limits["fits"] else "does not fit"
+    most = f"; {limits['max_batch']:,} such sequences fit" if limits["max_batch"] else ""
+    return f"{model.name} on {limits['device']}: {verdict}, {binary(answer.value)} of {binary(limits['room'])}, {what}{most}"
+
+
+def _serving_notes(answer: ServingMemory, inputs: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if inputs["prefill"] < inputs["batch"] * inputs["seq"]:
+        notes.append(f"prompts are read {inputs['prefill']:,} tokens in one pass, as servers do: --prefill N")
+    elif inputs["seq"] > MOST_PREFILL and inputs["prefill"] == inputs["seq"]:
+        notes.append(f"a prompt is read whole, as transformers does; a server cuts it: --prefill {MOST_PREFILL}")
+    notes += whole_pages(answer.peak["kv cache"].value, answer.serving.whole_cache)
+    if answer.limits:
+        notes.append(_beside(answer))
+    return notes
+
+
+def whole_pages(kept: int, whole: int) -> list[str]:
+    """What to say where layers with windows keep less of the cache than some engines do."""
+    if whole == kept:
+        return []
+    engines = "an engine that keeps full pages in windowed layers (vLLM, SGLang without their hybrid cache manager)"
+    return [f"the cache is {binary(kept)} with what the windows still see; {engines} needs {binary(whole)}"]
+
+
+def _beside(answer: ServingMemory) -> str:
+    apart = answer.apart
+    if apart.context is None:
+        return f"what the software of {answer.limits['device']} takes beside it is not known: not counted"
+    if not apart.context:
+        return "apart from it: nothing"
+    return f"apart from it: CUDA context {binary(apart.context)}, two cuBLAS workspaces {binary(apart.workspace)}"
+
+
+def _serving_verdict(model: ModelSpec, answer: ServingMemory) -> list[str]:
     limits = answer.limits
     if not limits:
         return ["next: --device h100-80gb (does it fit, how many, how long?), --kv-precision fp8, --precision int4"]
     room = f"{binary(limits['room'])} can be allocated on {limits['device']}"
-    most = f"the largest batch is {limits['max_batch']:,}, the longest context {limits['max_context']:,}"
+    longest = limits["max_context"]
+    reach = f"{longest:,}" if longest <= model.n_ctx else f"{model.n_ctx:,}, all that it reaches"
+    most = f"the largest batch is {limits['max_batch']:,}, the longest context {reach}"
     if limits["fits"]:
         return [f"fits: {room}, {binary(limits['left'])} are left; {most}"]
     weights = [] if limits["weights_fit"] else ["the weights alone do not fit"]

@@ -23,6 +23,7 @@ NAMES = {
     "B": "sequences",
     "T": "tokens of a sequence",
     "C": "keys",
+    "N": "prompt tokens in one pass",
     "S": "tokens of a sequence outside tensor parallelism",
     "A": "layers in flight",
     "Z": "value head width",

@@ -11,6 +11,7 @@ from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import Room, room_of
 from gptcalc.formulas.inference.work import Work, work_for
+from gptcalc.formulas.memory.serving import MOST_PREFILL
 from gptcalc.formulas.node import Node, plain
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from gptcalc.formulas.inference.target import Targets
     from gptcalc.spec.model import ModelSpec
 
+
+BETWEEN_STEPS = "vLLM 0.6 took 8 to 22 % longer for Qwen2.5-7B and -32B on A100s, and twice as long for 0.5B"
+"""Against these formulas, one sequence at a time after prompts of 1 to 129,024 tokens: Qwen's speed benchmark (its documentation,
+2024-11)."""
 
 MOST_SETTINGS = 100_000
 """Batches and prompts that one call takes."""
@@ -61,6 +66,11 @@ class Inference(NamedTuple):
         return {name: self.certainty.around(one) for name, one in (("ttft", self.point.prefill_time), ("tpot", self.point.per_token))}
 
     @property
+    def spread(self) -> float | None:
+        """The share of a time that it is expected within, where that is the same up and down."""
+        return self.certainty.share
+
+    @property
     def certainty(self) -> Certainty:
         return certainty_of(self.request, self.work)
 
@@ -89,7 +99,7 @@ class Inference(NamedTuple):
             "memory": self.room.to_dict(),
             "steady": self.steady.to_dict(),
             "calibrated": self.calibrated,
-            "spread": self.certainty.share,
+            "spread": self.spread,
             "interval": {name: [plain(end) for end in ends] for name, ends in self.interval.items()},
             "notes": self.notes,
         }
@@ -133,7 +143,9 @@ def infer(
     check_shapes(batch=request.batch, prompt=request.prompt, price=price)
     settings = max(getattr(one, "size", 1) for one in (request.batch, request.prompt))
     if settings > MOST_SETTINGS:
-        raise GptcalcError(f"{settings:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time")
+        raise GptcalcError(
+            f"{settings:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time"
+        )
     several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
     if several and not (sweep is None and target is None):
         raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")
@@ -156,8 +168,11 @@ def _notes(r: Request, work: Work) -> list[str]:
     notes = list(work.notes)
     if "serving_spread" not in r.device.constants:  # what `calibrated` asks
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
+    if work.server.graph:
+        notes.append(f"memory is that of {MOST_PREFILL:,} prompt tokens in one pass, or of one longer prompt: servers cut what they read")
+        notes.append("what a server does between two steps (scheduling, sampling) is not counted: " + BETWEEN_STEPS)
     if work.server.host:
-        notes.append("the processor's time for an operation was fitted on training steps, which record gradients: an upper bound")
+        notes.append("the processor's time for an operation was fitted on training steps, which record gradients: without them it is less")
     if r.tp * r.pp > 1:
         from gptcalc.formulas.cluster.layout import warnings
         from gptcalc.spec.cluster import cluster_for

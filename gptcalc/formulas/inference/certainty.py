@@ -8,17 +8,17 @@ from gptcalc.formulas.inference.request import Request
 from gptcalc.formulas.inference.work import Work
 
 UNMEASURED = 0.25
-"""The share for what was not measured on an NVIDIA GPU. Of what was compared, nothing was fitted on: Mixtral at gpt-fast (its README; one to
-eight A100s, bf16 and int8) within 17 %, vLLM with Qwen2.5-7B and -32B (its speed benchmark, one and two A100s) within 22 %."""
+"""The share for what was not measured on an NVIDIA GPU. Compared, and nothing fitted on it: Mixtral at gpt-fast (its README; one to eight
+A100s, bf16 and int8) within 17 %; vLLM with Qwen2.5-7B and -32B (Qwen's speed benchmark, one and two A100s) within 22 %."""
 
 EAGER = 2.0
-"""The factor each way of code that Python starts: transformers 4.46 with Qwen2.5-0.5B to -32B on one A100 (its speed benchmark) took from
-0.52 to 1.57 times the predicted time, as its processor was faster and its cache was copied more often."""
+"""The factor each way of code that Python starts: transformers 4.46 with Qwen2.5-0.5B to -32B on one A100 (Qwen's speed benchmark) took
+0.52 to 1.57 times the predicted time."""
 
 
 class Certainty(NamedTuple):
-    """`share` of a time that nine measured ones in ten are, or that others are expected, within; or a `factor` each way. `lacking`: what was
-    not measured."""
+    """The `share` of a time within which nine measured ones in ten are, or others are expected; or a `factor` each way. `lacking`: what
+    was not measured."""
 
     share: float | None
     factor: float | None

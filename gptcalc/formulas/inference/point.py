@@ -14,7 +14,6 @@ from gptcalc.formulas.inference.phase import Phase, timed
 from gptcalc.formulas.inference.work import Work
 from gptcalc.formulas.time.kernels import ceil, most
 
-
 STEPS, FEWEST_STEPS, MOST_PLACES = 4096, 16, 2**18
 """How many decode steps are computed one by one, of one setting and at least of each of many; and steps times settings in all."""
 

@@ -21,6 +21,7 @@ class Room(NamedTuple):
 
     serving: Serving
     kv_cache: Any
+    whole_cache: Any  # of an engine that keeps what no window sees any more
     room: int
     fits: Any
     left: Any
@@ -50,7 +51,7 @@ def serving_of(r: Request, batch: Any) -> Serving:
 
 def room_on(device: DeviceSpec) -> int:
     """Bytes of a device that can be allocated: what CUDA takes is not there."""
-    return device.memory - reserve(0, 0, 0, cuda=device.cuda).apart
+    return device.memory - reserve(0, 0, 0, device).apart
 
 
 def room_of(r: Request) -> Room:
@@ -64,9 +65,10 @@ def room_of(r: Request) -> Room:
     serving = serving_of(r, r.batch)
     room = room_on(r.device)
     shape = shape_of(r.model)
-    cache = kv_cache(shape, r.batch, r.context, kv_bits=CACHE_BITS[cache_precision(r.precision, r.kv_precision)], block=r.block_size)
-    one = isinstance(r.prompt, int)
-    return Room(serving, cache, room, serving.value <= room, room - serving.value, largest_batch(r, room) if one else None)
+    bits = CACHE_BITS[cache_precision(r.precision, r.kv_precision)]
+    seen, whole = (kv_cache(shape, r.batch, r.context, kv_bits=bits, block=r.block_size, windows=windows) for windows in (True, False))
+    most = largest_batch(r, room) if isinstance(r.prompt, int) else None
+    return Room(serving, seen, whole, room, serving.value <= room, room - serving.value, most)
 
 
 def largest_batch(r: Request, room: int) -> int:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gptcalc.formulas.inference.work import Work
 
 SWEPT = ("batch", "prompt")
+MOST_VALUES = 1000
+"""Values of one sweep: more are more than a table or a picture shows."""
+
 MOST_BATCHES = 4096
 """How far the turning point is looked for."""
 
@@ -107,6 +110,9 @@ def read_sweep(text: str) -> tuple[str, list[int]]:
         hint = near or "write batch=1..256 or prompt=128,1024,4096"
         raise GptcalcError(f"no sweep over {quoted(text)}", hint=hint)
     low, dots, high = values.partition("..")
+    if values.count(",") >= MOST_VALUES:
+        hint = f"{name.strip()}=1..256 takes the powers of two between two ends"
+        raise GptcalcError(f"a sweep takes {MOST_VALUES:,} values at most, not {values.count(',') + 1:,}", hint=hint)
     if not dots:
         return name.strip(), [whole_number(name.strip(), parse_count(value)) for value in values.split(",")]
     first, last = (whole_number(name.strip(), parse_count(value)) for value in (low, high))

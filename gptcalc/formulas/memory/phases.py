@@ -189,6 +189,7 @@ SOURCES = {
     "transients": "presets/runtimes: what lives while an operation runs",
     "allocator rounding": "c10/cuda/CUDACachingAllocator.cpp",
     "kv cache": "Shazeer 2019, arXiv:1911.02150",
+    "serving/activations": "what the MLP or the attention of a block holds at once, beside the residual stream",
 }
 
 
@@ -203,13 +204,14 @@ def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> 
         branches.setdefault(head, {})[rest] = item
     parts = []
     for head, below in branches.items():
+        origin = source or SOURCES.get(f"{name}/{head}", SOURCES.get(head, ""))
         if list(below) == [""]:
             size, formula = below[""]
             written = "" if formula is None else str(formula)
-            parts.append(Node(head, size, "byte", written, source=source or SOURCES.get(head, "")))
+            parts.append(Node(head, size, "byte", written, source=origin))
         else:
             own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
-            parts.append(nodes(head, own, source or SOURCES.get(head, "")))
+            parts.append(nodes(head, own, origin))
     total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
     texts = [text for _, text in items.values()]
     formula = "" if not texts or any(text is None for text in texts) else str(sum(texts[1:], texts[0]))

@@ -194,7 +194,7 @@ def inference(
 
     answer = served(batch, seq)
     spec = None if device is None else load_device(device)
-    apart = reserve(answer.value, 0, 0, cuda=spec is None or spec.cuda)
+    apart = reserve(answer.value, 0, 0, spec)
     inputs: dict[str, Any] = {
         "seq": plain(seq),
         "precision": precision,

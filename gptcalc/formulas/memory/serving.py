@@ -207,7 +207,8 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     """Keys and values of every token that can still be seen: 2·L·K·Q elements a token, of the kv heads, not the heads.
 
     Latent attention keeps the latent and the rotated channels that all heads share, whole on every device. Each kind of block has its own
-    window, and its own cache; without `windows` what no query sees any more is kept too. A decoder's layers also keep what they read of the encoder, counted as long as the sequence.
+    window, and its own cache; without `windows` what no query sees any more is kept too. A decoder's layers also keep what they read of
+    the encoder, counted as long as the sequence.
 
     Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180; DeepSeek-AI 2024,
     arXiv:2405.04434, section 2.1.
