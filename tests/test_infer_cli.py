@@ -30,6 +30,10 @@ def test_the_contract_of_json(run: Run) -> None:
     assert result["decode_step_time_first"] < result["time_per_output_token"] < result["decode_step_time_last"]
     assert result["kv_cache_bytes"] == 2 * 2 * 40 * 5120 * 8 * 1280
     assert result["tokens_per_second"] == pytest.approx(8 / result["time_per_output_token"])
+    assert result["request_time"] == pytest.approx(result["time_to_first_token"] + 255 * result["time_per_output_token"])
+    for name, time in (("ttft", "time_to_first_token"), ("tpot", "time_per_output_token")):
+        low, high = result["interval"][name]
+        assert low < result[time] < high
     wanted = {
         "batch": 8,
         "prompt": 1024,
@@ -48,7 +52,8 @@ def test_the_contract_of_json(run: Run) -> None:
 
 def test_one_step_has_both_keys(run: Run) -> None:
     result = answer(run, "gpt2", "--prompt", 127, "--output", 1)["result"]
-    assert result["decode_step_time_first"] == result["decode_step_time_last"]
+    assert result["decode_step_time_first"] == result["decode_step_time_last"] == result["time_per_output_token"]
+    assert result["request_time"] == result["time_to_first_token"]  # its only token is the prefill's
 
 
 @pytest.mark.parametrize("extra", [(), ("--explain",), ("--sweep", "batch=1..64"), ("--roofline",), ("--target", "ttft=1s,tpot=20ms")])
@@ -64,6 +69,8 @@ def test_tables_fit_in_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch, mod
 
 def test_the_answer_says_what_bounds_it(run: Run) -> None:
     ran = run("infer", "gpt3-13b", "--batch", 8)
+    assert "(TTFT)" in ran.out
+    assert "(TPOT)" in ran.out
     assert "bound by bandwidth" in ran.out
     assert "bound by compute" in ran.out
     assert "the largest batch that fits" in ran.out
@@ -96,13 +103,14 @@ def test_what_does_not_fit(run: Run) -> None:
     ran = run("infer", "gpt3-13b", "--batch", 500)
     assert ran.code == 1
     assert "does not fit" in ran.err
-    assert "the largest batch that fits is 51" in ran.err
+    assert ran.out.startswith("gpt3-13b on h100-80gb: does not fit, ")
+    assert "the largest batch that fits is 55" in ran.err
     ran = run("infer", "gpt3-175b")
     assert ran.code == 1
     assert "the weights alone do not fit" in ran.err
     result = json.loads(run("infer", "gpt3-13b", "--batch", 500, "-f", "json").out)["result"]
     assert result["fits"] is False
-    assert result["max_batch"] == 51
+    assert result["max_batch"] == 55
 
 
 def test_targets_that_nothing_meets(run: Run) -> None:
@@ -120,6 +128,7 @@ def test_targets_that_nothing_meets(run: Run) -> None:
         (("llama2-7b", "--device", "h10"), "no device named"),
         (("llama2-7b", "--target", "ttft=fast"), "write it as 200ms"),
         (("llama2-7b", "--sweep", "batch"), "batch=1..256"),
+        (("llama2-7b", "--sweep", f"batch={','.join(map(str, range(1, 1002)))}"), "1,000 values at most, not 1,001"),
         (("llama2-7b", "--runtime", "vllm"), "eager, graph"),
         (("llama2-7b", "--device", "t4", "--precision", "bf16"), "--precision fp16"),
         (("llama2-7b", "--count", 5), "n_head 32"),

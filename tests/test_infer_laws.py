@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.collectives import collective, network_of
+from gptcalc.formulas.inference import point as POINT  # noqa: N812 - its name is a variable's
 from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.linear import distinct_experts
 from gptcalc.formulas.inference.phase import BOUNDS
@@ -62,9 +63,29 @@ def test_more_work_never_takes_less_and_twice_the_users_never_slow_the_server(ba
 def test_the_integral_equals_the_sum_of_its_steps() -> None:
     for model, options in ((LLAMA, {}), (gc.model("mistral-7b"), {"prompt": 4090}), (LLAMA, {"runtime": "eager"})):
         whole = served(model, output=12, **options).point
-        steps = [float(served(model, output=1, **options | {"prompt": options.get("prompt", 512) + i}).point.first) for i in range(12)]
+        steps = [float(served(model, output=1, **options | {"prompt": options.get("prompt", 512) + i}).point.first) for i in range(11)]
         assert whole.decode_time == pytest.approx(sum(steps), rel=1e-12)
         assert (whole.first, whole.last) == pytest.approx((steps[0], steps[-1]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "prompt", "near"), [("llama3.1-8b", 512, 1e-9), ("mistral-7b", 3000, 1e-8), ("llama4-scout", 3000, 1e-5)])
+def test_the_mean_of_many_steps_is_that_of_all(monkeypatch: pytest.MonkeyPatch, name: str, prompt: int, near: float) -> None:
+    model = gc.model(name)
+    taken, every = (
+        gc.infer(model, prompt=prompt, output=20_001).point for _ in (monkeypatch.setattr(POINT, "STEPS", n) for n in (4096, 20_000))
+    )
+    assert taken.per_token == pytest.approx(float(every.per_token), rel=near)
+    assert (taken.first, taken.last) == pytest.approx((every.first, every.last), rel=1e-12)
+
+
+def test_an_answer_without_end_is_answered() -> None:
+    answer = gc.infer(gc.model("gpt2", {"n_ctx": "1e15"}), prompt=100, output=10**12)
+    assert answer.point.decode.seconds.size <= 4096
+    assert answer.point.per_token == pytest.approx((answer.point.first + answer.point.last) / 2, rel=1e-6)  # long caches: a straight line
+    sizes = np.arange(1.0, 2001.0)
+    assert served(batch=sizes, output=4096).point.decode.seconds.size <= 2**18
+    with pytest.raises(GptcalcError, match="100,001 settings at once"):
+        served(batch=np.ones(100_001))
 
 
 def test_first_and_last_step_are_one_where_there_is_one() -> None:
@@ -98,6 +119,10 @@ def test_fewer_bits_are_read_faster() -> None:
     assert per_token(precision="fp8") < per_token(precision="int8")  # the arithmetic takes fp8 as it is
     full, half = (per_token(batch=64, prompt=4096, kv_precision=kv) for kv in ("bf16", "fp8"))
     assert half < full
+    # kernels take fp8 as it is: half the bytes, half the time
+    wide, narrow = (served(batch=64, prompt=4096, output=1, kv_precision=kv) for kv in ("bf16", "fp8"))
+    fixed = wide.work.chip.decode_attention_fixed * 32
+    assert seconds_of(narrow, "core") - fixed == pytest.approx((seconds_of(wide, "core") - fixed) / 2)
     assert per_token(precision="int4", group_size=32) > per_token(precision="int4", group_size=128)
 
 
@@ -209,9 +234,6 @@ def test_eager_waits_for_the_processor() -> None:
     assert per_token(batch=1, runtime="eager") > 3 * per_token(batch=1)
     eager = served(batch=1, runtime="eager")
     assert eager.point.decode.bound == "launch"
-    assert eager.spread is None
-    assert (served(device="h100").spread, served(device="a100").spread) == (0.07, 0.17)
-    assert [served(device="h100", precision=name).spread for name in ("int8", "int4", "fp8", "fp32")] == [0.17, 0.17, None, None]
     assert served("gpt2", batch=1, prompt=128).point.decode.bound == "launch"  # kernels of some three microseconds
     assert served(batch=1).point.decode.bound == "bandwidth"
     assert served(batch=16).point.prefill.bound == "compute"
@@ -244,7 +266,11 @@ def test_steady_state_is_decoding_and_others_prompts() -> None:
     answer = served(output=64)
     assert answer.steady.tokens_per_second < answer.tokens_per_second
     assert answer.steady.tokens_per_second == pytest.approx(answer.steady.requests_per_second * 64)
-    assert answer.steady.time_per_output_token * (1 - answer.steady.prefill_share) == pytest.approx(answer.point.per_token)
+    alone = float(served(output=64, batch=1).point.prefill_time)
+    stay = alone + 63 * answer.steady.time_per_output_token  # its own prompt, then a token at a time: as benchmarks count
+    assert stay == pytest.approx(4 * alone + answer.point.decode_time)
+    one = served(output=64, batch=1)
+    assert one.steady.time_per_output_token == pytest.approx(one.point.per_token)
 
 
 def test_a_sweep_is_the_answers_of_its_points() -> None:

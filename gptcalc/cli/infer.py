@@ -35,7 +35,8 @@ def infer(
         int | None, RUN("--prompt", min=1, help="Tokens of a prompt.", show_default="1024, or what the model reaches")
     ] = None,
     output: Annotated[
-        int | None, RUN("--output", min=1, help="New tokens after it.", show_default="256, or a quarter of what it reaches")
+        int | None,
+        RUN("--output", min=1, help="New tokens, the first from the prefill.", show_default="256, or a quarter of what it reaches"),
     ] = None,
     target: Annotated[str | None, RUN("--target", metavar="ttft=200ms,tpot=30ms", help="Latencies to keep.", show_default=False)] = None,
     sweep: Annotated[str | None, RUN("--sweep", metavar="batch=1..256", help="Throughput against latency.", show_default=False)] = None,
@@ -48,7 +49,8 @@ def infer(
     ] = None,
     block_size: Annotated[int, SERVING("--block-size", min=1, help="Tokens of a page of the cache.")] = 1,
     runtime: Annotated[
-        str, SERVING("--runtime", help="graph (one CUDA graph, fused) or eager (transformers).", autocompletion=complete_server)
+        str,
+        SERVING("--runtime", help="graph (recorded once, fused: a CUDA graph) or eager (transformers).", autocompletion=complete_server),
     ] = "graph",
     tp: Annotated[
         int | None, LAYOUT("--tp", min=1, help="Tensor parallel size of a replica.", show_default="what --pp leaves of the count")

@@ -11,6 +11,7 @@ from gptcalc.formulas.inference.point import Point, point_of
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import Room, room_of
 from gptcalc.formulas.inference.work import Work, work_for
+from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import MOST_PREFILL
 from gptcalc.formulas.node import Node, plain
 
@@ -171,6 +172,8 @@ def _notes(r: Request, work: Work) -> list[str]:
     if work.server.graph:
         notes.append(f"memory is that of {MOST_PREFILL:,} prompt tokens in one pass, or of one longer prompt: servers cut what they read")
         notes.append("what a server does between two steps (scheduling, sampling) is not counted: " + BETWEEN_STEPS)
+    if reserve(0, 0, 0, r.device).context is None:
+        notes.append(f"what the software of {r.device.name} takes of its memory is not known: not counted")
     if work.server.host:
         notes.append("the processor's time for an operation was fitted on training steps, which record gradients: without them it is less")
     if r.tp * r.pp > 1:

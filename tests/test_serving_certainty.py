@@ -1,0 +1,78 @@
+"""What is said of a server's times: measured where they were measured, "not measured" elsewhere, and nothing of CUDA where there is none."""
+
+import json
+from typing import Any
+
+import pytest
+
+import gptcalc as gc
+from gptcalc.spec.device import all_devices, load_device
+
+WITHOUT_CUDA = [device.name for device in all_devices() if not device.cuda]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "share", "lacking"),
+    [
+        ("llama3.1-8b", {"device": "h100"}, 0.07, ()),
+        ("gpt2", {"device": "h100"}, 0.07, ()),
+        ("llama3.1-8b", {"device": "a100"}, 0.17, ()),
+        ("llama3.1-8b", {"device": "h200"}, 0.25, ("h200",)),
+        ("llama3.1-8b", {"device": "h100", "precision": "fp8"}, 0.25, ("fp8 weights",)),
+        ("llama3.1-8b", {"device": "h100", "precision": "int4"}, 0.25, ("int4 weights",)),
+        ("llama3.1-8b", {"device": "h100", "precision": "fp32"}, 0.25, ("fp32 weights",)),
+        ("llama3.1-8b", {"device": "h100", "kv_precision": "fp8"}, 0.25, ("a cache in fp8",)),
+        ("llama3.1-8b", {"device": "h100", "count": 2}, 0.25, ("tensor parallelism",)),
+        ("llama3.1-8b", {"device": "h100", "count": 2, "pp": 2}, 0.25, ("pipelines",)),
+        ("mixtral-8x7b", {"device": "h100"}, 0.25, ("mixtures of experts",)),
+        ("deepseek-v2-lite", {"device": "h100"}, 0.25, ("mixtures of experts", "latent attention")),
+    ],
+)
+def test_only_what_was_measured_is_claimed(model: str, options: dict[str, Any], share: float, lacking: tuple[str, ...]) -> None:
+    answer = gc.infer(model, prompt=64, output=4, **options)
+    assert answer.certainty.lacking == lacking
+    assert answer.spread == share
+    low, high = answer.interval["tpot"]
+    assert (low, high) == pytest.approx((answer.point.per_token * (1 - share), answer.point.per_token * (1 + share)))
+
+
+@pytest.mark.parametrize(("device", "factor"), [("mi300x", 1.5), ("tpu-v5e", 1.5), ("gaudi3", 1.5), ("apple-m2", 1.5), ("epyc-9654", 2.0)])
+def test_another_makers_chip_has_a_factor_each_way(run: Any, device: str, factor: float) -> None:
+    assert load_device(device).unmeasured_factor == factor
+    result = json.loads(run("infer", "gpt2", "--device", device, "-f", "json").out)["result"]
+    assert (result["spread"], result["calibrated"]) == (None, False)
+    for name, time in (("ttft", "time_to_first_token"), ("tpot", "time_per_output_token")):
+        assert result["interval"][name] == pytest.approx([result[time] / factor, result[time] * factor])
+
+
+def test_code_that_python_starts_was_compared_roughly() -> None:
+    answer = gc.infer("gpt2", runtime="eager", prompt=64, output=4)
+    assert answer.spread is None
+    assert answer.interval["ttft"] == pytest.approx([answer.point.prefill_time / 2, answer.point.prefill_time * 2])
+
+
+@pytest.mark.parametrize("device", WITHOUT_CUDA)
+def test_nothing_of_cuda_where_there_is_none(run: Any, device: str) -> None:
+    served = run("infer", "gpt2", "--device", device)
+    held = run("memory", "gpt2", "--mode", "inference", "--device", device)
+    assert "uncalibrated" in served.out.splitlines()[0]
+    for ran in (served, held):
+        assert ran.code == 0
+        assert "CUDA" not in ran.out
+        assert "cuBLAS" not in ran.out
+        assert "nine in ten" not in ran.out
+    memory = load_device(device).memory
+    assert json.loads(run("memory", "gpt2", "--mode", "inference", "--device", device, "-f", "json").out)["result"]["room"] == memory
+    assert json.loads(run("infer", "gpt2", "--device", device, "-f", "json").out)["result"]["memory"]["room"] == memory
+
+
+def test_the_first_line_says_uncalibrated_where_nothing_was_measured(run: Any) -> None:
+    for device, said in (("h100", False), ("a100", False), ("b200", True), ("t4", True)):
+        assert ("uncalibrated" in run("infer", "gpt2", "--device", device).out.splitlines()[0]) == said
+
+
+def test_starting_a_kernel_is_charged_where_it_was_measured() -> None:
+    for device, charged in (("h100", True), ("mi300x", True), ("tpu-v5e", False), ("epyc-9654", False), ("apple-m2", False)):
+        answer = gc.infer("gpt2", device=device, prompt=64, output=4)
+        assert bool(answer.point.decode.by_bound()["launch"]) == charged
+        assert any("starting an operation" in note for note in answer.notes) != charged
