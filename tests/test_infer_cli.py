@@ -113,6 +113,20 @@ def test_what_does_not_fit(run: Run) -> None:
     assert result["max_batch"] == 55
 
 
+def test_targets_are_answered_first_and_by_the_token_too(run: Run) -> None:
+    lines = run("infer", "llama3-8b", "--prompt", 4096, "--output", 256, "--target", "tpot=50ms").out.splitlines()
+    assert lines[0] == "llama3-8b on h100-80gb: 118 sequences at once within TPOT 50.00 ms, bound by memory"
+    assert {"TTFT", "TPOT", "$/M"} <= set(lines[2].split())
+    assert any(line.startswith("cheapest by the token of these, each at its largest batch: 1 × h100-80gb") for line in lines)
+    assert any(line.startswith("uncalibrated") and "a10g" in line and "h100" not in line for line in lines)
+
+
+def test_one_new_token_is_the_prefill_s(run: Run) -> None:
+    out = run("infer", "gpt2", "--output", 1).out
+    assert "1 new one," in out
+    assert "the last one" not in out
+
+
 def test_targets_that_nothing_meets(run: Run) -> None:
     ran = run("infer", "llama3.1-8b", "--target", "tpot=1us")
     assert ran.code == 1

@@ -1,4 +1,4 @@
-"""What is said of a server's times: measured where they were measured, "not measured" elsewhere, and nothing of CUDA where there is none."""
+"""What is said of a server's times: measured where they were, "not measured" elsewhere, and nothing of CUDA where there is none."""
 
 import json
 from typing import Any

@@ -37,22 +37,30 @@ def usd(value: float) -> str:
     return f"${value:,.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
 
 
+def _where(answer: Inference) -> str:
+    r = answer.request
+    return f"{r.model.name} on {r.count} × {r.device.name}" if r.count > 1 else f"{r.model.name} on {r.device.name}"
+
+
+def _uncalibrated(answer: Inference) -> str:
+    return "" if answer.request.device.serves_as_measured else " (uncalibrated)"
+
+
 def summary(answer: Inference) -> Table:
     """The answers, in s, tokens/s, bytes and USD."""
     r, p, room, steady = answer.request, answer.point, answer.room, answer.steady
-    where = f"{r.count} × {r.device.name}" if r.count > 1 else r.device.name
     times = f"{span(p.prefill_time)} to the first token, {span(p.per_token)} for each further one, "
     times += f"{_rate(answer.tokens_per_second)} tokens/s"
     if not answer.fits:
         times = f"does not fit, {binary(room.serving.value)} of {binary(room.room)}; if it did: {times}"
-    headline = f"{r.model.name} on {where}: {times}" + ("" if answer.calibrated else " (uncalibrated)")
+    headline = f"{_where(answer)}: {times}{_uncalibrated(answer)}"
     last = p.prompt + max(1, p.output - 1)
     others = max(0.0, 1 - p.per_token / steady.time_per_output_token)
     rows: list[list[Any]] = [
         ["time to first token (TTFT)", Amount(p.prefill_time, span), f"bound by {p.prefill.bound}"],
         ["time per output token (TPOT)", Amount(p.per_token, span), f"bound by {p.decode.bound}"],
-        ["  the second token" if r.output > 1 else "  the next token", Amount(p.first, span), f"over {r.prompt + 1:,} positions"],
-        ["  the last one", Amount(p.last, span), f"over {last:,} positions"],
+        ["  the second token" if r.output > 1 else "  of one more", Amount(p.first, span), f"over {r.prompt + 1:,} positions"],
+        *[["  the last one", Amount(p.last, span), f"over {last:,} positions"]] * (r.output > 1),
         ["a request from end to end", Amount(answer.value, span), ""],
         ["tokens per second", Amount(answer.tokens_per_second, _rate), "while decoding"],
         ["  one user's", Amount(1 / p.per_token, _rate), ""],
@@ -65,7 +73,7 @@ def summary(answer: Inference) -> Table:
     if answer.cost:
         hour = f"at {usd(answer.cost.per_hour.likely)} an hour"
         rows.append(["a million input tokens", Amount(answer.cost.input.likely, usd), hour])
-        rows.append(["a million output tokens", Amount(answer.cost.output.likely, usd), hour])
+        rows.append(["a million output tokens", Amount(answer.cost.output.likely, usd), hour if r.output > 1 else "the prefill makes them"])
     columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("")]
     return Table(headline, columns, rows, _notes(answer))
 
@@ -74,7 +82,10 @@ def _notes(answer: Inference) -> list[str]:
     r = answer.request
     split = [f"tensor parallel {r.tp}"] * (r.tp > 1) + [f"{r.pp} pipeline stages"] * (r.pp > 1)
     split += [f"{r.replicas} replicas"] * (r.replicas > 1)
-    what = [f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new ones", f"weights in {stored(r.inputs)}"]
+    what = [
+        f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new {'one' if r.output == 1 else 'ones'}",
+        f"weights in {stored(r.inputs)}",
+    ]
     what += [answer.work.title, *split]
     notes = [*answer.notes, *whole_pages(answer.room.kv_cache, answer.room.whole_cache)]
     return [", ".join(what), answer.certainty.text, *(f"note: {note}" for note in notes)]
@@ -137,7 +148,8 @@ def sweep(answer: Inference) -> Table:
         else f"{names[name]} never turn{'s' if name == 'decode_step' else ''} compute-bound (up to batch 4,096)"
         for name, batch in s.turns.items()
     ]
-    return Table(f"throughput against latency, {s.option} by {s.option}", columns, rows, notes)
+    headline = f"{_where(answer)}: throughput against latency, {s.option} by {s.option}{_uncalibrated(answer)}"
+    return Table(headline, columns, rows, [answer.certainty.text, *notes])
 
 
 def targets(answer: Inference) -> Table:
@@ -162,9 +174,12 @@ def targets(answer: Inference) -> Table:
     best = min((offer for offer in offers if offer.batch and offer.usd_per_million_output_tokens), key=_a_million, default=None)
     if best:
         notes.append(f"cheapest by the token of these, each at its largest batch: {best.count} × {best.device} ({_at_most(best)})")
-    here = f"{t.here.count} × {t.here.device}"
+    guessed = dict.fromkeys(offer.device for offer in offers if not offer.calibrated)
+    if guessed:
+        notes.append(f"uncalibrated, as no server was measured there: {', '.join(guessed)}")
     most = f"{t.here.batch:,} sequences at once" if t.here.batch else "not one sequence"
-    return Table(f"{answer.request.model.name} within {promised} on {here}: {most}, bound by {_binds(t.here)}", columns, rows, notes)
+    headline = f"{_where(answer)}: {most} within {promised}, bound by {_binds(t.here)}{_uncalibrated(answer)}"
+    return Table(headline, columns, rows, notes)
 
 
 def _binds(o: Offer) -> str:

@@ -93,6 +93,11 @@ class DeviceSpec(Record):
         return PROCESSOR if (self.platform or PLATFORMS[self.kind]) == "cpu" else OTHER_PLATFORM
 
     @property
+    def serves_as_measured(self) -> bool:
+        """Whether decode steps, prefills or rates of a server were measured on this very device."""
+        return "serving_spread" in self.constants
+
+    @property
     def calibrated(self) -> bool:
         """Whether whole steps were measured on this very device, and not only its best matmul."""
         return "step_spread" in self.constants

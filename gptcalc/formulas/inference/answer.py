@@ -57,11 +57,6 @@ class Inference(NamedTuple):
         return bool(self.room.fits.all() if hasattr(self.room.fits, "all") else self.room.fits)
 
     @property
-    def calibrated(self) -> bool:
-        """Whether serving was measured on this very device."""
-        return "serving_spread" in self.request.device.constants
-
-    @property
     def interval(self) -> dict[str, list[Any]]:
         """The least and the most that the time to the first token and the time per output token may be."""
         return {name: self.certainty.around(one) for name, one in (("ttft", self.point.prefill_time), ("tpot", self.point.per_token))}
@@ -99,7 +94,7 @@ class Inference(NamedTuple):
             "fits": plain(self.room.fits),
             "memory": self.room.to_dict(),
             "steady": self.steady.to_dict(),
-            "calibrated": self.calibrated,
+            "calibrated": self.request.device.serves_as_measured,
             "spread": self.spread,
             "interval": {name: [plain(end) for end in ends] for name, ends in self.interval.items()},
             "notes": self.notes,
@@ -167,7 +162,7 @@ def infer(
 
 def _notes(r: Request, work: Work) -> list[str]:
     notes = list(work.notes)
-    if "serving_spread" not in r.device.constants:  # what `calibrated` asks
+    if not r.device.serves_as_measured:
         notes.append(f"uncalibrated: peaks of {r.device.name}, constants measured on an H100")
     if work.server.graph:
         notes.append(f"memory is that of {MOST_PREFILL:,} prompt tokens in one pass, or of one longer prompt: servers cut what they read")

@@ -47,7 +47,7 @@ class Certainty(NamedTuple):
 def certainty_of(r: Request, work: Work) -> Certainty:
     """Measured were dense decoders in 16 bits, each as one CUDA graph on one device: `serving_spread` in presets/devices."""
     device, kinds = r.device, [kind.switches for _, kind in work.shape.blocks]
-    lacking = [] if "serving_spread" in device.constants else [device.name]
+    lacking = [] if device.serves_as_measured else [device.name]
     lacking += ["mixtures of experts"] * any(kind.experts for kind in kinds) + ["latent attention"] * any(kind.latent for kind in kinds)
     lacking += ["weights as stored"] if work.file else [f"{r.precision} weights"] * (r.precision not in ("bf16", "fp16"))
     lacking += [f"a cache in {work.kv}"] * (work.kv not in ("bf16", "fp16") and r.precision in ("bf16", "fp16"))

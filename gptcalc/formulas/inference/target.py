@@ -40,6 +40,7 @@ class Offer(NamedTuple):
     usd_per_million_output_tokens: float | None
     time_to_first_token: float
     time_per_output_token: float
+    calibrated: bool
 
     @property
     def worst(self) -> float:
@@ -124,7 +125,7 @@ def _check(r: Request, promises: dict[str, float]) -> Offer | None:
     meets = fits and max(ratios.values()) <= 1
     usd = r.device.prices[0].usd * r.count if r.device.prices else None
     times = (float(plain(point.prefill_time)), float(plain(point.per_token)))
-    return Offer(r.device.name, r.count, meets, ratios, fits, r.batch if meets else 0, "", usd, None, *times)
+    return Offer(r.device.name, r.count, meets, ratios, fits, r.batch if meets else 0, "", usd, None, *times, r.device.serves_as_measured)
 
 
 def _offer(r: Request, promises: dict[str, float], price: Any, batch: int) -> Offer:
@@ -148,6 +149,7 @@ def _offer(r: Request, promises: dict[str, float], price: Any, batch: int) -> Of
         plain(cost.output.likely) if cost else None,
         float(plain(point.prefill_time)),
         float(plain(point.per_token)),
+        r.device.serves_as_measured,
     )
 
 
