@@ -84,8 +84,9 @@ def test_an_answer_without_end_is_answered() -> None:
     assert answer.point.per_token == pytest.approx((answer.point.first + answer.point.last) / 2, rel=1e-6)  # long caches: a straight line
     sizes = np.arange(1.0, 2001.0)
     assert served(batch=sizes, output=4096).point.decode.seconds.size <= 2**18
-    with pytest.raises(GptcalcError, match="100,001 settings at once"):
-        served(batch=np.ones(100_001))
+    for shape, number in (((100_001,), "100,001"), ((40_000, 1), "1,600,000,000")):
+        with pytest.raises(GptcalcError, match=f"{number} settings at once"):
+            served(batch=np.ones(shape), prompt=np.full((1, shape[0]) if len(shape) > 1 else 1, 16.0))
 
 
 def test_first_and_last_step_are_one_where_there_is_one() -> None:

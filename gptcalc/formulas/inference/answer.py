@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.inference.certainty import Certainty, certainty_of
 from gptcalc.formulas.inference.economy import Cost, Steady, cost_of, steady_of
-from gptcalc.formulas.inference.point import Point, point_of
+from gptcalc.formulas.inference.point import Point, point_of, settings
 from gptcalc.formulas.inference.request import Request, request_of
 from gptcalc.formulas.inference.room import Room, room_of
 from gptcalc.formulas.inference.work import Work, work_for
@@ -137,11 +137,9 @@ def infer(
             raise GptcalcError(f"infer has no option {str(error).rpartition(' ')[2]}") from None
         raise
     check_shapes(batch=request.batch, prompt=request.prompt, price=price)
-    settings = max(getattr(one, "size", 1) for one in (request.batch, request.prompt))
-    if settings > MOST_SETTINGS:
-        raise GptcalcError(
-            f"{settings:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time"
-        )
+    asked = settings(request.batch, request.prompt)
+    if asked > MOST_SETTINGS:
+        raise GptcalcError(f"{asked:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time")
     several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
     if several and not (sweep is None and target is None):
         raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")

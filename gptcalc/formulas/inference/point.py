@@ -6,6 +6,7 @@ positions. B and P may be arrays.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import send
@@ -59,7 +60,7 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     d = work.shape.d_model
     prefill = timed(work, launches(work, b, p, p, "prefill"))
     steps = max(1, output - 1)
-    contexts = _contexts(p, steps, max(getattr(size, "size", 1) for size in (batch, prompt)))
+    contexts = _contexts(p, steps, settings(batch, prompt))
     decode = timed(work, launches(work, b, 1, contexts, "decode"))
     hop, token = (0.0, 0.0)
     if pp > 1:
@@ -80,6 +81,20 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     mean = decode.mean
     mean = float(mean) if hasattr(mean, "shape") and not mean.shape else mean
     return Point(batch, prompt, output, prefill, decode, whole, first + token, last + token, mean + token)
+
+
+def settings(*sizes: Any) -> int:
+    """How many settings arrays of sizes are together.
+
+    >>> settings(4, 512)
+    1
+    """
+    shapes = [size.shape for size in sizes if hasattr(size, "shape")]
+    if not any(shapes):
+        return 1
+    import numpy as np
+
+    return math.prod(np.broadcast_shapes(*shapes))
 
 
 def _column(value: Any) -> Any:
