@@ -42,6 +42,14 @@ def test_a_pass_has_so_many_tokens(run: Any) -> None:
     assert tokens("--seq", 30000, "--prefill", 2048) == 2048
 
 
+def test_the_longest_context_of_a_prompt_read_whole_and_in_passes(run: Any) -> None:
+    found = result(run, "memory", "llama3.1-8b", "--mode", "inference", "--device", "rtx-4090")["result"]
+    left = found["room"] - 2 * 8_030_261_248 - 6 * 128_256
+    a_token = 2 * (2 * 4096 + 3 * 14336)  # of a pass
+    assert found["max_context"] == left // (131_072 + a_token)
+    assert found["max_context_in_passes"] == (left - 8192 * a_token) // 131_072
+
+
 def test_code_without_a_server_reads_all_prompts_at_once() -> None:
     graph, eager = (
         gc.infer("llama3.1-8b", batch=32, prompt=2048, runtime=name).room.to_dict()["activations"] for name in ("graph", "eager")
@@ -62,7 +70,7 @@ def test_the_first_line_is_the_verdict(run: Any) -> None:
     fits = run("memory", "llama3.1-8b", "--mode", "inference", "--device", "rtx-4090")
     assert fits.code == 0
     assert "fits, " in fits.out.splitlines()[0]
-    assert "7 such sequences fit" in fits.out.splitlines()[0]
+    assert fits.out.splitlines()[0].endswith("at most 7 at once")
     for command in (("memory", "--mode", "inference"), ("infer",)):
         ran = run(command[0], "llama3-70b", *command[1:], "--device", "h100")
         assert ran.code == 1
@@ -90,6 +98,8 @@ WHOLE = [
 def test_engines_that_keep_full_pages_are_told_of(run: Any, model: str, options: tuple[object, ...], size: str) -> None:
     lines = [line for line in run("memory", model, "--mode", "inference", *options).out.splitlines() if "full pages" in line]
     assert len(lines) == 1
+    found = result(run, "memory", model, "--mode", "inference", *options)["result"]
+    assert f"{found['kv_cache_without_windows'] / GIB:.2f} GiB" == size
     assert lines[0].endswith(f"needs {size}")
 
 

@@ -106,7 +106,7 @@ def _serving_headline(model: ModelSpec, answer: ServingMemory, inputs: Mapping[s
     if not limits:
         return f"{model.name}: {binary(answer.value)} at the peak {what}"
     verdict = "fits" if limits["fits"] else "does not fit"
-    most = f"; {limits['max_batch']:,} such sequences fit" if limits["max_batch"] else ""
+    most = f"; at most {limits['max_batch']:,} at once" if limits["max_batch"] else ""
     return f"{model.name} on {limits['device']}: {verdict}, {binary(answer.value)} of {binary(limits['room'])}, {what}{most}"
 
 
@@ -144,8 +144,9 @@ def _serving_verdict(model: ModelSpec, answer: ServingMemory) -> list[str]:
     if not limits:
         return ["next: --device h100-80gb (does it fit, how many, how long?), --kv-precision fp8, --precision int4"]
     room = f"{binary(limits['room'])} can be allocated on {limits['device']}"
-    longest = limits["max_context"]
-    reach = f"{longest:,}" if longest <= model.n_ctx else f"{model.n_ctx:,}, all that it reaches"
+    whole, cut = (min(limits[name], model.n_ctx) for name in ("max_context", "max_context_in_passes"))
+    reach = f"{whole:,}" + (f", or {cut:,} where prompts are read {MOST_PREFILL:,} tokens in one pass" if cut > whole else "")
+    reach += ", all that it reaches" if cut == model.n_ctx else ""
     most = f"the largest batch is {limits['max_batch']:,}, the longest context {reach}"
     if limits["fits"]:
         return [f"fits: {room}, {binary(limits['left'])} are left; {most}"]

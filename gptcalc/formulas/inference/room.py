@@ -36,6 +36,7 @@ class Room(NamedTuple):
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
             "activations": parts["activations"],
+            "kv_cache_without_windows": plain(self.serving.whole_cache),
             "room": self.room,
             "left": plain(self.left),
         }

@@ -64,6 +64,7 @@ class ServingMemory(NamedTuple):
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
             "activations": parts["activations"],
+            "kv_cache_without_windows": plain(self.serving.whole_cache),
             "max_batch": None,
             "max_context": None,
             "cublas_workspaces": self.apart.workspace,

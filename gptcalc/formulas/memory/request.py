@@ -6,7 +6,17 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.memory.fit import verdict
 from gptcalc.formulas.memory.reserve import reserve
-from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, one_pass, serving_memory
+from gptcalc.formulas.memory.serving import (
+    MOST_PREFILL,
+    STORED,
+    WEIGHTS,
+    Serving,
+    cache_precision,
+    group_of,
+    largest,
+    one_pass,
+    serving_memory,
+)
 from gptcalc.formulas.node import plain
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
@@ -187,10 +197,14 @@ def inference(
             raise GptcalcError(f"{size} must be one whole number where a model is served, not an array")
     layout = Layout(tp=read["tp"], pp=read["pp"])
 
-    def served(n: Any, tokens: Any) -> Serving:
+    def served(n: Any, tokens: Any, at_once: Any = limit) -> Serving:
         return serving_memory(
-            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=limit
+            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=at_once
         )
+
+    def longest(at_once: Any) -> int:
+        found = largest(lambda tokens: served(batch, tokens, at_once).value <= room, limit=2**30)
+        return min(found, model.n_ctx) if model.position == "learned" else found
 
     answer = served(batch, seq)
     spec = None if device is None else load_device(device)
@@ -212,9 +226,6 @@ def inference(
     if not isinstance(answer.value, int):
         raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
     room = spec.memory - apart.apart
-    longest = largest(lambda n: served(batch, n).value <= room, limit=2**30)
-    if model.position == "learned":
-        longest = min(longest, model.n_ctx)
     limits = {
         "device": spec.name,
         "memory": spec.memory,
@@ -223,7 +234,8 @@ def inference(
         "left": room - int(answer.value),
         "weights_fit": bool(answer.bill["weights"].value <= room),
         "max_batch": largest(lambda n: served(n, seq).value <= room, limit=2**24),
-        "max_context": longest,
+        "max_context": longest(limit),
+        "max_context_in_passes": longest(MOST_PREFILL if limit is None else limit),
     }
     return ServingMemory(answer, apart, limits, inputs, usual)
 
