@@ -114,9 +114,9 @@ def infer(
     """What serving a model takes, on `count` devices of one kind, `batch` sequences at once in each replica.
 
     Options: `count`, `batch`, `prompt`, `output` (new tokens, the first from the prefill), `precision` (of weights; "stored", as the
-    model's quantized file has them, where it has one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages), `runtime`
-    (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour). `batch` and `prompt` may be arrays.
-    `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
+    model's quantized file has them, where it has one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages),
+    `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour).
+    `batch` and `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
 
     Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.
