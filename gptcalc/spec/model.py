@@ -68,12 +68,40 @@ class Published(Record):
     note: str = ""
 
 
+class Form(Record):
+    """How matrices of k inputs and n outputs are stored: the bits of an element, and of what stands beside the elements.
+
+    >>> Form(element=4, scale=8, group=16, matrix=32).bits
+    4.5
+    """
+
+    element: float = Field(gt=0, le=32)
+    scale: float = Field(0.0, ge=0, le=128)  # of each group: its scale, and its zero point where it has one
+    group: int | None = Field(None, ge=1)  # inputs that share a scale
+    rows: int = Field(1, ge=1)  # outputs that share it too
+    input: int = Field(0, ge=0, le=128)  # for each input
+    output: int = Field(0, ge=0, le=128)  # for each output
+    matrix: int = Field(0, ge=0, le=1024)  # once
+    of: tuple[str, ...] = Field(default=(), strict=False)  # the modules that are stored so; every matrix of the blocks where left out
+
+    @property
+    def bits(self) -> float:
+        """Bits of an element, with its share of a scale."""
+        return self.element + (self.scale / (self.group * self.rows) if self.group else 0)
+
+
 class Quantization(Record):
-    """How weights are stored: the bits of one quantized weight, scales included, and the modules that are left as they are."""
+    """How weights are stored: the bits of one quantized weight, scales included, and the modules that are left as they are.
+
+    `forms` say more than `bits` does: what stands beside the elements, and which matrices are stored otherwise. A matrix has the first
+    form that names it or, where none does, the one that names no modules. `cache`: what keys and values are meant to be stored in.
+    """
 
     method: str
     bits: float = Field(gt=0, le=32)
     kept: tuple[str, ...] = Field(default=(), strict=False)
+    forms: tuple[Form, ...] = Field(default=(), strict=False)
+    cache: str | None = None
 
 
 class ModelSpec(Record):

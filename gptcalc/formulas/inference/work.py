@@ -15,7 +15,7 @@ from gptcalc.spec.shape import Shape
 if TYPE_CHECKING:
     from gptcalc.formulas.inference.request import Request
     from gptcalc.spec.device import DeviceSpec
-    from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.model import Form, ModelSpec
     from gptcalc.spec.server import ServerSpec
 
 AUTOCAST = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
@@ -61,13 +61,11 @@ class Work(NamedTuple):
             raise GptcalcError(f"the catalogue has no link between devices of {self.device.name}", hint="use --tp 1 --pp 1")
         return network_of(cluster, self.device)
 
-    def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, bool]]:
-        """In how many layers a row's matrix is quantized, and in how many it stays as it is."""
+    def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, Form | bool]]:
+        """In how many layers a row's matrix is quantized, with its form where a file says it, and in how many it stays as it is."""
         if self.file is None or row.kind != "matmul":
             return [(row.runs, row.path.startswith("block"))]
-        kept = self.file.kept_runs(row, "weight")
-        runs = [(row.runs, False)] if kept is None else [(row.runs - kept, True), (kept, False)]
-        return [(number, quantized) for number, quantized in runs if number]
+        return [(number, form or False) for form, number in self.file.stored(row.path, row.runs) if number]
 
 
 def work_for(r: Request) -> Work:
