@@ -101,12 +101,23 @@ def test_kinds_of_block_have_their_own_layers() -> None:
     assert [number for _, number in found["block local/attention/query"]] == [6]
 
 
-UNKNOWN = ["tower", "model.layers.0.mixer", "self_attn.up_proj", "re:.*mixer", "*mixer*", "model.layers.0.mixer*", "re:(", "", "model", "layers"]
+UNKNOWN = [
+    "tower",
+    "model.layers.0.mixer",
+    "self_attn.up_proj",
+    "re:.*mixer",
+    "*mixer*",
+    "model.layers.0.mixer*",
+    "re:(",
+    "",
+    "model",
+    "layers",
+]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_kept_module_is_refused_by_name(name: str) -> None:
-    with pytest.raises(gc.GptcalcError, match="quantization_config: .*(no part|no regular)") as refused:
+    with pytest.raises(gc.GptcalcError, match=r"quantization_config: .*(no part|no regular)") as refused:
         quantized(**FP8, modules_to_not_convert=["lm_head", name])
     assert name in str(refused.value)
     assert "quantization_config" in str(refused.value)

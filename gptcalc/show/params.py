@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from gptcalc.choices import BYTES_PER_WEIGHT
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import views
+from gptcalc.show.storage import widths
 from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
@@ -30,7 +31,7 @@ class Answer(NamedTuple):
         result["bytes"] = self._bytes(self.node.value)
         if self.model.quantization:
             result["stored_bytes"] = self._stored()
-            result["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
+            result["quantization"] = self.model.quantization.said
         result["published"] = [
             printed.model_dump() | {"difference": self._compared(printed.quantity) / printed.value - 1}
             for printed in self.model.published
@@ -73,9 +74,9 @@ class Answer(NamedTuple):
         bytes_ = binary(self._bytes(self.node.value))
         notes.append(f"without embeddings (Kaplan): {integer(found['non_embedding'])}   in {self.precision}: {bytes_}")
         if self.model.quantization:
-            method, bits = self.model.quantization.method, self.model.quantization.bits
+            method, bits = self.model.quantization.method, widths(self.model.quantization.said)
             size = f"{integer(self._stored())} bytes ({binary(self._stored())})"
-            notes.append(f"as stored: {size}, {method}: {bits:.6g} bits a quantized weight, the rest in 16")
+            notes.append(f"as stored: {size}, {method}: {bits} bits a quantized weight, the rest in 16")
         for printed in self.model.published:
             if printed.quantity != "training_flops":
                 difference = self._compared(printed.quantity) / printed.value - 1

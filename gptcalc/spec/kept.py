@@ -36,7 +36,7 @@ def _called(names: str, *parts: str) -> dict[str, tuple[str, ...]]:
 
 WORDS = {
     **_called("self_attn self_attention attn attention", "attention"),
-    **_called("mlp feed_forward ffn block_sparse_moe moe", "mlp"),
+    **_called("mlp feed_forward ffn block_sparse_moe", "mlp"),
     **_called("experts switch_mlp", "experts"),
     **_called("shared_expert shared_experts shared_mlp", "shared"),
     **_called("shared_expert_gate", "shared/scale"),
@@ -57,6 +57,9 @@ WORDS = {
     **_called("gate_up_proj", "gate", "up"),
 }
 """What implementations call the parts of a block: their names in the operation table."""
+
+BELOW = ("experts", "router", "gate", "shared_expert", "shared_experts")
+"""Parts of an MLP. A block that has them beside its MLP is of an implementation whose MLP is not all of it."""
 
 OUTSIDE = {
     **_called("lm_head embed_out output output_layer head", HEAD),
@@ -104,22 +107,39 @@ class Kept(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """`layer`: the digits of a layer that it begins with, which `expression` does not have."""
+    """`layer`: the digits that stand where a layer's number does, if any; `expression` is of what follows them."""
 
     layer: str | None
     expression: re.Pattern[str]
 
     def has(self, path: str, layer: int = 0, expert: int = 0) -> bool:
         """As `Kept.has`."""
-        if path in (HEAD, EMBEDDING):
-            words = [word for word, parts in OUTSIDE.items() if path in parts]
-            names = [f"{root}{word}" for root in ("", "model.", "language_model.", "language_model.model.") for word in words]
-            return self.layer is None and any(self.expression.match(name) for name in names)
-        ends = tails(path, expert)
-        if self.layer is None:
-            return any(self.expression.match(f"{root}.{layer}.{tail}") for root in ROOTED for tail in ends)
-        number = str(layer)
-        return number.startswith(self.layer) and any(self.expression.match(f"{number}.{tail}"[len(self.layer) :]) for tail in ends)
+        if self.layer is not None:
+            if path in (HEAD, EMBEDDING) or not str(layer).startswith(self.layer):
+                return False
+            return _tried(self.expression, path, str(layer)[len(self.layer) :], expert)
+        return _tried(self.expression, path, str(layer) if NUMBERED.search(self.expression.pattern) else "0", expert)
+
+
+NUMBERED = re.compile(r"\d|\\d|\[|\?|\{")
+"""What makes a pattern one of some layers only."""
+
+
+@functools.lru_cache(maxsize=65536)
+def _tried(expression: re.Pattern[str], path: str, number: str, expert: int) -> bool:
+    """Whether a pattern fits a name of a matrix: of a layer, after what the pattern has before `number`, or anywhere in a model."""
+    if path in (HEAD, EMBEDDING):
+        words = [word for word, parts in OUTSIDE.items() if path in parts]
+        return any(expression.match(root + word) for root in ("", "model.", "language_model.", "language_model.model.") for word in words)
+    roots = ("",) if expression.pattern.startswith(AFTER) else tuple(f"{root}." for root in ROOTED)
+    return any(expression.match(f"{root}{number}.{tail}") for root in roots for tail in tails(path, expert))
+
+
+MOST_LAYERS = 128
+"""Layers that a pattern is tried on, to know whether it is of any."""
+
+AFTER = "(?#layer)"
+"""Begins the expression of a pattern whose layer was taken off."""
 
 
 class Names:
@@ -127,8 +147,12 @@ class Names:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._of_layer: dict[int | None, list[Kept | Pattern]] = {}
-        for one in map(kept_part, names):
-            self._of_layer.setdefault(one.layer if isinstance(one, Kept) else None, []).append(one)
+        for name in names:
+            one = kept_part(name)
+            layer = one.layer if isinstance(one, Kept) else None
+            if isinstance(one, Pattern) and one.layer is not None and re.search(rf"\.{one.layer}\.", name):
+                layer = int(one.layer)  # its digits are the whole number
+            self._of_layer.setdefault(layer, []).append(one)
 
     def __bool__(self) -> bool:
         return bool(self._of_layer)
@@ -160,6 +184,8 @@ def kept_part(name: str) -> Kept | Pattern:
         return Kept(layer, ())
     if numbered and words and words[0] in NEVER | OUTSIDE:  # copies that multi-token prediction has
         return Kept(layer, ())
+    if numbered and words and words[0] in BELOW:
+        raise _refused(name)
     expert = None
     if "experts" in words[:-1] and words[words.index("experts") + 1].isdecimal():
         expert = int(words.pop(words.index("experts") + 1))
@@ -191,26 +217,31 @@ def _number(digits: str, name: str) -> int:
     return int(digits)
 
 
-def _pattern(name: str) -> Pattern:
+def _pattern(name: str) -> Kept | Pattern:
     given = name.removeprefix("re:")
-    rooted = None if given != name else re.match(r"((?:\w+\.)*)(?:" + "|".join(STACKS) + r")\.(\d{1,9})(.*)$", given)
     layer = None
-    if rooted and all(word in ROOTS for word in rooted[1].split(".")[:-1]):
-        layer, given = rooted[2], rooted[3]
-    if given == name or layer is not None:
-        given = f"(?:{fnmatch.translate(given)}|{fnmatch.translate(given + '.*')})"
-    elif len(given) > 300 or len(re.findall(r"[*+{]", given)) > 5 or re.search(r"\)[*+{]", given):
-        raise GptcalcError(f"{shown(name)}, a pattern of modules' names, repeats too much to be tried")
+    if given != name:
+        if len(given) > 300 or len(re.findall(r"[*+{]", given)) > 5 or re.search(r"\)[*+{]", given):
+            raise GptcalcError(f"{shown(name)}, a pattern of modules' names, repeats too much to be tried")
+    else:
+        _, numbered, words = _place(re.sub(r"\*.*", "", name))
+        if words and not numbered and words[0] in OTHER:
+            return Kept(None, ())
+        rooted = re.match(r"((?:\w+\.)*)(?:" + "|".join(STACKS) + r")\.(\d{1,9})(.*)$", name)
+        if rooted and all(word in ROOTS for word in rooted[1].split(".")[:-1]):
+            layer, given = rooted[2], rooted[3]
+        given = f"{AFTER if layer is not None else ''}(?:{fnmatch.translate(given)}|{fnmatch.translate(given + '.*')})"
     try:
         found = Pattern(layer, re.compile(given))
     except (re.error, OverflowError, RecursionError):
         raise GptcalcError(f"{shown(name)}, a pattern of modules' names, is no regular expression") from None
-    number = int(layer or 0)
-    if not any(found.has(path, number) for path in (*IN_BLOCK, HEAD, EMBEDDING)):
-        samples = [f".{sample.partition('.0.')[2]}" for sample in SAMPLES if ".0." in sample] if layer is not None else SAMPLES
-        if not any(found.expression.match(sample) for sample in samples):
-            raise _refused(name)
-    return found
+    numbers = [int(layer)] if layer is not None else range(MOST_LAYERS if NUMBERED.search(given) else 1)
+    if any(found.has(path, number) for number in numbers for path in (*IN_BLOCK, HEAD, EMBEDDING)):
+        return found
+    samples = SAMPLES if layer is None else [f".{sample.partition('.0.')[2]}" for sample in SAMPLES if ".0." in sample]
+    if any(found.expression.match(sample) for sample in samples):
+        return Kept(None, ())
+    raise _refused(name)
 
 
 @functools.cache
@@ -222,7 +253,7 @@ def tails(path: str, expert: int = 0) -> tuple[str, ...]:
     """
     first, _, rest = path.partition("/")
     steps = (first, rest) if rest == "shared/scale" else tuple(path.split("/"))
-    words = [[word for word, parts in WORDS.items() if step in parts] for step in steps]
+    words = [[word for word, parts in WORDS.items() if step in parts and not word.endswith("_mlp")] for step in steps]
     words = [
         [*(f"{word}.{expert}" for word in each), *each] if step == "experts" else each for step, each in zip(steps, words, strict=True)
     ]

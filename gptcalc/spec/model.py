@@ -103,6 +103,17 @@ class Quantization(Record):
     forms: tuple[Form, ...] = Field(default=(), strict=False)
     cache: str | None = None
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What answers say of it: the method, the bits of a weight, all of them where matrices differ, and what the cache is meant for.
+
+        >>> Quantization(method="fp8", bits=8.0).said
+        {'method': 'fp8', 'bits': 8.0}
+        """
+        widths = sorted({form.bits for form in self.forms})
+        said: dict[str, Any] = {"method": self.method, "bits": self.bits}
+        return said | ({"widths": widths} if len(widths) > 1 else {}) | ({"cache": self.cache} if self.cache else {})
+
 
 class ModelSpec(Record):
     name: str

@@ -23,6 +23,9 @@ COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8"}
 """Precisions and files' methods whose kernels compute in what they store, where the chip can (transformers, FP8Linear and
 FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
 
+NARROW = ("nvfp4", "mxfp8", "int8")
+"""Files' methods that quantize activations too, for arithmetic whose rate nothing measured says."""
+
 
 class Work(NamedTuple):
     """`arithmetic` is what the matmuls of the blocks compute in, `width` the bytes of an activation; weights that no arithmetic
@@ -130,5 +133,7 @@ def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str) -
     if own is not None and chip.has(own):
         return own, () if file is None else (f"{kind} weights, as stored, meet activations in {own}: casting these is not counted",)
     why = "its activations stay in 16 bits" if own is None else f"{chip.name} has no {own} arithmetic"
+    if file is not None and kind in NARROW:
+        why = f"what chips gain from {kind} arithmetic is not counted"
     rate = "" if file is None else ", at the rate of gpt-fast's int8 and int4 kernels"
     return plain, (f"{kind} weights are dequantised to {plain} on their way into each matmul{rate}: {why}",)

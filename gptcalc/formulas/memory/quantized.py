@@ -78,7 +78,9 @@ def _groups(width: Any, size: int) -> Any:
     """How many groups of `size` cover a width: one that is not full has a scale too."""
     if size == 1:
         return width
-    return Symbol.letter(f"(-(-({width}) // {size}))") if isinstance(width, Symbol) else ceiling(width, size)
+    if not isinstance(width, Symbol):
+        return ceiling(width, size)
+    return Symbol.letter(f"(-(-{width} // {size}))" if str(width).isidentifier() else f"(-(-({width}) // {size}))")
 
 
 def form_of(quantization: Quantization) -> Form:
@@ -118,7 +120,7 @@ def as_stored(model: ModelSpec) -> AsStored:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
     forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
     names = [*quantization.kept, *(name for form in forms for name in form.of)]
-    single = any(re.search(r"\.experts\.\d", name) for name in names)
+    single = any(re.search(r"experts\\?\.[\[(\d\\?]", name) for name in names)
     choice = _Choice(quantization.method, [(form, Names(form.of)) for form in forms], Names(quantization.kept), single)
     layers = model.layers or ("",) * model.n_layer
     found: dict[str, tuple[tuple[Form | None, int], ...]] = {}
@@ -151,8 +153,7 @@ class _Choice(NamedTuple):
             if path.startswith(OUTSIDE):
                 return None
             raise GptcalcError(f"what quantized files call the matrix {path} is not known to gptcalc", hint="give --precision")
-        tried = range(experts) if self.single else sorted({0, min(1, experts - 1), experts - 1})  # a pattern may be of some
-        found = {self._one(path, layer, expert) for expert in tried}
+        found = {self._one(path, layer, expert) for expert in range(experts if self.single else 1)}
         if len(found) > 1:
             raise GptcalcError(f"{path} in layer {layer}: experts of one layer that are stored unlike are not counted")
         return found.pop()
@@ -167,16 +168,6 @@ class _Choice(NamedTuple):
         if self.method == "mlx" and routing:
             raise GptcalcError(f"whether the file stores {path} quantized is not said: MLX's classes differ in it", hint="give --precision")
         return None
-
-
-def described(quantization: Quantization) -> str:
-    """A method and the bits of a weight, in words.
-
-    >>> described(Quantization(method="fp8", bits=8.0))
-    'fp8, as stored: 8 bits a weight'
-    """
-    bits = sorted({form.bits for form in quantization.forms} or {quantization.bits})
-    return f"{quantization.method}, as stored: {' or '.join(f'{one:.6g}' for one in bits)} bits a weight"
 
 
 def stored_bytes(model: ModelSpec | str) -> Node[Any]:
