@@ -238,6 +238,24 @@ def test_a_head_that_gptq_quantizes() -> None:
     assert with_head - plain == D * V // 2 + D // 64 * V * 20 // 8 + 4 * D - 2 * D * V
 
 
+def test_auto_round_names_layers_of_their_own() -> None:
+    extra = {"model.layers.0.self_attn.k_proj": {"bits": 16, "data_type": "float"}, ".*layers\\.1\\.mlp.*": {"bits": 8, "group_size": 32}}
+    found = size(DENSE, {"quant_method": "auto-round", "bits": 4, "group_size": 64, "sym": True, "iters": 200, "extra_config": extra})
+    by_hand = REST + 2 * D * V + 2 * D * KV * Q
+    for name, (k, n) in linear(DENSE).items():
+        bits, width = (8, 32) if "layers.1.mlp" in name else (4, 64)
+        if name not in ("lm_head", "model.layers.0.self_attn.k_proj"):
+            by_hand += (k * n * bits + k // width * n * (16 + bits)) // 8
+    assert found == by_hand
+
+
+def test_bitnet_is_as_large_as_its_file() -> None:
+    """Hugging Face microsoft/bitnet-b1.58-2B-4T: model.safetensors of 1.18 GB; the defaults of its class are its config."""
+    form = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}
+    model = load_model({"model_type": "bitnet", "tie_word_embeddings": True, "quantization_config": form})
+    assert stored_bytes(model).value == pytest.approx(1.18e9, rel=5e-3)
+
+
 def test_awq_has_two_names_for_its_numbers() -> None:
     own = size(DENSE, {"quant_method": "awq", "w_bit": 4, "q_group_size": 64, "zero_point": True, "version": "GEMM"})
     assert own == size(DENSE, {"quant_method": "awq", "bits": 4, "group_size": 64})
@@ -253,7 +271,8 @@ REFUSED = [
     ({"quant_method": "fp8", "activation_scheme": 3}, "activation_scheme"),
     ({"quant_method": "hqq"}, "hqq"),
     ({"quant_method": "exl3"}, "exl3"),
-    ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "auto-round"),
+    ({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:llm_compressor"}, "packing_format"),
+    ({"quant_method": "bitnet", "quantization_mode": "online"}, "quantization_mode"),
     ({"quant_method": "torchao", "quant_type": {}}, "torchao"),
     ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, "W4A16_AWQ"),
     ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 32}, "group_size"),

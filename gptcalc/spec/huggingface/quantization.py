@@ -1,6 +1,7 @@
 """How a file says that its weights are stored. The number of parameters does not change.
 
-`storage` has what each method stores, `modelopt` what NVIDIA's exporter writes, `compressed` what compressed-tensors does.
+`storage` has what each method stores, `layerwise` those whose mapping names single layers, `modelopt` what NVIDIA's exporter writes, and
+`compressed` what compressed-tensors does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.huggingface.compressed import compressed
 from gptcalc.spec.huggingface.family import Config, Fields, written
+from gptcalc.spec.huggingface.layerwise import auto_round, mlx
 from gptcalc.spec.huggingface.modelopt import modelopt
 from gptcalc.spec.huggingface.storage import FOREIGN, METHODS, Found, Given
 from gptcalc.spec.kept import kept_part
@@ -19,7 +21,13 @@ from gptcalc.spec.reading import shown
 BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 """Files that say the quantization beside a config.json that does not, and the method that they are of (vLLM, model_loader)."""
 
-READERS = {**METHODS, "modelopt": modelopt, "modelopt_fp4": modelopt, "compressed-tensors": compressed}
+READERS = {
+    **METHODS,
+    **dict.fromkeys(("modelopt", "modelopt_fp4", "modelopt_mixed"), modelopt),
+    "compressed-tensors": compressed,
+    **dict.fromkeys(("auto-round", "intel/auto-round"), auto_round),
+    "mlx": mlx,
+}
 
 
 def quantization(key: str, config: Config) -> Fields:

@@ -30,8 +30,8 @@ UNREAD = {
     **because(
         "how the weights are computed with",
         "fmt version backend use_exllama exllama_config use_cuda_fp16 activation_scale_ub do_fuse fuse_max_seq_len modules_to_fuse "
-        "llm_int8_threshold llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight bnb_4bit_compute_dtype bnb_4bit_quant_type "
-        "bnb_4bit_quant_storage pack_dtype",
+        "llm_int8_threshold llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight rms_norm_eps bnb_4bit_compute_dtype "
+        "bnb_4bit_quant_type bnb_4bit_quant_storage pack_dtype",
     ),
 }
 """Keys that say nothing of what is stored: why."""
@@ -144,27 +144,27 @@ def _gptq(given: Given) -> Found:
         given.empty(name, "packs weights otherwise")
     given.word("checkpoint_format", "gptq", "gptq", "gptq_v2")
     given.word("format", "gptq", "gptq", "gptq_v2")
-    bits = _bits(given, "bits", given.get("bits", 4), (2, 3, 4, 8))
+    bits = width(given, "bits", given.get("bits", 4), (2, 3, 4, 8))
     size = given.whole("group_size", given.get("group_size", 128))
-    form = _in_groups(bits, HALF + bits, size) | {"input": 32}
+    form = in_groups(bits, HALF + bits, size) | {"input": 32}
     head = [form | {"of": HEAD}] if given.flag("lm_head") else []
     return Found("gptq", [form, *head], kept_modules(given))
 
 
 def _awq(given: Given) -> Found:
     """AutoAWQ, gemm: packed elements and zero points, fp16 scales. Its own file has other names for bits and group_size."""
-    bits = _bits(given, "w_bit" if given.get("w_bit") is not None else "bits", given.either("bits", "w_bit", default=4), (4, 8))
+    bits = width(given, "w_bit" if given.get("w_bit") is not None else "bits", given.either("bits", "w_bit", default=4), (4, 8))
     size = given.whole("group_size", given.either("group_size", "q_group_size", default=128))
-    return Found("awq", [_in_groups(bits, HALF + bits, size)], kept_modules(given))
+    return Found("awq", [in_groups(bits, HALF + bits, size)], kept_modules(given))
 
 
-def _bits(given: Given, name: str, value: Any, known: tuple[int, ...]) -> int:
+def width(given: Given, name: str, value: Any, known: tuple[int, ...]) -> int:
     if given.whole(name, value) not in known:
         raise given.refuse(name, f"{value} is a width that the method does not pack", f"known: {', '.join(map(str, known))}")
     return int(value)
 
 
-def _in_groups(bits: int, scale: int, size: int) -> FormFields:
+def in_groups(bits: int, scale: int, size: int) -> FormFields:
     return {"element": bits, "output": scale} if size == -1 else {"element": bits, "scale": scale, "group": size}
 
 
@@ -223,44 +223,19 @@ def _bitsandbytes(given: Given) -> Found:
     return Found("bitsandbytes", [form], kept_modules(given))
 
 
-MLX_MODES = {"affine": 2 * HALF, "mxfp4": 8, "mxfp8": 8, "nvfp4": 8}
-"""Bits beside each group: a scale and a bias in half precision, or an exponent."""
+def _bitnet(given: Given) -> Found:
+    """transformers, BitLinear: four ternary weights in a byte, and one scale in half precision."""
+    given.word("linear_class", "bitlinear", "bitlinear", "autobitlinear")
+    if given.word("quantization_mode", "offline", "offline", "online") == "online":
+        raise given.refuse("quantization_mode", "'online' stores the weights in 16 bits and rounds them as they are used")
+    given.empty("use_rms_norm", "adds norms that the model's class does not have")
+    return Found("bitnet", [{"element": 2, "matrix": HALF}], kept_modules(given))
 
 
-def _mlx(given: Given) -> Found:
-    """MLX, nn.quantize: every linear layer and the embedding, but those that its mapping names with a form of their own, or with false."""
-    form = _of_mlx(given)
-    kept, forms = [], []
-    for name, value in given.data.items():
-        if name in ("group_size", "bits", "mode"):
-            continue
-        given.used.add(name)
-        if value is False:
-            kept.append(name)
-        elif value is not True:
-            inner = given.inner(name, value)
-            forms.append(_of_mlx(inner) | {"of": (name,)})
-            inner.finish("MLX", ())
-    named = [form | {"of": (*HEAD, "embed_tokens")}]
-    return Found("mlx", [form, *_merged(forms), *named], kept)
-
-
-def _of_mlx(given: Given) -> FormFields:
-    mode = given.word("mode", "affine", *MLX_MODES)
-    fixed = {"mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}.get(str(mode), (64, 4))
-    size = given.whole("group_size", given.get("group_size", fixed[0]))
-    bits = _bits(given, "bits", given.get("bits", fixed[1]), (2, 3, 4, 5, 6, 8) if mode == "affine" else (fixed[1],))
-    if size == -1:
-        raise given.refuse("group_size", "must be a whole number above zero, not -1")
-    return {"element": bits, "scale": MLX_MODES[str(mode)], "group": size}
-
-
-def _merged(forms: list[FormFields]) -> list[FormFields]:
-    """Forms that are the same as one, with the modules of all."""
-    found: dict[tuple[Any, ...], list[str]] = {}
-    for form in forms:
-        found.setdefault(tuple(sorted((name, value) for name, value in form.items() if name != "of")), []).extend(form["of"])
-    return [dict(key) | {"of": tuple(names)} for key, names in found.items()]
+def _eetq(given: Given) -> Found:
+    """transformers, EetqLinear: a byte for each weight, and a scale in half precision for each output."""
+    given.word("weights", "int8", "int8")
+    return Found("eetq", [{"element": 8, "output": HALF}], kept_modules(given))
 
 
 def cache_of(given: Given) -> str | None:
@@ -283,17 +258,15 @@ METHODS: Mapping[str, Callable[[Given], Found]] = {
     "mxfp4": _mxfp4,
     "mxfp8": _mxfp8,
     "bitsandbytes": _bitsandbytes,
-    "mlx": _mlx,
+    "bitnet": _bitnet,
+    "eetq": _eetq,
 }
 """By `quant_method`."""
 
 FOREIGN = {
     **dict.fromkeys(("aqlm", "vptq", "higgs", "spqr", "fp_quant", "sinq"), "codebooks and sparse parts have sizes of their own"),
     **dict.fromkeys(("exl2", "exl3"), "each matrix has its own width, which only the file of the weights says"),
-    **dict.fromkeys(
-        ("torchao", "quanto", "eetq", "hqq", "bitnet", "quark", "gguf", "metal"), "how it packs weights is not known to gptcalc"
-    ),
-    **dict.fromkeys(("auto-round", "intel/auto-round"), "its packing and the layers that it treats apart are not read"),
+    **dict.fromkeys(("torchao", "quanto", "hqq", "quark", "gguf", "metal"), "how it packs weights is not known to gptcalc"),
     **dict.fromkeys(("nvfp4", "fouroversix", "gemma"), "it quantizes as weights are loaded, and stores none"),
 }
 """Methods that are refused, and why."""
