@@ -126,7 +126,7 @@ def as_stored(model: ModelSpec) -> AsStored:
     found: dict[str, tuple[tuple[Form | None, int], ...]] = {}
     for row in operations(shape_of(model), 1, 1, 1):
         shape = dict(row.weights).get("weight", ())
-        if len(shape) < 2 or row.kind not in ("matmul", "lookup") or row.path == "embedding/position":
+        if len(shape) < 2 or not (row.kind == "matmul" or row.path == EMBEDDING):
             continue
         block, _, inner = row.path.partition("/")
         in_block = block.startswith("block")
@@ -149,10 +149,8 @@ class _Choice(NamedTuple):
     single: bool  # whether a name is of one expert
 
     def of(self, path: str, layer: int, experts: int) -> Form | None:
-        if path not in (*IN_BLOCK, HEAD, EMBEDDING) and (self.kept or any(names for _, names in self.forms)):
-            if path.startswith(OUTSIDE):
-                return None
-            raise GptcalcError(f"what quantized files call the matrix {path} is not known to gptcalc", hint="give --precision")
+        if path not in (*IN_BLOCK, HEAD, EMBEDDING):
+            raise GptcalcError(f"whether quantized files store {path} quantized is not known to gptcalc", hint="give --precision")
         found = {self._one(path, layer, expert) for expert in range(experts if self.single else 1)}
         if len(found) > 1:
             raise GptcalcError(f"{path} in layer {layer}: experts of one layer that are stored unlike are not counted")
