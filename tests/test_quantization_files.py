@@ -110,3 +110,11 @@ def test_commands_take_the_file_beside_the_config(run: Any, tmp_path: Path) -> N
     assert "cache meant" not in run("memory", place, "--mode", "inference", "--kv-precision", "fp8").out
     assert "not held as in its file (nvfp4)" in run("memory", place, "--seq", "64").out.splitlines()[0]
     assert json.loads(run("infer", place, "-f", "json").out)["result"]["memory"]["weights"] == by_hand
+
+
+def test_forms_and_bits_must_agree() -> None:
+    fields = load_model(DENSE).model_dump(exclude_unset=True)
+    forms = [{"element": 4, "scale": 8, "group": 16}]
+    assert load_model(fields | {"quantization": {"method": "mine", "bits": 4.5, "forms": forms}}).quantization is not None
+    with pytest.raises(gc.GptcalcError, match=r"4 bits are those of none of its forms"):
+        load_model(fields | {"quantization": {"method": "mine", "bits": 4, "forms": forms}})

@@ -103,6 +103,12 @@ class Quantization(Record):
     forms: tuple[Form, ...] = Field(default=(), strict=False)
     cache: str | None = None
 
+    @model_validator(mode="after")
+    def _agreeing(self) -> "Quantization":
+        if self.forms and all(abs(form.bits - self.bits) > 1e-6 for form in self.forms):
+            raise GptcalcError(f"{self.bits:g} bits are those of none of its forms", hint=f"its first form has {self.forms[0].bits:g}")
+        return self
+
     @property
     def said(self) -> dict[str, Any]:
         """What answers say of it: the method, the bits of a weight, all of them where matrices differ, and what the cache is meant for.
