@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
-from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names
+from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names, names_experts
 from gptcalc.spec.model import Form, ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of, symbolic
 from gptcalc.symbols import Symbol, ceiling, product
@@ -120,7 +119,7 @@ def as_stored(model: ModelSpec) -> AsStored:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
     forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
     names = [*quantization.kept, *(name for form in forms for name in form.of)]
-    single = any(re.search(r"experts\\?\.[\[(\d\\?]", name) for name in names)
+    single = any(map(names_experts, names))
     choice = _Choice(quantization.method, [(form, Names(form.of)) for form in forms], Names(quantization.kept), single)
     layers = model.layers or ("",) * model.n_layer
     found: dict[str, tuple[tuple[Form | None, int], ...]] = {}
