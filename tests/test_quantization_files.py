@@ -90,6 +90,25 @@ def test_a_file_beside_the_config_is_read(name: str, beside: dict[str, Any], ins
         assert stored_bytes(load_model(source)).value == size(DENSE, inside)
 
 
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        ({"quantization": {"quant_algo": "W4A16_AWQ"}}, "hf_quant_config.json.quant_algo"),
+        ({"quantization": {"quant_algo": "NVFP4", "bogus": 1}}, "hf_quant_config.json.bogus"),
+        ({"quantization": {"quant_algo": "NVFP4", "exclude_modules": ["tower"]}}, "hf_quant_config.json: tower"),
+        ({"quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP3"}}, "hf_quant_config.json.kv_cache_quant_algo"),
+        ({"quantization": 4}, "hf_quant_config.json"),
+        ({"bits": 4}, "hf_quant_config.json"),
+        ({"quantization": {"quant_algo": "NVFP4"}, "bogus": 1}, "bogus"),
+    ],
+    ids=str,
+)
+def test_a_file_beside_the_config_is_refused_by_its_name(beside: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(gc.GptcalcError) as refused:
+        load_model(folder(tmp_path, DENSE, "hf_quant_config.json", beside))
+    assert named in str(refused.value)
+
+
 def test_two_files_must_agree(run: Any, tmp_path: Path) -> None:
     own = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}
     assert load_model(folder(tmp_path, DENSE | {"quantization_config": own}, "hf_quant_config.json", NVIDIA)).quantization is not None

@@ -238,11 +238,23 @@ def _eetq(given: Given) -> Found:
     return Found("eetq", [{"element": 8, "output": HALF}], kept_modules(given))
 
 
+CACHES = {
+    **dict.fromkeys(("fp8", "fp8_e4m3", "fp8_e5m2"), "fp8"),
+    **{name: name for name in ("nvfp4", "int8", "int4")},
+    **dict.fromkeys(("auto", "none", ""), None),
+}
+"""What files call the type of the cache, in small letters."""
+
+
 def cache_of(given: Given) -> str | None:
     """What keys and values are meant to be stored in, where a file says it."""
-    scheme = given.either("kv_cache_scheme", "kv_cache_quant_algo", "kv_cache_quantization")
-    if scheme is None or isinstance(scheme, str):
-        return None if scheme in (None, "", "none", "NONE") else str(scheme).lower()
+    scheme = given.either("kv_cache_scheme", "kv_cache_quant_algo")
+    if scheme is None:
+        return None
+    if isinstance(scheme, str):
+        if scheme.lower() not in CACHES:
+            raise given.refuse("kv_cache_quant_algo", f"{written(scheme)} is not understood", f"known: {', '.join(filter(None, CACHES))}")
+        return CACHES[scheme.lower()]
     inner = given.inner("kv_cache_scheme", scheme)
     bits, kind = inner.get("num_bits"), inner.word("type", "float", "float", "int")
     if type(bits) is not int or bits not in (4, 8):
