@@ -109,6 +109,12 @@ def test_mlx_quantizes_the_embedding_too(tied: bool) -> None:
     assert stored_bytes(load_model(config | {"quantization": named})).value == by_hand - less + more + 2 * D * F
 
 
+def test_mlx_leaves_matrices_whose_groups_would_not_be_full() -> None:
+    """128 divides the 320 inputs of the MLP's last matrix as little as the 192 of all others."""
+    model = load_model(DENSE | {"quantization": {"group_size": 128, "bits": 4}})
+    assert stored_bytes(model).value == 2 * gc.params(model).value
+
+
 def test_mlx_does_not_say_which_routers_it_quantizes(run: Any, tmp_path: Path) -> None:
     """Parameters are counted all the same, and every precision that is asked for."""
     path = tmp_path / "config.json"

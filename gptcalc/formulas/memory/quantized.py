@@ -132,6 +132,9 @@ def as_stored(model: ModelSpec) -> AsStored:
         numbers = [number for number, of in enumerate(layers) if of == block.removeprefix("block").strip()] if in_block else [0]
         experts = shape[0] if len(shape) == 3 else 1
         stored = Counter(choice.of(inner if in_block else row.path, number, experts) for number in numbers)
+        inputs = shape[-1] if row.path == EMBEDDING else shape[-2]
+        if quantization.method == "mlx" and any(form and form.group and inputs % form.group for form in stored):
+            stored = Counter({None: len(numbers)})  # MLX leaves a matrix whose groups would not all be full
         if set(stored) != {None}:
             found[row.path] = tuple(sorted(stored.items(), key=lambda one: one[0] is None))
     if model.tied and EMBEDDING in found:
