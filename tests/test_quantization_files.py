@@ -37,6 +37,9 @@ REFUSED = [
     (packed("float-quantized", group(8, "float"), ignore=["re:(a+)+b"]), "repeats too much"),
     ({"group_size": 64, "bits": 4, "mode": "affine", "extra": 1}, "extra"),
     ({"group_size": 64, "bits": 7}, "bits"),
+    (packed("float-quantized", group(8, "float", bogus=1)), "weights.bogus"),
+    (packed("float-quantized", group(8, "float") | {"input_activations": {"bogus": 1}}), "input_activations.bogus"),
+    (packed("float-quantized", group(8, "float"), kv_cache_scheme={"num_bits": 8, "bogus": 1}), "kv_cache_scheme.bogus"),
 ]
 
 

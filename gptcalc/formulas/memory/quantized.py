@@ -173,7 +173,8 @@ class _Choice(NamedTuple):
 def stored_bytes(model: ModelSpec | str) -> Node[Any]:
     """The bytes of a model's weights in its quantized file, tensor by tensor; modules that predict further tokens are beside it.
 
-    Not counted: the scales of a cache, and headers of the file.
+    Matrices are those of the operation table: where a model's code has one for queries, keys and values together, or for gate and up, what
+    stands beside it is counted for each. Not counted: the scales of a cache, and headers of the file.
 
     Units: bytes.   Raises: GptcalcError (see `as_stored`).   Source: OpenAI 2025, arXiv:2508.10925, table 1 (12.8 GiB).
 

@@ -37,6 +37,12 @@ UNREAD = {
 """Keys that say nothing of what is stored: why."""
 
 
+ARGUMENTS = because(
+    "how activations and caches are scaled as they are computed",
+    "num_bits type strategy dynamic symmetric group_size block_structure actorder observer observer_kwargs scale_dtype zp_dtype",
+)
+
+
 class Found(NamedTuple):
     """What a file says of how its weights are stored. A form without modules is of all that no other names."""
 
@@ -259,6 +265,7 @@ def cache_of(given: Given) -> str | None:
     bits, kind = inner.get("num_bits"), inner.word("type", "float", "float", "int")
     if type(bits) is not int or bits not in (4, 8):
         raise inner.refuse("num_bits", f"must be 4 or 8, not {written(bits)}")
+    inner.finish("a cache", ARGUMENTS)
     return f"{'fp' if kind == 'float' else 'int'}{bits}"
 
 
