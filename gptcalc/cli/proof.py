@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load
+from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load, option
 
 
 def verify(
@@ -13,7 +13,7 @@ def verify(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Execute the model's real shape, not a scaled-down twin.")] = False,
     seq: Annotated[
-        int | None, typer.Option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")
+        int | None, option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")
     ] = None,
     explain: Explain = False,
     form: Form = "table",

@@ -223,6 +223,16 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if len(text) <= 200 else "..." + text[-197:]
 
 
+def printable(text: str) -> str:
+    """One line of text without anything that steers a terminal: escapes, turns of the writing direction.
+
+    >>> printable("two\\nlines, \\x1b[31mred")
+    'two lines, \\\\x1b[31mred'
+    """
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
+
 def brief(value: object) -> str:
     """A value as an error quotes it: printable and at most 40 characters."""
     try:
