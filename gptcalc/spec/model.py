@@ -205,7 +205,7 @@ class ModelSpec(Record):
             try:
                 kinds[name] = parse_model(fields_of_kind(own, self.blocks[name]) | {"n_layer": self.layers.count(name)}, ONE_KIND)
             except GptcalcError as error:
-                raise GptcalcError(f"blocks.{name}: {error}", hint=error.hint) from None
+                raise GptcalcError(f"blocks.{shown(name)}: {error}", hint=error.hint) from None
         return kinds
 
     @property
@@ -226,7 +226,7 @@ def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelS
     """
     for key in fields:
         if key not in ModelSpec.model_fields:
-            raise GptcalcError(f"unknown field {str(key)[:60]!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
+            raise GptcalcError(f"unknown field {quoted(str(key))}", hint=did_you_mean(str(key), ModelSpec.model_fields))
     try:
         return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:
