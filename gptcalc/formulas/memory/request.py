@@ -7,9 +7,10 @@ from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.memory.fit import verdict
 from gptcalc.formulas.memory.reserve import reserve
 from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_precision, group_of, largest, serving_memory
+from gptcalc.formulas.node import spread
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import check_word, whole_number, words
+from gptcalc.spec.options import check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import product
@@ -131,6 +132,8 @@ def training(
         layout=layout,
     )
     answer = in_groups(model, recipe, batch, seq)
+    if shape := check_shapes(**read):
+        answer = answer._replace(phases={name: spread(bill, shape) for name, bill in answer.phases.items()})
     apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
     if device is None:
         return TrainingMemory(answer, apart, recipe)
@@ -189,6 +192,8 @@ def inference(
         )
 
     answer = served(batch, seq)
+    if shape := check_shapes(batch=batch, seq=seq, prefill=limit):
+        answer = answer._replace(bill=spread(answer.bill, shape))
     apart = reserve(answer.value, 0, 0)
     inputs: dict[str, Any] = {
         "precision": precision,
