@@ -47,7 +47,7 @@ def parse_number(value: object, *, of_bytes: bool = True) -> int | float:
         sizes = ", GB, KiB, MiB, GiB, TiB (powers of 1024)" if of_bytes else ""
         raise GptcalcError(f"{_shown(value)} has an unknown unit '{suffix}'", hint=f"known: K, M, B, T (powers of 1000){sizes}")
     if suffix in BYTES and not of_bytes:
-        raise GptcalcError(f"{_shown(value)} is a size in bytes, and this is no number of bytes", hint="300B is 300 billion, 128K is 128,000")
+        raise GptcalcError(f"{_shown(value)} is a size in bytes, not a count", hint="300B is 300 billion, 128K is 128,000")
     try:
         number = EXACT.multiply(Decimal(re.sub("[_,]", "", digits)), Decimal(SCALES[suffix]))
     except InvalidOperation:  # Decimal refuses exponents beyond its own range

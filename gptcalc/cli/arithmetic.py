@@ -35,7 +35,14 @@ def params(
 
         counted = counted_parameters(spec)
     answer = show.Answer(spec, node, precision, counted, typed(model, set_))
-    emit("params", settings_of(spec) | {"precision": precision}, answer.result(), lambda: answer.tables(depth, explain), form, only=node.value if quiet else None)
+    emit(
+        "params",
+        settings_of(spec) | {"precision": precision},
+        answer.result(),
+        lambda: answer.tables(depth, explain),
+        form,
+        only=node.value if quiet else None,
+    )
     if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
         raise typer.Exit(1)
 

@@ -98,6 +98,8 @@ class Grouped(TyperCommand):
         if extra and not ctx.resilient_parsing:
             model = ctx.params.get("model")
             hint = f"gptcalc compare {model} {' '.join(extra)}" if model else f"see '{ctx.command_path} --help'"
+            if "family" in ctx.params:
+                hint = f"{ctx.command_path} --family {extra[0]}"
             taken = f"one {names[0]}" if names else "no argument"
             raise GptcalcError(f"{ctx.command_path} takes {taken}, not also {' '.join(extra)}"[:300], hint=hint[:300])
         return extra

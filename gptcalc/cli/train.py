@@ -122,7 +122,7 @@ def train(
     from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
-    names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()))
     if not names:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     if timeline and mfu is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.compare import Comparison
 from gptcalc.formulas.params import params
-from gptcalc.show.table import Column, Table, integer, signed_percent
+from gptcalc.show.table import Column, Table, in_unit, integer, signed_percent
 from gptcalc.show.tree import derivation
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -18,6 +18,7 @@ STEPS = (2, 3, 5, 10, 100, 1000)
 """How many times the parameters one block more may stand for."""
 
 
+@in_unit("FLOP")
 def flop(value: float) -> str:
     return short(value, "FLOP", digits=3)
 
@@ -41,7 +42,7 @@ def table(rows: list[Comparison]) -> Table:
         Column("block", drop=5),
         Column("parameters", integer, right=True),
         *([Column("active", integer, right=True)] if routed else []),
-        Column("", drop=2),
+        Column("size", drop=2, drawn=True),
         Column("FLOP/token", flop, right=True),
         Column("training", flop, right=True),
         Column("published", short, right=True, drop=3),

@@ -10,7 +10,7 @@ from gptcalc.formulas.memory.serving import STORED, WEIGHTS, Serving, cache_prec
 from gptcalc.formulas.node import spread
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import check_shapes, check_word, whole_number, words
+from gptcalc.spec.options import MOST_PLANS, check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import product
@@ -132,7 +132,7 @@ def training(
         layout=layout,
     )
     answer = in_groups(model, recipe, batch, seq)
-    if shape := check_shapes(**read):
+    if shape := check_shapes(MOST_PLANS, **read):
         answer = answer._replace(phases={name: spread(bill, shape) for name, bill in answer.phases.items()})
     apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
     if device is None:

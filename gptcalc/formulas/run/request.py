@@ -39,8 +39,8 @@ UNCALIBRATED_CLUSTER = 0.25
 """The same on many devices, where the network's share and what hides under what were not measured either."""
 
 
-ARRAYS = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "time", "flops")
-ARRAYS += ("device_hours", "cost_usd", "energy_kwh", "co2_kg")
+OF_STEP = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "time", "flops")
+ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
 """Of a run: all are arrays where one input is."""
 
 
