@@ -100,3 +100,9 @@ def test_more_places_than_memory_holds_are_refused(calculate: Any) -> None:
 def test_the_bounds_are_far_above_a_sweep() -> None:
     assert gc.params("gpt2", n_layer=np.arange(1, 10**5)).value.shape == (99_999,)
     assert 10**5 <= MOST_PLANS <= MOST_PLACES
+
+
+@pytest.mark.parametrize("calculate", [gc.memory, lambda model, **options: gc.train(model, tokens="1B", **options)])
+def test_each_different_step_takes_its_time(calculate: Any) -> None:
+    with pytest.raises(gc.GptcalcError, match=r"5,000 different steps: at most 1,000"):
+        calculate("gpt2", seq=64, pp=2, global_batch=2 * np.arange(1, 5001))

@@ -132,7 +132,7 @@ def _hint(wanted: str, devices: list[dict[str, Any]]) -> str | None:
         cores = "" if slice_[1] in ("v5e", "v6e") else " (a slice is named after its cores, and a chip has two)"
         return f"did you mean --device tpu-{slice_[1]} --count N, with the number of chips{cores}?"
     of_maker = [device["name"] for device in devices if len(wanted) > 2 and wanted in str(device.get("title", "")).lower()]
-    otherwise = f"of that name are {', '.join(of_maker[:8])}; " if of_maker else ""
+    otherwise = f"of that name are {', '.join(of_maker)}; " if of_maker else ""
     return did_you_mean(wanted, words, otherwise=f"{otherwise}'gptcalc devices' lists them all")
 
 
