@@ -25,7 +25,7 @@ ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶�
 
 
 class Column(NamedTuple):
-    """`write` turns a value into text; columns with the highest `drop` go first where space is short (0: stays).
+    """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays).
 
     What is `drawn`, a bar, is no value: CSV has none of it.
     """
@@ -189,14 +189,18 @@ def terminal(table: Table) -> str:
     cells = table.cells()
     keep = _fitting(table.columns, cells, width)
     widths = _widths(table.columns, cells, keep, width)
-    lines = [_styled(clean(table.headline), GREEN), ""] if table.headline else []
+    wrapped = sys.stdout.isatty()
+    headline = wrap(clean(table.headline), width, break_long_words=False) if wrapped else [clean(table.headline)]
+    lines = [*(_styled(line, GREEN) for line in headline), ""] if table.headline else []
     if cells:
         lines += [_styled(line, BOLD) for line in _lines([column.name for column in table.columns], table.columns, keep, widths)]
         lines.append("─" * (sum(widths.values()) + len(GAP) * (len(keep) - 1)))
     for number, row in enumerate(cells):
         lines += [_styled(line, BOLD) if number in table.bold else line for line in _lines(row, table.columns, keep, widths)]
-    if table.notes:
-        lines += ["", *(line for note in map(clean, table.notes) for line in (wrap(note, width) if sys.stdout.isatty() else [note]))]
+    left_out = [column.name for i, column in enumerate(table.columns) if cells and i not in keep and column.name and not column.drawn]
+    notes = [*table.notes, *([f"no room for the column{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else [])]
+    if notes:
+        lines += ["", *(line for note in map(clean, notes) for line in (wrap(note, width) if wrapped else [note]))]
     text = "\n".join(lines) + "\n"
     return text if utf8 else text.translate(ASCII).encode("ascii", "replace").decode()
 
@@ -229,7 +233,8 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: i
         droppable = [i for i in keep if columns[i].drop]
         if not droppable:
             break
-        keep.remove(max(droppable, key=lambda i: columns[i].drop))
+        first = max(columns[i].drop for i in droppable)
+        keep = [i for i in keep if columns[i].drop != first]
     return keep
 
 

@@ -82,9 +82,9 @@ def derivation(headline: str, root: Node[Any], letters: Mapping[str, int], notes
     columns = [
         Column("part"),
         Column("formula", formula, fold=True),
-        Column("numbers", formula, fold=True, drop=1),
+        Column("numbers", formula, fold=True, drop=2),
         Column(root.unit, integer, right=True),
-        Column("source", fold=True, drop=2),
+        Column("source", fold=True, drop=1),
     ]
     rows = [[path, node.formula, _with_numbers(node.formula, letters), node.value, node.source] for path, node in root.leaves()]
     rows.append(["total", root.formula, _with_numbers(root.formula, letters), root.value, ""])
