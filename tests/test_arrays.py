@@ -106,3 +106,12 @@ def test_the_bounds_are_far_above_a_sweep() -> None:
 def test_each_different_step_takes_its_time(calculate: Any) -> None:
     with pytest.raises(gc.GptcalcError, match=r"5,000 different steps: at most 1,000"):
         calculate("gpt2", seq=64, pp=2, global_batch=2 * np.arange(1, 5001))
+
+
+def test_servers_in_a_table() -> None:
+    answer = gc.infer("gpt2", batch=np.array([[1], [2]]), prompt=[16, 32, 64], output=4)
+    result = answer.to_dict()
+    names = [name for name in result if name.endswith(("_time", "_second", "_token", "_tokens", "_user")) or name == "kv_cache_bytes"]
+    assert {np.shape(result[name]) for name in names} == {(2, 3)}
+    assert {np.shape(value) for value in result["steady"].values()} == {(2, 3)}
+    assert np.shape(gc.infer("gpt2", prompt=16, output=4, price=[1.0, 2.0]).to_dict()["usd_per_million_output_tokens"]) == (2,)
