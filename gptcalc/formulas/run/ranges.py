@@ -77,7 +77,7 @@ def check_range(range_: Range, name: str, *, upto: float = float("inf"), at_leas
             bounds = "above 0" if least is None else f"{least:g} or more"
             bounds = f"from {least:g} to {upto:g}" if least is not None and upto != float("inf") else bounds
             where = "in every place of the array" if hasattr(value, "dtype") else f"not {value:g}"
-            percent = name in SHARES and not hasattr(value, "dtype") and upto < value <= 100
+            percent = name in SHARES and not hasattr(value, "dtype") and 2 <= value <= 100
             raise GptcalcError(f"{name} must be {bounds}, {where}", hint=f"did you mean {value / 100:g}?" if percent else None)
     return range_
 
