@@ -17,14 +17,17 @@ class GptcalcError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str | None:
-    """The hint that names the known words nearest to `word`; `otherwise` where none is near.
+    """The hint that names the known words nearest to `word`, or those that begin with it; `otherwise` where there are none.
 
     >>> did_you_mean("n_layers", ["n_layer", "n_head", "d_model"])
     "did you mean 'n_layer'?"
     """
     from difflib import get_close_matches
 
-    near = get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
+    typed, words = word.lower(), list(known)
+    near = get_close_matches(typed, words, n=3, cutoff=0.61)
+    if not near and len(typed) > 1:
+        near = [name for name in words if name.lower().startswith(typed)][:3] or [name for name in words if typed in name.lower()][:3]
     if not near:
         return otherwise
     return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"

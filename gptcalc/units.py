@@ -1,6 +1,7 @@
 """Numbers as people write them (`300B`, `40GiB`, `3.14e23`) to exact numbers, and back to text that says its unit.
 
-Base units inside: parameters, FLOP, byte, second. K, M, B, T are powers of 1000 and GB is 1e9; KiB, MiB, GiB, TiB are powers of 1024.
+Base units inside: parameters, FLOP, byte, second. K, M, B, T are powers of 1000 in either case, and GB is 1e9; KiB, MiB, GiB, TiB are
+powers of 1024.
 """
 
 import re
@@ -9,9 +10,11 @@ from decimal import Context, Decimal, InvalidOperation
 from gptcalc.errors import GptcalcError
 
 SCALES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-SCALES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", start=1)}
-SCALES |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
-SCALES["KB"] = SCALES["kB"]
+SCALES |= {"m": 10**6, "b": 10**9, "t": 10**12, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+BYTES = {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", start=1)}
+BYTES |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTPE", start=1)}
+BYTES["KB"] = BYTES["kB"]
+SCALES |= BYTES
 
 _NUMBER = re.compile(r"([+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*([A-Za-z]*)")
 
@@ -22,8 +25,8 @@ LARGEST = 10**30
 """No quantity that gptcalc reads is larger; what is, is a slip of the keyboard."""
 
 
-def parse_number(value: object) -> int | float:
-    """An exact int where the value is whole, a float otherwise.
+def parse_number(value: object, *, of_bytes: bool = True) -> int | float:
+    """An exact int where the value is whole, a float otherwise. Without `of_bytes` it counts something else, tokens or devices.
 
     Raises GptcalcError for text that is not a number, an unknown suffix, NaN, infinity, and magnitudes above 1e30.
 
@@ -37,13 +40,14 @@ def parse_number(value: object) -> int | float:
     text = str(value).strip()
     match = _NUMBER.fullmatch(text) if len(text) < 60 else None
     if match is None:
-        raise GptcalcError(f"{_shown(value)} is not a number", hint="write it as 300B, 40GiB, 1_000, 1,000 or 3.14e23")
+        raise GptcalcError(f"{_shown(value)} is not a number", hint=_way_to_write(text, of_bytes))
     digits, suffix = match.groups()
+    suffix = suffix if suffix in SCALES else suffix.lower() if suffix.lower() in SCALES else suffix
     if suffix not in SCALES:
-        raise GptcalcError(
-            f"{_shown(value)} has an unknown unit '{suffix}'",
-            hint="known: K, M, B, T (powers of 1000), GB, KiB, MiB, GiB, TiB (powers of 1024)",
-        )
+        sizes = ", GB, KiB, MiB, GiB, TiB (powers of 1024)" if of_bytes else ""
+        raise GptcalcError(f"{_shown(value)} has an unknown unit '{suffix}'", hint=f"known: K, M, B, T (powers of 1000){sizes}")
+    if suffix in BYTES and not of_bytes:
+        raise GptcalcError(f"{_shown(value)} is a size in bytes, not a count", hint="300B is 300 billion, 128K is 128,000")
     try:
         number = EXACT.multiply(Decimal(re.sub("[_,]", "", digits)), Decimal(SCALES[suffix]))
     except InvalidOperation:  # Decimal refuses exponents beyond its own range
@@ -53,7 +57,14 @@ def parse_number(value: object) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def parse_count(value: object) -> int:
+def _way_to_write(text: str, of_bytes: bool) -> str:
+    """The hint for what is no number."""
+    if re.fullmatch(r"\d+,\d{1,2}", text):
+        return f"a decimal has a point: {text.replace(',', '.')}"
+    return f"write it as 300B, {'40GiB, ' if of_bytes else ''}1_000, 1,000 or 3.14e23"
+
+
+def parse_count(value: object, *, of_bytes: bool = True) -> int:
     """A positive whole number.
 
     Raises GptcalcError for everything else, zero and negative numbers included.
@@ -61,7 +72,7 @@ def parse_count(value: object) -> int:
     >>> parse_count("1.5K")
     1500
     """
-    number = parse_number(value)
+    number = parse_number(value, of_bytes=of_bytes)
     if not isinstance(number, int):
         raise GptcalcError(f"{_shown(value)} is not a whole number")
     if number <= 0:

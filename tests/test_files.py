@@ -345,3 +345,31 @@ def test_large_files_are_refused_in_no_time(tmp_path: Path) -> None:
     assert "more values than any preset" in str(refusal(path))
     path.write_text("".join(f"k{i}: {i}\n" for i in range(40_000)) + "k39999: 3\n")
     assert "'k39999' is given twice" in str(refusal(path))
+
+
+LAYOUTS = {
+    "more layers than n_layer": (5, ["a*4", "b*4"], "layout names more than 5 layers"),
+    "a small file of many": (100_000, ["a*99999"] * 1500 + ["b"], "layout names more than 100,000 layers"),
+    "too few": (9, ["a*4", "b*4"], "layout names 8 layers, and n_layer is 9"),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_a_layout_is_measured_as_it_is_read(case: str) -> None:
+    n_layer, layout, message = LAYOUTS[case]
+    fields = {"name": "x", "n_layer": n_layer, "d_model": 64, "n_head": 4, "vocab_size": 256, "n_ctx": 128}
+    assert message in str(refusal(fields | {"blocks": {"a": {}, "b": {"n_kv_head": 1}}, "layout": layout}))
+
+
+def test_a_model_has_few_kinds_of_block() -> None:
+    fields = {"name": "x", "n_layer": 65, "d_model": 64, "n_head": 4, "vocab_size": 256, "n_ctx": 128}
+    blocks = {f"k{i}": {"d_ff": i + 1} for i in range(65)}
+    assert "blocks has 65 kinds of block: at most 64" in str(refusal(fields | {"blocks": blocks, "layout": list(blocks)}))
+    del blocks["k64"]
+    assert len(load_model(fields | {"n_layer": 64, "blocks": blocks, "layout": list(blocks)}).kinds) == 64
+
+
+def test_repeated_layouts_may_be_longer_than_the_model() -> None:
+    fields = {"name": "x", "n_layer": 3, "d_model": 64, "n_head": 4, "vocab_size": 256, "n_ctx": 128}
+    model = load_model(fields | {"blocks": {"a": {}, "b": {"n_kv_head": 1}}, "layout": ["a*2", "b*4", "..."]})
+    assert model.layers == ("a", "a", "b")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcalc.errors import GptcalcError
+from gptcalc.formulas.run.ranges import Range, check_range, read_range, spreads
 from gptcalc.symbols import Symbol
 from gptcalc.units import SCALES, binary, parse_count, parse_number, short
 
@@ -20,6 +21,11 @@ from gptcalc.units import SCALES, binary, parse_count, parse_number, short
         ("174,604,259,328", 174604259328),
         ("0.45", 0.45),
         ("  12 M ", 12 * 10**6),
+        ("300b", 300 * 10**9),
+        ("300 billion", 300 * 10**9),
+        ("1.5 Trillion", 15 * 10**11),
+        ("128k", 128_000),
+        ("7m", 7 * 10**6),
         (".5", 0.5),
         (7, 7),
         (2.0, 2),
@@ -41,6 +47,49 @@ def test_what_is_no_number_is_refused(text: object) -> None:
 def test_counts_are_whole_and_above_zero(text: str) -> None:
     with pytest.raises(GptcalcError):
         parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["300GB", "1 KiB", "2TB", "5kB"])
+def test_bytes_are_no_count(text: str) -> None:
+    assert parse_number(text) > 0
+    for read in (parse_count, parse_number):
+        with pytest.raises(GptcalcError, match="a size in bytes, not a count"):
+            read(text, of_bytes=False)
+
+
+@pytest.mark.parametrize(("text", "hint"), [("2,50", "2.50"), ("1,5", "1.5"), ("abc", "300B")])
+def test_the_hint_says_how_to_write_it(text: str, hint: str) -> None:
+    with pytest.raises(GptcalcError) as refused:
+        parse_number(text)
+    assert hint in str(refused.value.hint)
+
+
+SHARES = {"45%": 0.45, " 45 % ": 0.45, "0.45": 0.45, 0.45: 0.45}
+
+
+@pytest.mark.parametrize("text", SHARES)
+def test_shares_may_be_per_cent(text: object) -> None:
+    assert read_range(text, "mfu").likely == SHARES[text]
+    assert check_range(read_range(text, "mfu"), "mfu", upto=1.0).likely == SHARES[text]
+
+
+@pytest.mark.parametrize("text", ["0", "1e-7", "1e-300", "45", "45..50", "101%", "0..0.5", "-0.4"])
+def test_a_share_is_between_a_millionth_and_one(text: str) -> None:
+    with pytest.raises(GptcalcError, match="mfu must be from 1e-06 to 1"):
+        check_range(read_range(text, "mfu"), "mfu", upto=1.0)
+
+
+def test_money_may_have_its_sign_and_nothing_else_may() -> None:
+    assert read_range("$2..$3", "price") == Range(2.0, 2.5, 3.0)
+    assert read_range("2 USD", "price").likely == 2
+    for text, name in (("$2", "carbon"), ("45%", "price"), ("2GB", "price"), ("300GB", "mfu")):
+        with pytest.raises(GptcalcError, match=name):
+            read_range(text, name)
+
+
+def test_a_range_from_zero_has_no_factor_and_comes_first() -> None:
+    found = spreads({"mfu": Range(0.1, 0.5, 1.0), "carbon": Range(0.0, 0.1, 0.2)})
+    assert [(one["input"], one["factor"]) for one in found] == [("carbon", None), ("mfu", 10.0)]
 
 
 @given(st.integers(1, 10**12), st.sampled_from([unit for unit in SCALES if unit]))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Attention, Phase, Precision, Recompute
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Seq, Set, depth_option, load, settings_of, typed
+from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Quiet, Seq, Set, depth_option, load, settings_of, typed
 from gptcalc.errors import GptcalcError
 
 DEPTH = 4
@@ -18,6 +18,7 @@ def params(
     check: Annotated[bool, typer.Option("--check", help="Count the NumPy reference's own arrays beside the formulas.")] = False,
     depth: Depth = 3,
     explain: Explain = False,
+    quiet: Quiet = False,
     set_: Set = None,
     form: Form = "table",
 ) -> None:
@@ -34,7 +35,14 @@ def params(
 
         counted = counted_parameters(spec)
     answer = show.Answer(spec, node, precision, counted, typed(model, set_))
-    emit("params", settings_of(spec) | {"precision": precision}, answer.result(), lambda: answer.tables(depth, explain), form)
+    emit(
+        "params",
+        settings_of(spec) | {"precision": precision},
+        answer.result(),
+        lambda: answer.tables(depth, explain),
+        form,
+        only=node.value if quiet else None,
+    )
     if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
         raise typer.Exit(1)
 
@@ -51,6 +59,7 @@ def flops(
     conventions: Annotated[bool, typer.Option("--conventions", help="The same training step as papers count it, side by side.")] = False,
     depth: Annotated[int | None, depth_option(show_default=str(DEPTH))] = None,
     explain: Explain = False,
+    quiet: Quiet = False,
     set_: Set = None,
     form: Form = "table",
 ) -> None:
@@ -67,6 +76,8 @@ def flops(
             )
         if depth is not None:
             raise GptcalcError("--conventions is a list, not a tree: leave out --depth")
+        if quiet:
+            raise GptcalcError("--conventions is a list, and --quiet prints one number: leave one of them out")
         from gptcalc.formulas.conventions import conventions as formulas
         from gptcalc.show import conventions as side_by_side
 
@@ -80,4 +91,5 @@ def flops(
     answer = formulas_of.flops(spec, batch=batch, seq=seq, phase=phase, attention=attention, recompute=recompute)
     inputs |= {"phase": phase, "attention": attention, "recompute": recompute}
     deep = DEPTH if depth is None else depth
-    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, deep, explain, typed(model, set_)), form)
+    only = answer.value if quiet else None
+    emit("flops", inputs, answer.to_dict(), lambda: show.tables(spec, answer, inputs, deep, explain, typed(model, set_)), form, only=only)

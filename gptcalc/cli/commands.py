@@ -6,15 +6,15 @@ import typer
 
 import gptcalc
 from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, proof, replicate, train
-from gptcalc.cli.options import Grouped
+from gptcalc.cli.options import Commands, Grouped
 
 app = typer.Typer(
     name="gptcalc",
+    cls=Commands,
     help="Parameters, FLOPs, memory, time and cost of GPT-style language models: exact, and with the working shown.",
     epilog="Start with: gptcalc params gpt3-175b",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (

@@ -9,7 +9,7 @@ def compare(models: Models, explain: Explain = False, set_: Set = None, form: Fo
     from gptcalc.show import compare as show
     from gptcalc.show.output import emit
 
-    specs = [load(name, set_) for name in models]
+    specs = [load(name, set_) for name in dict.fromkeys(models)]
     rows = formulas(specs)
     changed = specs[0].model_dump(mode="json", include=set(overrides_of(set_)))
     inputs = {"models": [row.model for row in rows], "set": changed}

@@ -26,7 +26,7 @@ def devices(
     if clusters and stacks:
         raise GptcalcError("--clusters and --stacks are two lists", hint="ask for one at a time")
     show, every, load = _clusters() if clusters else _stacks() if stacks else _devices()
-    found = [load(name) for name in names] if names else every()
+    found = [load(name) for name in dict.fromkeys(names)] if names else every()
     one = bool(names) and len(found) == 1
     kind = "cluster" if clusters else "stack" if stacks else "device"
     inputs: dict[str, Any] = {} if kind == "device" else {"list": f"{kind}s"}

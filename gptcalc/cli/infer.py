@@ -16,6 +16,7 @@ from gptcalc.cli.options import (
     KvPrecision,
     Model,
     Price,
+    Quiet,
     Set,
     complete_device,
     complete_server,
@@ -59,6 +60,7 @@ def infer(
     price: Price = None,
     roofline: Annotated[bool, OUTPUT("--roofline", help="The operations under the device's roof.")] = False,
     explain: Explain = False,
+    quiet: Quiet = False,
     set_: Set = None,
     form: Form = "table",
 ) -> None:
@@ -78,8 +80,9 @@ def infer(
         roof = roofline_of(answer)
     result = answer.to_dict() | ({"roofline": roof} if roof else {})
     inputs = settings_of(spec) | answer.request.inputs | {"price": price, "target": target, "sweep": sweep}
-    emit("infer", inputs, result, lambda: show.tables(answer, explain=explain, roofline=roof), form)
-    if form == "table" and (sweep or roof):
+    only = answer.value if quiet else None
+    emit("infer", inputs, result, lambda: show.tables(answer, explain=explain, roofline=roof), form, only=only)
+    if form == "table" and not quiet and (sweep or roof):
         from gptcalc.show import plots
 
         for picture in ([plots.throughput(answer)] if sweep else []) + ([plots.roofline(roof)] if roof else []):

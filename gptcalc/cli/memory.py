@@ -21,6 +21,7 @@ from gptcalc.cli.options import (
     KvPrecision,
     Model,
     Pp,
+    Quiet,
     Recompute,
     Runtime,
     SequenceParallel,
@@ -111,6 +112,7 @@ def memory(
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Depth = 3,
     explain: Explain = False,
+    quiet: Quiet = False,
     set_: Set = None,
     form: Form = "table",
 ) -> None:
@@ -133,8 +135,8 @@ def memory(
     answer = formulas(spec, **given)
     used = settings_of(spec) | {"seq": spec.usual_seq, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
-    emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form)
-    if timeline and form == "table":
+    emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form, only=answer.value if quiet else None)
+    if timeline and not quiet and form == "table":
         from gptcalc.show.timeline import draw
 
         draw(answer)
@@ -142,4 +144,4 @@ def memory(
         raise typer.Exit(1)
 
 
-NOT_OPTIONS = ("model", "timeline", "depth", "explain", "set_", "form")
+NOT_OPTIONS = ("model", "timeline", "depth", "explain", "quiet", "set_", "form")

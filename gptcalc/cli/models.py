@@ -26,7 +26,7 @@ def models(
     from gptcalc.units import parse_count
 
     try:
-        least = None if min_params is None else parse_count(min_params)
+        least = None if min_params is None else parse_count(min_params, of_bytes=False)
     except GptcalcError as error:
         raise GptcalcError(f"--min-params: {error}", hint=error.hint) from None
     rows = show.rows(show.chosen(all_models(), family, least))

@@ -1,12 +1,13 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
-from functools import partial
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from gptcalc.choices import Format
+from gptcalc.errors import GptcalcError
 
 
 def complete(typed: str) -> list[str]:
@@ -53,9 +54,33 @@ def complete_hardware(ctx: typer.Context, typed: str) -> list[str]:
     return listed(typed)
 
 
+class Misread(typer.BadParameter):
+    """What an option cannot be, with the hint that says how to write it."""
+
+    def __init__(self, error: GptcalcError) -> None:
+        super().__init__(str(error))
+        self.hint = error.hint
+
+
+def count(value: Any) -> int:
+    """A whole number above zero as people write them: 8, 128k, 1e6, 300B."""
+    from gptcalc.units import parse_count
+
+    try:
+        return parse_count(value, of_bytes=False)
+    except GptcalcError as error:
+        raise Misread(error) from None
+
+
+def option(*names: str, heading: str | None = None, min: int | None = None, **more: Any) -> Any:  # noqa: A002 - Typer's own word
+    """`typer.Option`, under a heading of its own in help; with a `min` of 1 it is a count, which may be written as people write them."""
+    counted = {"parser": count, "metavar": "N"} if min == 1 else {"min": min}
+    return typer.Option(*names, rich_help_panel=heading, **{**counted, **more})
+
+
 def under(heading: str) -> Any:
-    """`typer.Option` for an option that help lists under a heading of its own."""
-    return partial(typer.Option, rich_help_panel=heading)
+    """`option` with its heading."""
+    return lambda *names, **more: option(*names, heading=heading, **more)
 
 
 RUN, RECIPE, LAYOUT, MONEY = under("Run"), under("Recipe"), under("Layout"), under("Money and energy")
@@ -64,6 +89,20 @@ ADAPTERS, SERVING, OUTPUT = under("Adapters"), under("Serving"), under("Output")
 
 class Grouped(TyperCommand):
     """A command whose help lists options under their headings, in plain text: Rich's panels would take as long as all the rest."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Words as people write them; and of what is too many arguments the command that would take them."""
+        names = [param.human_readable_name for param in self.params if param.param_type_name == "argument" and param.nargs == 1]
+        ctx.allow_extra_args = True
+        extra: list[str] = super().parse_args(ctx, list(_respelt(args)))
+        if extra and not ctx.resilient_parsing:
+            model = ctx.params.get("model")
+            hint = f"gptcalc compare {model} {' '.join(extra)}" if model else f"see '{ctx.command_path} --help'"
+            if "family" in ctx.params:
+                hint = f"{ctx.command_path} --family {extra[0]}"
+            taken = f"one {names[0]}" if names else "no argument"
+            raise GptcalcError(f"{ctx.command_path} takes {taken}, not also {' '.join(extra)}"[:300], hint=hint[:300])
+        return extra
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -77,6 +116,48 @@ class Grouped(TyperCommand):
                 formatter.write_dl(records)
 
 
+class Commands(TyperGroup):
+    """All commands; where a model stands in the place of one, the hint is the command that was probably meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None and _is_model(args[0]):
+            raise GptcalcError(f"no such command '{args[0]}': that is a model", hint=f"did you mean 'gptcalc params {args[0]}'?")
+        return super().resolve_command(ctx, args)
+
+
+def _is_model(word: str) -> bool:
+    from gptcalc.spec import catalogue
+
+    try:
+        return not word.startswith("-") and (word.lower().endswith(catalogue.SUFFIXES) or catalogue.look_up(word) is not None)
+    except GptcalcError:
+        return False
+
+
+SPELLINGS = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32", "single": "fp32"}
+SPELLINGS |= {"float8": "fp8", "e4m3": "fp8", "f16": "fp16", "f32": "fp32"}
+"""Names that frameworks have for precisions."""
+
+WORDS = ("--precision", "--kv-precision", "--optimizer", "--recompute", "--attention-kernel")
+"""Options that take a word of a list, in any case."""
+
+
+def _respelt(args: list[str]) -> Iterator[str]:
+    last = ""
+    for word in args:
+        name, equals, value = word.partition("=")
+        if last in WORDS:
+            yield _word(last, word)
+        else:
+            yield f"{name}={_word(name, value)}" if equals and name in WORDS else word
+        last = word
+
+
+def _word(name: str, value: str) -> str:
+    word = value.lower()
+    return SPELLINGS.get(word, word) if name.endswith("precision") else word
+
+
 MODEL_HELP = "A preset's name, a YAML file, or a Hugging Face config.json (or a folder that holds one)."
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP, autocompletion=complete, show_default=False)]
@@ -84,6 +165,7 @@ Form = Annotated[Format, OUTPUT("--format", "-f", help="How the answer is writte
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the model (repeatable).", show_default=False)
 ]
+Quiet = Annotated[bool, OUTPUT("--quiet", "-q", help="Print the one number alone, in base units.")]
 Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formula, numbers put in, source.")]
 
 
@@ -96,8 +178,8 @@ def depth_option(**more: Any) -> Any:
 
 
 Depth = Annotated[int, depth_option()]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Sequences.")]
-Seq = Annotated[int | None, typer.Option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")]
+Batch = Annotated[int, option("--batch", min=1, help="Sequences.")]
+Seq = Annotated[int | None, option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")]
 
 
 Runtime = Annotated[
@@ -148,13 +230,11 @@ def load(name: str, settings: list[str] | None = None) -> Any:
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:
     """--set options as fields and the text of their values."""
-    from gptcalc.errors import GptcalcError
-
     overrides = {}
     for setting in settings or []:
         field, equals, value = setting.partition("=")
         if not equals or not field.strip() or not value.strip():
-            raise GptcalcError(f"--set {setting!r} is not of the form field=value", hint="for example --set n_layer=24")
+            raise GptcalcError(f"--set {setting[:100]!r} is not of the form field=value", hint="for example --set n_layer=24")
         overrides[field.strip()] = value.strip()
     return overrides
 

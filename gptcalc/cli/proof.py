@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load
+from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load, option
 
 
 def verify(
@@ -12,9 +12,7 @@ def verify(
         list[str] | None, typer.Argument(metavar="[MODEL...]", help=MODEL_HELP, show_default=False, autocompletion=complete)
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Execute the model's real shape, not a scaled-down twin.")] = False,
-    seq: Annotated[
-        int | None, typer.Option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")
-    ] = None,
+    seq: Annotated[int | None, option("--seq", min=1, help="Tokens for --full.", show_default="the model's longest, at most 1024")] = None,
     explain: Explain = False,
     form: Form = "table",
 ) -> None:
@@ -25,7 +23,7 @@ def verify(
     from gptcalc.show.output import emit
     from gptcalc.show.progress import progress_bar
 
-    specs = [load(name) for name in models or []]
+    specs = [load(name) for name in dict.fromkeys(models or [])]
     lengths = {full_length(spec, seq) for spec in specs} if full else set()  # where they differ, the rows say each
     with progress_bar(enabled=full or not specs) as progress:
         checks = check(*specs, full=full, seq=seq, progress=progress)

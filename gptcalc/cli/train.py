@@ -19,6 +19,7 @@ from gptcalc.cli.options import (
     Model,
     Pp,
     Price,
+    Quiet,
     Recompute,
     Runtime,
     SequenceParallel,
@@ -109,6 +110,7 @@ def train(
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the pipeline's schedule of one step.")] = False,
     depth: Depth = 2,
     explain: Explain = False,
+    quiet: Quiet = False,
     set_: Set = None,
     form: Form = "table",
 ) -> None:
@@ -120,7 +122,7 @@ def train(
     from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
-    names = [name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()))
     if not names:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     if timeline and mfu is not None:
@@ -148,7 +150,7 @@ def train(
     def tables() -> list[Any]:
         return [*show.tables(spec, runs, depth, explain), *([pipeline(run) for run in runs] if timeline else [])]
 
-    emit("train", inputs, result, tables, form)
+    emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)
     lines = [line for run in runs if not run.fits for line in show.too_large(run)]
     for line in lines:
         typer.echo(line, err=True)

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
-from gptcalc.spec.options import float_array
+from gptcalc.spec.options import MOST_PLACES, check_shapes, float_array
 
 BLOCK = 2**16
 """Variants in a block: 512 KiB for each float64 array of them."""
@@ -14,16 +13,13 @@ BLOCK = 2**16
 def in_blocks(evaluate: Callable[[dict[str, Any]], list[Node[Any]]], numbers: dict[str, Any]) -> list[Node[Any]]:
     """What `evaluate` gives for these arrays of numbers, which are broadcast against each other.
 
+    Every value of the result is an array of the shape that they have together, also where it does not vary.
     Raises GptcalcError for what is not an array of numbers, and for shapes that do not go together.
     """
     import numpy as np
 
     arrays = {name: float_array(name, value) for name, value in numbers.items()}
-    try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise GptcalcError(f"arrays of different lengths: {shapes}") from None
+    shape = check_shapes(MOST_PLACES, **arrays)
     flat = {name: np.broadcast_to(array, shape).ravel() for name, array in arrays.items()}
     size = int(np.prod(shape))
     blocks = [evaluate({name: array[i : i + BLOCK] for name, array in flat.items()}) for i in range(0, max(size, 1), BLOCK)]
@@ -37,8 +33,8 @@ def _joined(nodes: list[Node[Any]], shape: tuple[int, ...]) -> Node[Any]:
     parts = tuple(_joined([node.parts[i] for node in nodes], shape) for i in range(len(first.parts)))
     if len(parts) == 1:
         value = parts[0].value
-    elif isinstance(first.value, int):  # a part that does not vary
-        value = first.value
+    elif isinstance(first.value, int | float):  # a part that does not vary
+        value = np.broadcast_to(float(first.value), shape)
     else:
         value = np.concatenate([node.value for node in nodes]).reshape(shape)
     return Node(first.name, value, first.unit, first.formula, parts, first.source)

@@ -1,9 +1,10 @@
 """An itemised number: a tree whose leaves hold whole-model values and whose every other node is the sum of its parts."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple
 
+from gptcalc.spec.options import filled
 from gptcalc.symbols import N, Symbol
 
 
@@ -85,6 +86,11 @@ def _grow(name: str, unit: str, leaves: list[tuple[list[str], Leaf[N]]]) -> tupl
     for node, text in grown[1:]:
         total, formula = total + node.value, formula + text
     return Node(name, total, unit, str(formula), tuple(node for node, _ in grown)), formula
+
+
+def spread(node: Node[Any], shape: tuple[int, ...]) -> Node[Any]:
+    """The tree with every value as an array of that shape, also those that do not vary."""
+    return replace(node, value=filled(node.value, shape), parts=tuple(spread(part, shape) for part in node.parts))
 
 
 def plain(value: Any) -> Any:

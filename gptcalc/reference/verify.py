@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import prod
 from typing import NamedTuple
-
-import numpy as np
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.flops import check as check_options
@@ -15,7 +14,7 @@ from gptcalc.formulas.params import params, views
 from gptcalc.reference.forward import count
 from gptcalc.reference.tally import path_of
 from gptcalc.reference.twin import TWIN_CONTEXT, twin
-from gptcalc.reference.weights import weight_shapes
+from gptcalc.reference.weights import shapes_by_kind
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_flag, whole_number
@@ -84,18 +83,17 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
 
 
 def counted_parameters(model: ModelSpec) -> dict[str, int]:
-    """Parameters of the real shape by tensor, all layers together, counted on the reference's own arrays.
+    """Parameters of the real shape by tensor, all layers together, counted on the shapes of the reference's own arrays.
 
-    The arrays have the real shapes and no memory behind them: 175 billion parameters are counted in milliseconds.
+    No array is made, and a layer's shapes are counted once for all layers of its kind: any size takes milliseconds.
 
     >>> from gptcalc.spec.files import load_model
     >>> sum(counted_parameters(load_model("gpt3-175b")).values())
     174604259328
     """
     counted: dict[str, int] = defaultdict(int)
-    for name, shape in weight_shapes(model).items():
-        array = np.broadcast_to(np.float32(0), shape)
-        counted[f"{path_of(name)}/{name.rpartition('.')[2]}"] += array.size
+    for name, shape, layers in shapes_by_kind(model):
+        counted[f"{path_of(name)}/{name.rpartition('.')[2]}"] += layers * prod(shape)
     return dict(counted)
 
 
@@ -172,11 +170,19 @@ def _check(model: str, quantity: str, path: str, formula: float, witness: float,
 LARGEST_RUN = 4 * 10**9
 """Parameters: float32 arrays of a model above this do not fit into an ordinary computer's memory."""
 
+DEEPEST_RUN = 10_000
+"""Layers: Python takes its time for each, however small it is. The deepest published model has a few hundred."""
+
 
 def _refuse_huge(model: ModelSpec) -> None:
     from gptcalc.units import short
 
     total = params(model).value
+    if model.n_layer > DEEPEST_RUN:
+        raise GptcalcError(
+            f"{model.name} has {model.n_layer:,} layers: too many to execute here (at most {DEEPEST_RUN:,})",
+            hint="leave out --full: the scaled-down twin has fewer",
+        )
     if total > LARGEST_RUN:
         raise GptcalcError(
             f"{model.name} has {short(total)} parameters: too many to execute here (at most {short(LARGEST_RUN)})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,30 +28,53 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
     >>> weight_shapes(tiny)["block.1.mlp.up.weight"]
     (8, 32)
     """
-    s = shape_of(spec)
-    shapes: Shapes = {"embedding.token.weight": (s.vocab_size, s.d_embedding)}
-    if spec.d_embedding is not None:
-        shapes |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
-    if spec.position == "learned":
-        shapes |= {"embedding.position.weight": (s.n_position, s.d_model)}
-    if spec.n_token_type is not None:
-        shapes |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
-    if spec.embedding_norm:
-        shapes |= _norm("embedding.norm", spec, s.d_model)
-    blocks = {kind: _block(own) for kind, own in (spec.kinds or {"": spec}).items()}
+    before, blocks, after = _parts(spec)
+    shapes = dict(before)
     for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
         shapes |= {f"{block_path(kind)}.{layer}.{name}": shape for name, shape in blocks[kind].items()}
-    if spec.final_norm:
-        shapes |= _norm("final_norm", spec, s.d_model)
+    return shapes | after
+
+
+def shapes_by_kind(spec: ModelSpec) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """Name and shape of every array, those of a layer once for all layers of its kind, without a number; and how many of it there are.
+
+    >>> from gptcalc.spec.model import parse_model
+    >>> tiny = parse_model({"name": "tiny", "n_layer": 2, "d_model": 8, "n_head": 2, "vocab_size": 16, "n_ctx": 4})
+    >>> next(one for one in shapes_by_kind(tiny) if "mlp.up" in one[0])
+    ('block.mlp.up.weight', (8, 32), 2)
+    """
+    before, blocks, after = _parts(spec)
+    yield from ((name, shape, 1) for name, shape in before.items())
+    for kind, shapes in blocks.items():
+        layers = spec.kinds[kind].n_layer if kind else spec.n_layer
+        yield from ((f"{block_path(kind)}.{name}", shape, layers) for name, shape in shapes.items())
+    yield from ((name, shape, 1) for name, shape in after.items())
+
+
+def _parts(spec: ModelSpec) -> tuple[Shapes, dict[str, Shapes], Shapes]:
+    """The arrays before the blocks, those of one layer of each kind, and those behind the blocks."""
+    s = shape_of(spec)
+    before: Shapes = {"embedding.token.weight": (s.vocab_size, s.d_embedding)}
     if spec.d_embedding is not None:
-        shapes |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
+        before |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
+    if spec.position == "learned":
+        before |= {"embedding.position.weight": (s.n_position, s.d_model)}
+    if spec.n_token_type is not None:
+        before |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
+    if spec.embedding_norm:
+        before |= _norm("embedding.norm", spec, s.d_model)
+    after: Shapes = {}
+    if spec.final_norm:
+        after |= _norm("final_norm", spec, s.d_model)
+    if spec.d_embedding is not None:
+        after |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
     if spec.head_transform != "none":
-        shapes |= _linear("head.transform", s.d_model, s.d_model, bias=True) | _norm("head.norm", spec, s.d_model)
+        after |= _linear("head.transform", s.d_model, s.d_model, bias=True) | _norm("head.norm", spec, s.d_model)
     if not spec.tied:
-        shapes |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
+        after |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
     if spec.head_bias:
-        shapes |= {"head.output.bias": (s.vocab_size,)}
-    return shapes
+        after |= {"head.output.bias": (s.vocab_size,)}
+    return before, {kind: _block(own) for kind, own in (spec.kinds or {"": spec}).items()}, after
 
 
 def _linear(name: str, n_in: int, n_out: int, bias: bool) -> Shapes:

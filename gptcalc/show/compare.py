@@ -5,7 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.compare import Comparison
 from gptcalc.formulas.params import params
-from gptcalc.show.table import Column, Table, integer, signed_percent
+from gptcalc.show.table import Column, Table, in_unit, integer, signed_percent
 from gptcalc.show.tree import derivation
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -18,6 +18,7 @@ STEPS = (2, 3, 5, 10, 100, 1000)
 """How many times the parameters one block more may stand for."""
 
 
+@in_unit("FLOP")
 def flop(value: float) -> str:
     return short(value, "FLOP", digits=3)
 
@@ -36,16 +37,16 @@ def table(rows: list[Comparison]) -> Table:
     routed = any(row.active_parameters < row.parameters for row in rows)
     columns = [
         Column("model"),
-        Column("L × d", right=True, drop=1),
+        Column("L × d", right=True, drop=3),
         Column("heads", right=True, drop=4),
         Column("block", drop=5),
         Column("parameters", integer, right=True),
         *([Column("active", integer, right=True)] if routed else []),
-        Column("", drop=2),
+        Column("size", drop=4, drawn=True),
         Column("FLOP/token", flop, right=True),
         Column("training", flop, right=True),
-        Column("published", short, right=True, drop=3),
-        Column("differs", signed_percent, right=True),
+        Column("published", short, right=True, drop=2),
+        Column("differs", signed_percent, right=True, drop=2),
     ]
     body: list[list[Any]] = [
         [
@@ -67,7 +68,7 @@ def table(rows: list[Comparison]) -> Table:
     if len(rows) == 1:
         headline = f"{rows[0].model}: {short(largest)} parameters"
     notes = [
-        f"bar: one block more is {step} times the parameters. L × d: layers × model width.",
+        f"size: one block more is {step} times the parameters. L × d: layers × model width.",
         "FLOP/token: forward pass of the longest sequence, full attention. training: forward and backward over the published tokens.",
     ]
     return Table(headline, columns, body, notes)

@@ -12,7 +12,7 @@ def table(model: ModelSpec, rows: list[Convention], batch: int, seq: int, explai
     base = rows[0].flops
     assert base is not None
     tokens = batch * seq
-    headline = f"{model.name}: one training step of {batch} × {seq:,} tokens, as papers count it ({short(base, 'FLOP')} here)"
+    headline = f"{model.name}: one training step of {batch:,} × {seq:,} tokens, as papers count it ({short(base, 'FLOP')} here)"
     columns = [
         Column("convention", fold=explain),
         Column("FLOP", integer, right=True),

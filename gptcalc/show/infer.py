@@ -6,7 +6,7 @@ from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.phase import Phase
 from gptcalc.formulas.inference.target import Offer
 from gptcalc.show.memory import stored, whole_pages
-from gptcalc.show.table import Column, Table, percent
+from gptcalc.show.table import Column, Table, in_unit, percent
 from gptcalc.show.train import Amount, span, whole
 from gptcalc.units import binary, short
 
@@ -24,10 +24,12 @@ def tables(answer: Inference, *, explain: bool, roofline: dict[str, Any] | None)
     return [summary(answer), one("a decode step", answer.point.decode), one("prefill", answer.point.prefill)]
 
 
+@in_unit("1/s")
 def _rate(value: float) -> str:
     return f"{value:,.1f}" if value < 1000 else whole(value)
 
 
+@in_unit("USD")
 def usd(value: float) -> str:
     """Money for tokens, which may be far below a cent.
 

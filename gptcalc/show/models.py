@@ -35,7 +35,7 @@ def chosen(models: list[ModelSpec], family: str | None, least: int | None) -> li
 
     Raises GptcalcError where no model is left, naming the families there are.
     """
-    kept = [m for m in models if family is None or folded(family) in folded(m.family)]
+    kept = [m for m in models if family is None or _squeezed(family) in _squeezed(m.family)]
     if not kept:
         names = list(dict.fromkeys(m.family for m in models))
         raise GptcalcError(
@@ -45,6 +45,11 @@ def chosen(models: list[ModelSpec], family: str | None, least: int | None) -> li
     if not kept:
         raise GptcalcError(f"no model{'' if family is None else ' of that family'} has {least:,} parameters or more")
     return kept
+
+
+def _squeezed(name: str) -> str:
+    """A family's name as it is compared: `gpt3` is GPT-3."""
+    return folded(name).replace("-", "").replace(".", "")
 
 
 def table(rows: list[Row], explain: bool = False) -> Table:

@@ -6,12 +6,22 @@ from typing import Any
 
 import gptcalc
 from gptcalc.choices import Format
+from gptcalc.errors import GptcalcError
 from gptcalc.show.table import Table
 
 
-def emit(command: str, inputs: Mapping[str, Any], result: Any, tables: Callable[[], list[Table]], form: Format) -> None:
-    """Writes a command's answer to stdout. `tables` is called only where a table is wanted; CSV has the first one only."""
-    if form == "json":
+def emit(
+    command: str, inputs: Mapping[str, Any], result: Any, tables: Callable[[], list[Table]], form: Format, *, only: Any = None
+) -> None:
+    """Writes a command's answer to stdout. `tables` is called only where a table is wanted; CSV has the first one only.
+
+    `only` is the one number of a quiet answer, or one for each of several answers: it stands in the place of all the rest.
+    """
+    if only is not None:
+        if form != "table":
+            raise GptcalcError("--quiet prints the one number alone", hint="leave --format out, or --quiet")
+        text = "".join(f"{number}\n" for number in (only if isinstance(only, list) else [only]))
+    elif form == "json":
         text = document(command, inputs, result)
     else:
         from gptcalc.show import table

@@ -7,7 +7,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import views
 from gptcalc.show.storage import widths
-from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
+from gptcalc.show.table import Column, Label, Table, formula, integer, percent, signed_percent
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
         rows = []
         for path, label, node in branches(self.node, depth, block_labels(shape_of(self.model))):
             if path == "head" and self.model.tied:
-                label += " (weight tied: counted above)"
+                label = Label.of(f"{label} (weight tied: counted above)", path)
             counted = [self._counted_below(path)] if self.counted is not None else []
             rows.append([label, node.value, *counted, node.value / total, self._bytes(node.value), node.formula])
         if self.model.tied and not any(path == "head" for path, _ in self.node.walk()):

@@ -11,25 +11,25 @@ def throughput(answer: Inference) -> str:
     """Tokens per second of all users over the time that one waits for a token; points are named by their batch."""
     assert answer.sweep is not None
     rows, option = answer.sweep.rows, answer.sweep.option
-    plotext = _figure()
+    plotext = figure()
     x, y = [1e3 * row["time_per_output_token"] for row in rows], [row["tokens_per_second"] for row in rows]
-    plotext.plot(x, y, marker=_line())
+    plotext.plot(x, y, marker=line())
     plotext.scatter(x, y, marker="o", label=f"{option} {rows[0][option]:,} to {rows[-1][option]:,}")
     for at, row in zip(zip(x, y, strict=True), rows, strict=True):
         plotext.text(f" {row[option]}", *at)
     plotext.xlabel("ms for each token")
     plotext.ylabel("tokens/s")
-    return _text(plotext)
+    return text_of(plotext)
 
 
 def roofline(data: dict[str, Any]) -> str:
     """The roof, and operations as points under it: FLOP/s over FLOP per byte, both in powers of ten."""
     from math import log10
 
-    plotext = _figure()
+    plotext = figure()
     intensities = [0.1, data["ridge"], max(10 * data["ridge"], *(point["intensity"] for point in data["points"]))]
     roof = [min(data["peak"], data["bandwidth"] * i) for i in intensities]
-    plotext.plot([log10(i) for i in intensities], [log10(f) for f in roof], marker=_line(), label="roof")
+    plotext.plot([log10(i) for i in intensities], [log10(f) for f in roof], marker=line(), label="roof")
     for phase, marker in (("prefill", "P"), ("decode", "d")):
         points = [point for point in data["points"] if point["phase"] == phase and point["intensity"] >= 0.1]
         where = [log10(point["intensity"]) for point in points], [log10(point["flops_per_second"]) for point in points]
@@ -41,10 +41,10 @@ def roofline(data: dict[str, Any]) -> str:
     plotext.yticks(list(powers), [f"1e{power}" for power in powers])
     plotext.xlabel("FLOP per byte")
     plotext.ylabel("FLOP/s")
-    return _text(plotext)
+    return text_of(plotext)
 
 
-def _figure() -> Any:
+def figure() -> Any:
     import plotext  # type: ignore[import-untyped]
 
     width, height = get_terminal_size((100, 24))
@@ -57,15 +57,20 @@ def _figure() -> Any:
 ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│", "+++++++++-|")
 
 
-def _line() -> str:
-    """The marker of a curve: finer than a letter where the terminal can."""
-    return "braille" if "utf" in (sys.stdout.encoding or "").lower() else "."
+def utf8() -> bool:
+    """Whether standard output shows more than ASCII: curves can then be finer than letters."""
+    return "utf" in (sys.stdout.encoding or "").lower()
 
 
-def _text(plotext: Any) -> str:
+def line() -> str:
+    """The marker of a curve."""
+    return "braille" if utf8() else "."
+
+
+def text_of(plotext: Any) -> str:
     text = str(plotext.build())
     if not sys.stdout.isatty():
         text = str(plotext.uncolorize(text))
-    if _line() == ".":
+    if not utf8():
         text = text.translate(ASCII).encode("ascii", "replace").decode()
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return "\n".join(row.rstrip() for row in text.splitlines()) + "\n"

@@ -20,13 +20,13 @@ def number(value: float) -> str:
 def table(rows: list[Replica], explain: bool = False) -> Table:
     """With `explain` how each prediction is computed, from what, and where each reported number stands."""
     columns = [
-        Column("run"),
-        Column("quantity"),
+        Column("run", fold=True),
+        Column("quantity", fold=True),
         Column("predicted", number, right=True),
         Column("reported", number, right=True),
         Column("error", signed_percent, right=True, drop=int(explain)),
         Column("allowed", lambda share: f"{100 * share:g} %", right=True, drop=2),
-        Column("", drop=3),
+        Column("", drop=int(explain)),
         *([Column("computed as, reported in", formula, fold=True)] if explain else []),
     ]
     body: list[list[Any]] = []

@@ -6,7 +6,7 @@ from typing import Any
 from gptcalc.formulas.run.request import Run
 from gptcalc.show.layout import layout
 from gptcalc.show.storage import aside
-from gptcalc.show.table import Column, Table, percent
+from gptcalc.show.table import Column, Table, in_unit, percent
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary, short
@@ -18,6 +18,7 @@ LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients pu
 """Of passes over memory that are named after the code that makes them."""
 
 
+@in_unit("s")
 def span(seconds: float) -> str:
     """A time in the largest unit that leaves a number above one.
 
@@ -33,18 +34,22 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+@in_unit("USD")
 def money(usd: float) -> str:
     return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
 
 
+@in_unit("kWh")
 def energy(kwh: float) -> str:
     return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.2f} kWh" if kwh < 100 else f"{kwh:,.0f} kWh"
 
 
+@in_unit("kg")
 def mass(kg: float) -> str:
     return f"{kg / 1000:,.1f} t" if kg >= 10_000 else f"{kg:,.1f} kg"
 
 
+@in_unit("h")
 def hours(value: float) -> str:
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gptcalc.formulas.node import Node
-from gptcalc.show.table import Column, Table, formula, integer
+from gptcalc.show.table import Column, Label, Table, formula, integer
 from gptcalc.spec.shape import Shape
 
 NAMES = {
@@ -40,21 +40,32 @@ LETTER = re.compile(r"\b[A-Za-z](?:_[a-z0-9_]+)?\b")
 """A letter, or one of a kind of block: F_moe."""
 
 
-def branches(root: Node[Any], depth: int, labels: Mapping[str, str]) -> Iterator[tuple[str, str, Node[Any]]]:
+def branches(root: Node[Any], depth: int, labels: Mapping[str, str]) -> Iterator[tuple[str, Label, Node[Any]]]:
     """Path, indented label and node of each part down to `depth`, the total last. An only child repeats its parent and is left out."""
     only_children = {f"{path}/{node.parts[0].name}" for path, node in root.walk() if len(node.parts) == 1}
     for path, node in root.walk():
         level = path.count("/") + 1
         if path and level <= depth and path not in only_children:
-            yield path, "  " * (level - 1) + labels.get(path, node.name), node
-    yield "", "total", root
+            yield path, Label.of("  " * (level - 1) + labels.get(path, node.name), path), node
+    yield "", Label.of("total", "total"), root
 
 
 def legend(letters: Mapping[str, int], node: Node[Any]) -> str:
     """The letters that the tree's formulas use, with their values: `L = 96 layers, d = 12,288 model width`."""
     used = set(LETTER.findall(" ".join(part.formula for _, part in node.walk()))) & letters.keys()
-    in_order = sorted(used, key=lambda letter: (list(NAMES).index(letter[0]), list(letters).index(letter)))
-    return ", ".join(f"{letter} = {integer(letters[letter])} {NAMES[letter[0]]}{_of_kind(letter)}" for letter in in_order)
+    known = list(NAMES)
+    in_order = sorted(used, key=lambda letter: (known.index(letter[0]) if letter[0] in NAMES else len(known), list(letters).index(letter)))
+    return ", ".join(f"{letter} = {_amount(letters[letter])}{_named(letter)}" for letter in in_order)
+
+
+def _amount(value: Any) -> str:
+    return integer(value) if isinstance(value, int | float) else "an array"
+
+
+def _named(letter: str) -> str:
+    """What a letter stands for; one without a name stands for itself."""
+    name = NAMES.get(letter[0])
+    return f" {name}{_of_kind(letter)}" if name else _of_kind(letter)
 
 
 def _of_kind(letter: str) -> str:
@@ -72,9 +83,9 @@ def derivation(headline: str, root: Node[Any], letters: Mapping[str, int], notes
     columns = [
         Column("part"),
         Column("formula", formula, fold=True),
-        Column("numbers", formula, fold=True, drop=1),
+        Column("numbers", formula, fold=True, drop=2),
         Column(root.unit, integer, right=True),
-        Column("source", fold=True, drop=2),
+        Column("source", fold=True, drop=1),
     ]
     rows = [[path, node.formula, _with_numbers(node.formula, letters), node.value, node.source] for path, node in root.leaves()]
     rows.append(["total", root.formula, _with_numbers(root.formula, letters), root.value, ""])
@@ -82,4 +93,4 @@ def derivation(headline: str, root: Node[Any], letters: Mapping[str, int], notes
 
 
 def _with_numbers(text: str, letters: Mapping[str, int]) -> str:
-    return LETTER.sub(lambda letter: str(letters[letter[0]]), text)
+    return LETTER.sub(lambda letter: str(letters.get(letter[0], letter[0])), text)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.reading import check_name, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -235,6 +235,8 @@ def named(fields: dict[str, Any], where: str) -> dict[str, Any]:
         raise GptcalcError(f"{where}: 'name' must be text")
     if not isinstance(other, list) or not all(isinstance(name, str) for name in other):
         raise GptcalcError(f"{where}: 'aliases' must be a list of names")
+    for name in (fields["name"], *other):
+        check_name(name, f"{where}: ")
     return {**fields, "aliases": tuple(other)}
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.layout import BLOCK_FIELDS, OF_EXPERTS, OF_ROTARY
+from gptcalc.spec.layout import BLOCK_FIELDS, MOST_KINDS, OF_EXPERTS, OF_ROTARY
+from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.shape import shape_of
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def _contradictions(spec: "ModelSpec") -> Iterator[tuple[str, str | None]]:
         yield f"padded_vocab_size {spec.padded_vocab_size} is below vocab_size {spec.vocab_size}", None
     if bool(spec.blocks) != bool(spec.layout):
         yield "blocks and layout need each other: the kinds of block, and the kind of each layer", None
+    if len(spec.blocks) > MOST_KINDS:
+        yield f"blocks has {len(spec.blocks):,} kinds of block: at most {MOST_KINDS}", None
     for name, fields in spec.blocks.items():
         for key in fields:
             if key not in BLOCK_FIELDS:
-                yield f"blocks.{name}: '{key[:40]}' is no field of a block", did_you_mean(key, BLOCK_FIELDS)
+                yield f"blocks.{shown(name)}: {quoted(key)} is no field of a block", did_you_mean(key, BLOCK_FIELDS)
 
 
 def _check_block(spec: "ModelSpec") -> None:

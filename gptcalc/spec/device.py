@@ -6,6 +6,7 @@ Base units: FLOP/s, byte, byte/s, Hz, W, USD per hour. The catalogue is presets/
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -120,10 +121,30 @@ def load_device(name: str) -> DeviceSpec:
             for device in _devices(path, text):
                 if wanted in called(device):
                     return _parse(device, path)
-    words = [
-        word for path in files_of("devices") for device in _devices(path, read_text(path)) for word in (device["name"], *device["aliases"])
-    ]
-    raise GptcalcError(f"no device named {quoted(name)}", hint=did_you_mean(wanted[:100], words, otherwise="'gptcalc devices' lists them"))
+    every = [device for path in files_of("devices") for device in _devices(path, read_text(path))]
+    raise GptcalcError(f"no device named {quoted(name)}", hint=_hint(wanted[:100], every))
+
+
+def _hint(wanted: str, devices: list[dict[str, Any]]) -> str | None:
+    """What was probably meant: a name like it, those of a maker, or a chip of which clouds rent several under one name."""
+    words = [word for device in devices for word in (device["name"], *device["aliases"])]
+    several = re.fullmatch(r"(\d+)-?[x*×]-?(.+)", wanted) or re.fullmatch(r"(.+?)-?[x*×]-?(\d+)", wanted)
+    if several:
+        one, count = (several[2], several[1]) if several[1].isdigit() else (several[1], several[2])
+        near = _called_like(one, words)
+        return f"did you mean --device {near} --count {count}?" if near else "a device is one chip: --count says how many"
+    if (slice_ := re.fullmatch(r"(?:tpu-)?(v\d\w*)-(\d+)", wanted)) and f"tpu-{slice_[1]}" in words:
+        cores = "" if slice_[1] in ("v5e", "v6e") else " (a slice is named after its cores, and a chip has two)"
+        return f"did you mean --device tpu-{slice_[1]} --count N, with the number of chips{cores}?"
+    of_maker = [device["name"] for device in devices if len(wanted) > 2 and wanted in str(device.get("title", "")).lower()]
+    otherwise = f"of that name are {', '.join(of_maker)}; " if of_maker else ""
+    return did_you_mean(wanted, words, otherwise=f"{otherwise}'gptcalc devices' lists them all")
+
+
+def _called_like(wanted: str, words: list[str]) -> str | None:
+    if wanted in words:
+        return wanted
+    return next((word for word in words if word.startswith(wanted)), None)
 
 
 def all_devices() -> list[DeviceSpec]:

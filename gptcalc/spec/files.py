@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
 from gptcalc.spec import catalogue
-from gptcalc.spec.reading import brief, check_mapping, parse_yaml, quoted, read_json, read_text, read_yaml, shown
+from gptcalc.spec.reading import brief, check_mapping, check_name, parse_yaml, quoted, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.huggingface import Imported
@@ -33,16 +33,10 @@ def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Ma
     if overrides:
         fields = _overridden(fields, overrides)
     try:
-        _check_name(fields.get("name"))
+        check_name(fields.get("name"))
         return parse_model(fields)
     except GptcalcError as error:
         raise GptcalcError(f"{where}: {error}" if where else str(error), hint=error.hint) from None
-
-
-def _check_name(name: object) -> None:
-    """A name stands in the title of every answer: one line, and nothing that steers a terminal."""
-    if isinstance(name, str) and (not name.isprintable() or len(name) > 500):
-        raise GptcalcError(f"name: '{brief(name)}' must be one printable line of at most 500 characters")
 
 
 def as_model(model: ModelSpec | str | os.PathLike[str] | Mapping[str, Any]) -> ModelSpec:
@@ -171,12 +165,12 @@ def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[
 
 
 def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict[str, Any]:
-    from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.model import ModelSpec, unknown_field
 
     values: dict[str, object] = {}
     for key, given in overrides.items():
         if key not in ModelSpec.model_fields:
-            raise GptcalcError(f"unknown field {shown(str(key))!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
+            raise unknown_field(str(key))
         values[key] = parse_yaml(given, key) if isinstance(given, str) and key not in ("name", "family", "source") else given
     changed = ", ".join(f"{key}={brief(given)}" for key, given in overrides.items())
     # The published totals are those of the model as it was.

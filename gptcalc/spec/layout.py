@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.reading import quoted
 
 BLOCK_FIELDS = frozenset(
     (
@@ -72,6 +73,9 @@ OF_EXPERTS = (
 
 MOST_LAYERS = 100_000
 
+MOST_KINDS = 64
+"""Kinds of block of one model. No preset has ten; formulas take their time for each."""
+
 _ITEM = re.compile(r"([a-z][a-z0-9_]*)(?:\*([1-9][0-9]{0,5}))?")
 
 
@@ -94,8 +98,12 @@ def layers_of(layout: Sequence[str], n_layer: int, kinds: Iterable[str]) -> tupl
         match = _ITEM.fullmatch(item)
         if match is None or match[1] not in known:
             hint = did_you_mean(item, known, otherwise=f"blocks has {', '.join(known)}; write 'dense*3' for three layers")
-            raise GptcalcError(f"layout names {item[:40]!r}, which is no kind of block", hint=hint)
+            raise GptcalcError(f"layout names {quoted(item)}, which is no kind of block", hint=hint)
         layers += [match[1]] * min(int(match[2] or 1), MOST_LAYERS)
+        if len(layers) > n_layer and not repeats:
+            raise GptcalcError(f"layout names more than {n_layer:,} layers, which is n_layer")
+        if len(layers) > n_layer:
+            break
     if repeats and layers:
         layers *= -(-n_layer // len(layers))
         return tuple(layers[:n_layer])

@@ -10,7 +10,7 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
 from gptcalc.spec.layout import fields_of_kind, layers_of
 from gptcalc.spec.reading import quoted, shown
-from gptcalc.spec.shape import Switches, shape_of
+from gptcalc.spec.shape import LETTERS, Switches, shape_of
 from gptcalc.units import parse_count, parse_number
 
 LARGEST_FIELD = 10**15
@@ -45,7 +45,7 @@ R = TypeVar("R", bound=Record)
 
 
 def _count(value: object) -> int:
-    count = parse_count(value)
+    count = parse_count(value, of_bytes=False)
     if count > LARGEST_FIELD:
         raise GptcalcError(f"{count:,} is too large: at most {LARGEST_FIELD:,}")
     return count
@@ -253,7 +253,7 @@ class ModelSpec(Record):
             try:
                 kinds[name] = parse_model(fields_of_kind(own, self.blocks[name]) | {"n_layer": self.layers.count(name)}, ONE_KIND)
             except GptcalcError as error:
-                raise GptcalcError(f"blocks.{name}: {error}", hint=error.hint) from None
+                raise GptcalcError(f"blocks.{shown(name)}: {error}", hint=error.hint) from None
         return kinds
 
     @property
@@ -274,6 +274,42 @@ class ModelSpec(Record):
 ONE_KIND = "the layers of one kind"
 
 
+ELSEWHERE = {"hidden_size": "d_model", "n_embd": "d_model", "d_embed": "d_model", "num_hidden_layers": "n_layer", "num_layers": "n_layer"}
+ELSEWHERE |= {"num_attention_heads": "n_head", "num_heads": "n_head", "num_key_value_heads": "n_kv_head", "head_dim": "d_head"}
+ELSEWHERE |= {"intermediate_size": "d_ff", "ffn_dim": "d_ff", "d_mlp": "d_ff", "n_inner": "d_ff", "ffn_hidden_size": "d_ff"}
+ELSEWHERE |= {
+    "max_position_embeddings": "n_ctx",
+    "n_positions": "n_ctx",
+    "block_size": "n_ctx",
+    "seq_len": "n_ctx",
+    "context_length": "n_ctx",
+}
+ELSEWHERE |= {
+    "num_local_experts": "n_expert",
+    "num_experts": "n_expert",
+    "n_routed_experts": "n_expert",
+    "moe_intermediate_size": "d_expert",
+}
+ELSEWHERE |= {
+    "num_experts_per_tok": "n_expert_per_token",
+    "tie_word_embeddings": "tied",
+    "hidden_act": "activation",
+    "n_vocab": "vocab_size",
+}
+"""What Hugging Face, Megatron and others call a field, for the hint to who types it."""
+
+
+def unknown_field(name: str) -> GptcalcError:
+    """The error for a field that a model does not have, with the one that was probably meant, or where to find them all.
+
+    >>> unknown_field("hidden_size").hint, unknown_field("n_layers").hint
+    ("did you mean 'd_model'?", "did you mean 'n_layer'?")
+    """
+    otherwise = f"sizes are {', '.join(LETTERS)} and n_ctx; the other fields are in the inputs of 'gptcalc params MODEL --format json'"
+    near = f"did you mean '{ELSEWHERE[name.lower()]}'?" if name.lower() in ELSEWHERE else None
+    return GptcalcError(f"unknown field {quoted(name)}", hint=near or did_you_mean(name[:100], ModelSpec.model_fields, otherwise=otherwise))
+
+
 def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelSpec:
     """A spec from a plain mapping; `context` is ONE_KIND for a part of a model, which may be no model by itself.
 
@@ -284,7 +320,7 @@ def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelS
     """
     for key in fields:
         if key not in ModelSpec.model_fields:
-            raise GptcalcError(f"unknown field {str(key)[:60]!r}", hint=did_you_mean(str(key), ModelSpec.model_fields))
+            raise unknown_field(str(key))
     try:
         return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:

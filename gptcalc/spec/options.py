@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection
+from math import prod
 from typing import Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
@@ -14,6 +15,12 @@ from gptcalc.spec.reading import quoted
 
 LARGEST = 10**12
 """A larger batch, sequence or number of devices is a slip of the keyboard."""
+
+MOST_PLACES = 4_000_000
+"""Places of an array of models: each takes some 500 bytes of results."""
+
+MOST_PLANS = 100_000
+"""Places of an array of steps, whose bills take up to 15 KB each."""
 
 
 def check_word(name: str, value: object, known: Collection[str]) -> None:
@@ -76,26 +83,59 @@ def float_array(name: str, value: Any) -> Any:
         array = np.asarray(None)
     if array.dtype.kind not in "iuf":
         raise GptcalcError(f"{name} is not a number or an array of numbers")
+    if array.size > MOST_PLACES:
+        raise GptcalcError(f"{name} has {array.size:,} places: at most {MOST_PLACES:,} are computed at once")
     return array.astype(np.float64)
 
 
-def check_shapes(**values: Any) -> None:
-    """Raises GptcalcError for arrays whose shapes do not go together; what is no array goes with everything.
+def check_shapes(most: int = MOST_PLANS, **values: Any) -> tuple[int, ...]:
+    """The shape that arrays have together; what is no array goes with everything, and () is the shape of no array at all.
 
+    Raises GptcalcError for shapes that do not go together, and for more than `most` places.
+
+    >>> check_shapes(batch=[1, 2], seq=128)
+    (2,)
     >>> check_shapes(batch=[1, 2], seq=[128, 256, 512])
     Traceback (most recent call last):
     gptcalc.errors.GptcalcError: arrays of different lengths: batch (2,), seq (3,)
     """
     arrays = {name: float_array(name, value) if isinstance(value, list) else value for name, value in values.items()}
     shapes = {name: array.shape for name, array in arrays.items() if isinstance(getattr(array, "shape", None), tuple)}
-    if len(set(shapes.values())) > 1:
-        import numpy as np
+    if not any(shapes.values()):
+        return ()
+    import numpy as np
 
-        try:
-            np.broadcast_shapes(*shapes.values())
-        except ValueError:
-            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise GptcalcError(f"arrays of different lengths: {listed}") from None
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+    try:
+        together = np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        raise GptcalcError(f"arrays of different lengths: {listed}") from None
+    if prod(together) > most:
+        raise GptcalcError(f"{listed} have {prod(together):,} places together: at most {most:,} are computed at once")
+    return together
+
+
+MOST_LAYOUTS = 1000
+"""Different steps, by what decides their kernels or their stages: each is computed for itself."""
+
+
+def check_layouts(different: int) -> None:
+    """Raises GptcalcError for more different steps than are computed at once."""
+    if different > MOST_LAYOUTS:
+        raise GptcalcError(f"the arrays make {different:,} different steps: at most {MOST_LAYOUTS:,} are computed at once")
+
+
+def filled(value: Any, shape: tuple[int, ...]) -> Any:
+    """A number as an array of that shape; as it is where there is no shape, and None as it is.
+
+    >>> filled(7, (2,)).tolist(), filled(7, ())
+    ([7.0, 7.0], 7)
+    """
+    if not shape or value is None or getattr(value, "shape", None) == shape:
+        return value
+    import numpy as np
+
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
 
 
 def words(name: str, value: object) -> tuple[str, ...]:

@@ -223,6 +223,22 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if len(text) <= 200 else "..." + text[-197:]
 
 
+def check_name(name: object, where: str = "") -> None:
+    """Raises GptcalcError for a name, which stands in titles, that is not one line or that would steer a terminal."""
+    if isinstance(name, str) and (not name.isprintable() or len(name) > 500):
+        raise GptcalcError(f"{where}name: '{brief(name)}' must be one printable line of at most 500 characters")
+
+
+def printable(text: str) -> str:
+    """One line of text without anything that steers a terminal: escapes, turns of the writing direction.
+
+    >>> printable("two\\nlines, \\x1b[31mred")
+    'two lines, \\\\x1b[31mred'
+    """
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
+
 def brief(value: object) -> str:
     """A value as an error quotes it: printable and at most 40 characters."""
     try:

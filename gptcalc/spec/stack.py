@@ -10,7 +10,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder, check_names, files_by_name, files_of, folded, is_path
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
-from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.recipe import check_recompute
 from gptcalc.spec.runtime import runtime_names
 
@@ -82,6 +82,11 @@ class StackSpec(Record):
     notes: tuple[str, ...] = Field(default=(), strict=False)
 
 
+ZERO = "its ZeRO is --zero 1, 2 or 3 with any stack"
+ELSEWHERE = {"deepspeed": ZERO, "zero": ZERO, "colossal-ai": ZERO, "accelerate": "it runs ddp, fsdp or DeepSpeed's ZeRO (--zero 1, 2 or 3)"}
+"""Software that is known here under another option or name."""
+
+
 def load_stack(name: str) -> StackSpec:
     """The stack of a name, or of a file.
 
@@ -93,6 +98,8 @@ def load_stack(name: str) -> StackSpec:
     if isinstance(name, str) and is_path(name):
         return _stack(folded(Path(name).stem), read_text(name), Path(name))
     files = files_by_name("stacks")
+    if isinstance(name, str) and folded(name) in ELSEWHERE:
+        raise GptcalcError(f"no stack {quoted(name)}", hint=f"{ELSEWHERE[folded(name)]}; stacks: {', '.join(files)}")
     check_word("stack", folded(name) if isinstance(name, str) else name, files)
     return _stack(folded(name), read_text(files[folded(name)]), files[folded(name)])
 

@@ -6,6 +6,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.local import Local
 from gptcalc.formulas.cluster.quantities import Plan, local_of, quantities
 from gptcalc.formulas.time.kernels import ceil
+from gptcalc.spec.options import check_layouts
 from gptcalc.spec.recipe import Layout
 
 SEEN = ("tp", "cp", "ep", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
@@ -41,6 +42,7 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any]:
     shape = flat["tp"].shape
     seen = (*SEEN, *STAGES) if plan.model.layers else SEEN
     groups, which = distinct([flat[name].ravel() for name in seen])
+    check_layouts(groups.shape[1])
     which = which.reshape(shape)
     found: list[dict[str, float]] = []
     known: dict[tuple[int, ...], Local] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
@@ -114,8 +115,10 @@ def read_sweep(text: str) -> tuple[str, list[int]]:
         hint = f"{name.strip()}=1..256 takes the powers of two between two ends"
         raise GptcalcError(f"a sweep takes {MOST_VALUES:,} values at most, not {values.count(',') + 1:,}", hint=hint)
     if not dots:
-        return name.strip(), [whole_number(name.strip(), parse_count(value)) for value in values.split(",")]
-    first, last = (whole_number(name.strip(), parse_count(value)) for value in (low, high))
+        if re.fullmatch(r"\s*\w+\s*-\s*\w+\s*", values):
+            raise GptcalcError(f"no sweep over {quoted(text)}", hint=f"did you mean {name.strip()}={values.replace('-', '..', 1).strip()}?")
+        return name.strip(), [whole_number(name.strip(), parse_count(value, of_bytes=False)) for value in values.split(",")]
+    first, last = (whole_number(name.strip(), parse_count(value, of_bytes=False)) for value in (low, high))
     if first > last:
         raise GptcalcError(f"the sweep {quoted(values)} falls", hint="write the smaller end first")
     inside = [2**power for power in range(first.bit_length(), last.bit_length()) if first < 2**power < last]

@@ -6,7 +6,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
 from gptcalc.formulas.sharding import check_experts, check_virtual_stages, divide
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import LARGEST, check_shapes, float_array
+from gptcalc.spec.options import LARGEST, check_layouts, check_shapes, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 
@@ -103,6 +103,7 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     shape = np.broadcast_shapes(*(a.shape for a in given.values()))
     keys = [*(name for name in GROUPED if name in arrays), "accumulate"]
     groups, which = np.unique(np.stack([arrays[name] for name in keys]), axis=1, return_inverse=True)
+    check_layouts(groups.shape[1])
     found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
     logits = np.zeros(which.size)
     roles = np.empty(which.size, dtype=object)

@@ -17,10 +17,10 @@ from gptcalc.formulas.memory.serving import (
     one_pass,
     serving_memory,
 )
-from gptcalc.formulas.node import plain
+from gptcalc.formulas.node import plain, spread
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import check_word, whole_number, words
+from gptcalc.spec.options import MOST_PLANS, check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import product
@@ -142,6 +142,8 @@ def training(
         layout=layout,
     )
     answer = in_groups(model, recipe, batch, seq)
+    if shape := check_shapes(MOST_PLANS, **read):
+        answer = answer._replace(phases={name: spread(bill, shape) for name, bill in answer.phases.items()})
     apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
     if device is None:
         return TrainingMemory(answer, apart, recipe)
@@ -208,6 +210,8 @@ def inference(
 
     answer = served(batch, seq)
     spec = None if device is None else load_device(device)
+    if shape := check_shapes(batch=batch, seq=seq, prefill=limit):
+        answer = answer._replace(bill=spread(answer.bill, shape))
     apart = reserve(answer.value, 0, 0, spec)
     inputs: dict[str, Any] = {
         "seq": plain(seq),

@@ -29,38 +29,56 @@ def exactly(value: Any) -> Range:
 def read_range(value: Any, name: str) -> Range:
     """A number, `low..high` (the middle is likely), `low..likely..high`, a tuple of two or three, or an array of numbers.
 
+    A price may have its dollar sign, a share its per cent.
     Raises GptcalcError for anything else, and for values that fall.
 
-    >>> read_range("0.35..0.45", "mfu")
-    Range(low=0.35, likely=0.4, high=0.45)
+    >>> read_range("0.35..0.45", "mfu"), read_range("45%", "mfu").likely, read_range("$2.50", "price").likely
+    (Range(low=0.35, likely=0.4, high=0.45), 0.45, 2.5)
     """
     if isinstance(value, Range):
         return value
-    if isinstance(value, tuple) or (isinstance(value, str) and ".." in value):
-        ends = [float(parse_number(part)) for part in (value if isinstance(value, tuple) else value.split(".."))]
-        if len(ends) == 2:
-            ends.insert(1, round((ends[0] + ends[1]) / 2, 12))
-        if len(ends) != 3 or ends != sorted(ends):
-            raise GptcalcError(f"{name} {value!r} is not a range", hint="write low..high or low..likely..high, as in 0.35..0.45")
-        return Range(*ends)
     if hasattr(value, "dtype") or isinstance(value, list):
         return exactly(_filled(value, name))
     try:
-        return exactly(float(parse_number(value)))
+        if not isinstance(value, tuple) and not (isinstance(value, str) and ".." in value):
+            return exactly(_end(value, name))
+        ends = [_end(part, name) for part in (value if isinstance(value, tuple) else value.split(".."))]
     except GptcalcError as error:
         raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
+    if len(ends) == 2:
+        ends.insert(1, round((ends[0] + ends[1]) / 2, 12))
+    if len(ends) != 3 or ends != sorted(ends):
+        raise GptcalcError(f"{name} {quoted(value)} is not a range", hint="write low..high or low..likely..high, as in 0.35..0.45")
+    return Range(*ends)
 
 
-def check_range(range_: Range, name: str, *, above: float = 0.0, upto: float = float("inf"), at_least: float | None = None) -> Range:
-    """Raises GptcalcError unless every value is above one bound (or is `at_least` as much) and at most the other."""
-    for value in set(range_) if not hasattr(range_.low, "dtype") else (range_.low,):
-        enough = value > above if at_least is None else value >= at_least
+def _end(value: Any, name: str) -> float:
+    text = value.strip() if isinstance(value, str) else value
+    if name == PRICE and isinstance(text, str):
+        text = text.removeprefix("$").removesuffix("USD").strip()
+    if name in SHARES and isinstance(text, str) and text.endswith("%"):
+        return float(parse_number(text[:-1], of_bytes=False)) / 100
+    return float(parse_number(text, of_bytes=False))
+
+
+PRICE, SHARES = "price", ("mfu", "share of TDP")
+
+LEAST_SHARE = 1e-6
+"""Of a peak: a smaller one makes a step of a second last a week and more."""
+
+
+def check_range(range_: Range, name: str, *, upto: float = float("inf"), at_least: float | None = None) -> Range:
+    """Raises GptcalcError unless every value is above zero (or is `at_least` as much), and no more than a share may be."""
+    least = LEAST_SHARE if name in SHARES else at_least
+    for value in range_ if not hasattr(range_.low, "dtype") else (range_.low,):
+        enough = value > 0 if least is None else value >= least
         inside = enough & (value <= upto)
         if not (inside.all() if hasattr(inside, "all") else inside):
-            lower = f"above {above:g}" if at_least is None else f"{at_least:g} or more"
-            bounds = f"in ({above:g}, {upto:g}]" if upto != float("inf") else lower
-            where = "in every place of the array" if hasattr(value, "dtype") else f"not {value}"
-            raise GptcalcError(f"{name} must be {bounds}, {where}")
+            bounds = "above 0" if least is None else f"{least:g} or more"
+            bounds = f"from {least:g} to {upto:g}" if least is not None and upto != float("inf") else bounds
+            where = "in every place of the array" if hasattr(value, "dtype") else f"not {value:g}"
+            percent = name in SHARES and not hasattr(value, "dtype") and 2 <= value <= 100
+            raise GptcalcError(f"{name} must be {bounds}, {where}", hint=f"did you mean {value / 100:g}?" if percent else None)
     return range_
 
 
@@ -79,9 +97,12 @@ def whole(value: Any, name: str, *, most: int = LARGEST) -> Any:
         if not ((array >= 1) & (array == np.floor(array)) & (array <= min(most, 2**53 - 1))).all():
             raise GptcalcError(f"{name} must be whole numbers above zero in every place of the array")
         return array if array.ndim else int(array)
-    number = parse_number(value)
+    try:
+        number = parse_number(value, of_bytes=False)
+    except GptcalcError as error:
+        raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
     if not isinstance(number, int) or number < 1:
-        raise GptcalcError(f"{name} must be a whole number above zero, not {value}")
+        raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
     if number > most:
         raise GptcalcError(f"{name} {quoted(value)} is too large: at most {most:,}")
     return number
@@ -101,12 +122,20 @@ def _filled(value: Any, name: str) -> Any:
 def spreads(ranges: dict[str, Range]) -> list[dict[str, Any]]:
     """The inputs that are ranges, the widest first: by what factor each alone moves an answer that is proportional to it.
 
+    None: by any factor, where a range begins at zero.
+
     >>> [one["input"] for one in spreads({"mfu": Range(0.4, 0.45, 0.5), "price": Range(1.0, 2.0, 4.0), "pue": exactly(1.1)})]
     ['price', 'mfu']
     """
     found = [
-        {"input": name, "low": r.low, "likely": r.likely, "high": r.high, "factor": r.high / r.low}
-        for name, r in ranges.items()
-        if not r.known
+        {"input": name, "low": r.low, "likely": r.likely, "high": r.high, "factor": _factor(r)} for name, r in ranges.items() if not r.known
     ]
-    return sorted(found, key=lambda one: -float(one["factor"].max() if hasattr(one["factor"], "max") else one["factor"]))
+    return sorted(found, key=lambda one: -_widest(one["factor"]))
+
+
+def _factor(r: Range) -> Any:
+    return r.high / r.low if hasattr(r.low, "dtype") or r.low else None
+
+
+def _widest(factor: Any) -> float:
+    return float("inf") if factor is None else float(factor.max() if hasattr(factor, "max") else factor)

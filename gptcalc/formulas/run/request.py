@@ -39,6 +39,11 @@ UNCALIBRATED_CLUSTER = 0.25
 """The same on many devices, where the network's share and what hides under what were not measured either."""
 
 
+OF_STEP = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "time", "flops")
+ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
+"""Of a run: all are arrays where one input is."""
+
+
 class Run(NamedTuple):
     """One run on one kind of device. Base units: seconds, FLOP, USD; energy in kWh, CO2 in kg. None: an input for it is not known."""
 
@@ -136,7 +141,7 @@ def _train(
     from gptcalc.formulas.cluster.layout import CHOICES, SIZES, choices_of, divided, stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
-    from gptcalc.spec.options import check_flag, check_shapes, whole_number
+    from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
 
     D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
     batch = whole(batch, "batch")
@@ -144,7 +149,7 @@ def _train(
     sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
     sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None} | choices_of(sizes)
     rates = {"price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
-    check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
+    shape = check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
     software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
@@ -220,7 +225,7 @@ def _train(
     hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
     bill = bill_of(hours_range, device, **rates)
     outputs = {"device_hours": hours_range, "cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
-    return Run(
+    run = Run(
         device=device.name,
         count=count,
         precision=chosen.precision,
@@ -249,6 +254,7 @@ def _train(
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
+    return run._replace(**{name: filled(getattr(run, name), shape) for name in ARRAYS}) if shape else run
 
 
 def _check_stated_mfu(options: dict[str, Any]) -> None:
