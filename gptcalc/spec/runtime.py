@@ -130,6 +130,7 @@ class RuntimeSpec(Record):
     dropout: bool = False  # on where the recipe says nothing
     stops_early: bool = True  # recomputation leaves out what comes after the last tensor that is needed
     caches_copies: bool = False  # low-precision copies of weights stand for good; else each forward pass makes its own
+    lower_bound: bool = False  # no code that exists: what it keeps is the least that any could
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
     host: Host | None = None  # None: a processor that is never late

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.memory.allocator import taken
-from gptcalc.formulas.memory.saved import Saved, Setting, checkpointed, kept, n_bytes
+from gptcalc.formulas.memory.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.spec.runtime import Implementation
@@ -25,6 +25,7 @@ class Step(NamedTuple):
     groups: dict[str, Group]
     moments: dict[str, dict[str, Moment]]
     blocks_done: Moment  # the end of the last block, forward
+    trained: Any = 0  # bytes of those weights that are trained
 
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
         return sum(times * totals[group] for group, times in moment)
@@ -49,13 +50,13 @@ class Plan(NamedTuple):
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
-    copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
+    copies_live_on: bool  # autocast's copies of trained weights stand until the forward pass ends, kept or not; of frozen ones none
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     settings: Mapping[str, Setting]  # of each kind of block, by its path
     layers: Mapping[str, Any]  # ... and how many there are of it
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
-    adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
+    adapters: Mapping[str, tuple[Any, Any]] = {}  # of one run of an operation's adapter: bytes kept, and of copies of its weights
     further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
@@ -79,10 +80,11 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
     groups["optimizer transients"] = optimizer_transients
 
-    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced")]
+    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced", "unpacked")]
     base += [(f"cached:{path}", plan.layers.get(_block(path), 1)) for path in paths if groups[f"cached:{path}"]]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
+    in_block: Moment = gathered + ([("unpacked", 1)] if "unpacked" in held else [])
     in_all, inside, layers = _layers(plan, blocks)
 
     def outside(names: list[str]) -> Moment:
@@ -105,7 +107,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
             if groups[f"momentary:{path}"]:
                 here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
                 still = [*base, *outside(before_blocks), *layer.others, *here]
-                forward[f"{name}, {path}"] = [*still, *copies, *gathered, (f"momentary:{path}", 1)]
+                forward[f"{name}, {path}"] = [*still, *copies, *in_block, (f"momentary:{path}", 1)]
     moments["forward"] = forward
 
     backward: dict[str, Moment] = {}
@@ -117,7 +119,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     for name, layer in layers.items():
         own = [path for path in blocks if _block(path) == layer.block]
-        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *gathered, *reduced]
+        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *in_block, *reduced]
         base_block += [(f"gradients:{path}", layer.upper[_block(path)]) for path in blocks if _some(layer.upper[_block(path)])]
         for index in range(len(own) - 1, -1, -1):
             path = own[index]
@@ -245,6 +247,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
     cached: dict[str, Any] = {}
+    frozen = is_frozen(path, operation, setting)
     for saved in kept(path, operation, setting):
         if saved.tensor.copy_of_weight and not plan.copies:
             continue
@@ -255,7 +258,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
             (keeps, not saved.tensor.once and not stands),
             (again, not saved.tensor.once and not saved.tensor.block_input and not stands),
             (once, saved.tensor.once),
-            (copies, saved.tensor.copy_of_weight),
+            (copies, saved.tensor.copy_of_weight and not frozen),
             (cached, stands),
         ):
             if wanted:
@@ -263,10 +266,14 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
                 if _some(extra):
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
-        keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
+        own, copied = plan.adapters[path]
+        for target in (keeps, again):
+            target[f"activations/{path}, adapter"] = own + copied
+        copies[f"low-precision copies/{path}, adapter"] = copied
     whole = setting._replace(selective=False)
     recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
-    transient = n_bytes(operation.backward, setting) + recomputed
+    flowing = [tensor for tensor in operation.backward if not (frozen and tensor.for_weight)]
+    transient = n_bytes(flowing, setting) + recomputed
     momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
         momentary = maximum(momentary, _all(keeps)) - _all(keeps)
