@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 
 class Precision(NamedTuple):
-    """Bytes of a stored weight, of what matmuls compute with, and of a matmul input kept for the backward pass; and its tag."""
+    """Bytes of a stored weight, of what matmuls compute with, and of a matmul input kept for the backward pass; and its tag.
+
+    `wide_output`: a linear layer puts out what it is given, in its type, and not what it computes with.
+    """
 
     stored: int
     compute: int
     matmul: int
     tag: str
+    wide_output: bool = False
+
+    @property
+    def output(self) -> int:
+        """Bytes of what a linear layer puts out."""
+        return self.stored if self.wide_output else self.compute
 
 
 PRECISIONS = {

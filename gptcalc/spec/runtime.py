@@ -15,7 +15,7 @@ from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
-Type = Literal["stored", "compute", "matmul", "fp32", "int64", "int32", "byte"]
+Type = Literal["stored", "compute", "output", "matmul", "fp32", "int64", "int32", "byte"]
 
 SAME = "same"
 """Of an operation of code that extends other code: as it is there."""

@@ -66,7 +66,9 @@ def training_step(i: Inputs) -> Step:
     outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
     owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers if op.covers is not None else (path,))}
     packed = frozenset(owners[weight.path] for weight in weights if weight.quantized)
-    wide = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, packed, recipe.recompute == "selective")
+    # bitsandbytes' Linear4bit casts its product back to the type of its input, which norms under autocast leave in fp32
+    widened = precision._replace(wide_output=recipe.qlora)
+    wide = Setting(s.letters | outside | _own_experts(i, s), widened, i.tags, frozen, packed, recipe.recompute == "selective")
     # FSDP gathers weights in 16 bits: activations are in 16 bits from the first on, the loss in fp32
     narrow = zero == 3 and "amp" in i.tags
     setting = wide
