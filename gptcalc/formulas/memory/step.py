@@ -39,6 +39,14 @@ class Step(NamedTuple):
         return items
 
 
+class Kept(NamedTuple):
+    """Bytes of one run of an operation's adapter: kept, of copies of its weights, and alive in its backward pass."""
+
+    kept: Any
+    copies: Any
+    backward: Any
+
+
 class Plan(NamedTuple):
     """What decides the shape of a step besides the numbers."""
 
@@ -56,7 +64,7 @@ class Plan(NamedTuple):
     layers: Mapping[str, Any]  # ... and how many there are of it
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
-    adapters: Mapping[str, tuple[Any, Any]] = {}  # of one run of an operation's adapter: bytes kept, and of copies of its weights
+    adapters: Mapping[str, Kept] = {}  # by operation
     further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
@@ -84,7 +92,11 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     base += [(f"cached:{path}", plan.layers.get(_block(path), 1)) for path in paths if groups[f"cached:{path}"]]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
-    in_block: Moment = gathered + ([("unpacked", 1)] if "unpacked" in held else [])
+    unpacked: Moment = [("unpacked", 1)] if "unpacked" in held else []
+
+    def beside(path: str) -> Moment:
+        return gathered + (unpacked if path in plan.setting.packed else [])
+
     in_all, inside, layers = _layers(plan, blocks)
 
     def outside(names: list[str]) -> Moment:
@@ -105,9 +117,9 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         own = [path for path in blocks if _block(path) == layer.block]
         for index, path in enumerate(own):
             if groups[f"momentary:{path}"]:
-                here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
-                still = [*base, *outside(before_blocks), *layer.others, *here]
-                forward[f"{name}, {path}"] = [*still, *copies, *in_block, (f"momentary:{path}", 1)]
+                done_here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
+                still = [*base, *outside(before_blocks), *layer.others, *done_here]
+                forward[f"{name}, {path}"] = [*still, *copies, *beside(path), (f"momentary:{path}", 1)]
     moments["forward"] = forward
 
     backward: dict[str, Moment] = {}
@@ -119,13 +131,14 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     for name, layer in layers.items():
         own = [path for path in blocks if _block(path) == layer.block]
-        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *in_block, *reduced]
+        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *reduced]
         base_block += [(f"gradients:{path}", layer.upper[_block(path)]) for path in blocks if _some(layer.upper[_block(path)])]
         for index in range(len(own) - 1, -1, -1):
             path = own[index]
             kept_inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{one}", 1) for one in own[: index + 1]]
             made: Moment = [(f"gradients:{one}", 1) for one in own[index:]]
-            backward[f"{name}, {path}"] = [*base_block, *kept_inside, *made, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+            here = [*base_block, *beside(path), *kept_inside, *made]
+            backward[f"{name}, {path}"] = [*here, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     done = [*done, *((f"gradients:{path}", plan.layers[_block(path)]) for path in blocks)]
     for path in reversed(before_blocks):
         done = [*done, (f"gradients:{path}", 1)]
@@ -266,14 +279,14 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
                 if _some(extra):
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
-        own, copied = plan.adapters[path]
+        own = plan.adapters[path]
         for target in (keeps, again):
-            target[f"activations/{path}, adapter"] = own + copied
-        copies[f"low-precision copies/{path}, adapter"] = copied
+            target[f"activations/{path}, adapter"] = own.kept + own.copies
+        copies[f"low-precision copies/{path}, adapter"] = own.copies
     whole = setting._replace(selective=False)
     recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
     flowing = [tensor for tensor in operation.backward if not (frozen and tensor.for_weight)]
-    transient = n_bytes(flowing, setting) + recomputed
+    transient = n_bytes(flowing, setting) + recomputed + (plan.adapters[path].backward if path in plan.adapters else 0)
     momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
         momentary = maximum(momentary, _all(keeps)) - _all(keeps)

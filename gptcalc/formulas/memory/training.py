@@ -11,7 +11,7 @@ from gptcalc.formulas.memory.adapters import adapter_elements, adapter_keeps, ta
 from gptcalc.formulas.memory.allocator import taken
 from gptcalc.formulas.memory.saved import Setting, width, within
 from gptcalc.formulas.memory.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.formulas.memory.step import Group, Plan, Step, step_of
+from gptcalc.formulas.memory.step import Group, Kept, Moment, Plan, Step, step_of
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.formulas.table import operations
 from gptcalc.spec.recipe import PRECISIONS, Recipe
@@ -141,7 +141,7 @@ def training_step(i: Inputs) -> Step:
     if state.resident_gradients:
         gradients = {}
     step = step_of(plan, held, gradients, update_transients(recipe, weights, width(state.weights, learning)))
-    if zero == 0 and not resident and not isinstance(i.batch, Symbol):
+    if zero == 0 and not state.resident_gradients and not isinstance(i.batch, Symbol):
         _round_states(step)
     learned = _weights(i, [weight for weight in weights if weight.trained], zero)
     return step._replace(trained=sum(learned.values()))
@@ -149,17 +149,42 @@ def training_step(i: Inputs) -> Step:
 
 def _round_states(step: Step) -> None:
     """States and gradients are cut from what the first step's activations leave in the cache, without waste; beyond that they waste
-    as the weights do. Fitted on nothing, and about right on two runs with few tokens (see tests/data)."""
+    as the weights do. Fitted on nothing, and about right on two runs with few tokens (see tests/data).
+
+    Where the fullest moment comes after those activations are gone, all is wasted that can be: else more tokens would need less.
+    """
     totals = {name: sum(group.values()) for name, group in step.groups.items()}
     kept = step.total(step.moments["after_forward"]["end"], totals) - step.total(step.moments["before_forward"]["start"], totals)
-    weights, gradients = totals["weights"], step.total(step.moments["optimizer"]["update"], totals)
-    gradients = gradients - totals["weights"] - totals["optimizer"] - totals["optimizer transients"]
-    waste = step.groups["weights"]["weights/allocator rounding"]
-    for group, size in (("optimizer", totals["optimizer"]), ("gradients:embedding/token", gradients)):
-        uncached = size - minimum(size, kept)
+    waste, weights = step.groups["weights"]["weights/allocator rounding"], totals["weights"]
+    update = step.total(step.moments["optimizer"]["update"], totals)
+    gradients = update - totals["weights"] - totals["optimizer"] - totals["optimizer transients"]
+    of_gradients = "resident" if "resident" in step.groups else "gradients:embedding/token"
+    sizes = {"optimizer": ("optimizer state", totals["optimizer"]), of_gradients: ("gradients", gradients)}
+    for group, (place, size) in sizes.items():
         if group in step.groups:
-            path = "optimizer state/allocator rounding" if group == "optimizer" else "gradients/allocator rounding"
-            step.groups[group] = {**step.groups[group], path: uncached * waste // weights}
+            cached = minimum(size, kept)
+            path = f"{place}/allocator rounding"
+            step.groups[group] = {**step.groups[group], path: (size - cached) * waste // weights}
+            step.groups[f"late {group}"] = {path: size * waste // weights - (size - cached) * waste // weights}
+    totals = {name: sum(group.values()) for name, group in step.groups.items()}
+    early: Any = 0
+    late: dict[tuple[str, str], Moment] = {}
+    for phase, moments in step.moments.items():
+        for name, moment in moments.items():
+            if phase == "optimizer" or (phase == "backward" and not name.startswith(AFTER_BLOCKS)):
+                groups = {group for group, _ in moment}
+                late[phase, name] = [(f"late {group}", 1) for group in sizes if group in groups]
+            else:
+                early = maximum(early, step.total(moment, totals))
+    latest: Any = 0
+    for (phase, name), more in late.items():
+        latest = maximum(latest, step.total([*step.moments[phase][name], *more], totals))
+    for (phase, name), more in late.items():
+        step.moments[phase][name] += [(group, (latest > early) * 1) for group, _ in more]
+
+
+AFTER_BLOCKS = ("loss", "head/", "final_norm")
+"""Of the backward pass: before the blocks, while all that the forward pass kept still stands."""
 
 
 def _autocast(recipe: Recipe) -> bool:
@@ -246,7 +271,7 @@ def _own_experts(i: Inputs, kind: Any) -> dict[str, Any]:
     return {"Y": ceiling(kind.n_expert, i.recipe.layout.ep)}
 
 
-def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> tuple[Any, Any]:
+def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Kept:
     assert i.recipe.lora_rank is not None
     amp = _autocast(i.recipe)
     compute = PRECISIONS[i.recipe.precision].compute
@@ -258,7 +283,10 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> tuple[Any, Any]:
         and path.rsplit("/", 1)[-1] in ("key", "value", "up")
         and any(name.rsplit("/", 1)[-1] in ("query", "gate") for name in i.implementation.operations)
     )
-    return adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared), copies
+    # The gradient of its input comes beside the base's: in fp32 under autocast, and then in the type that was widened to it.
+    flowing = (4 if i.recipe.qlora else 4 + compute) if amp else compute
+    kept = adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared)
+    return Kept(kept, copies, flowing * product((tokens, k)))
 
 
 def _some(number: Any) -> bool:
