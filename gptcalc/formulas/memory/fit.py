@@ -87,12 +87,12 @@ def cheapest(
 ) -> Change | None:
     """The first change that makes it fit, in the order of what they cost, from nothing upwards; None where none does.
 
-    `timed`: of those that `train` has options for.
+    `timed`: of those that `train` has options for, and that leave a run's sequences a step as they are: more replicas take more.
     """
     from gptcalc.errors import GptcalcError
 
     for change, new, n in candidates(recipe, batch, sequences):
-        if timed and change.option.startswith(("--offload-optimizer", "--lora-rank")):
+        if timed and change.option.startswith(("--offload-optimizer", "--lora-rank", "--zero 3 --count")):
             continue
         try:
             peak = int(training_memory(model, new, n, seq).high)
