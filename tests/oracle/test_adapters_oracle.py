@@ -47,8 +47,7 @@ def adapted(base: torch.dtype, recompute: str) -> nn.Module:
     return model
 
 
-def saved_by_torch(base: torch.dtype, recompute: str) -> dict[int, torch.Tensor]:
-    model = adapted(base, recompute)
+def saved_by_torch(model: nn.Module) -> dict[int, torch.Tensor]:
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     tokens = torch.randint(0, CONFIG.vocab_size, (BATCH, SEQ))
     storages: dict[int, torch.Tensor] = {}
@@ -66,11 +65,14 @@ def saved_by_torch(base: torch.dtype, recompute: str) -> dict[int, torch.Tensor]
     return storages
 
 
+LORA = {"lora_rank": RANK, "lora_targets": ("all-linear",)}
+
+
 def predicted(recompute: str, **options) -> dict[str, int]:
     """The bill after the forward pass, without what stood before it."""
     model = gc.model({**CONFIG.to_dict(), "architectures": None})
-    lora = {"lora_rank": RANK, "lora_targets": ("all-linear",), "attention_kernel": "eager", "recompute": recompute}
-    step = gc.memory(model, batch=BATCH, seq=SEQ, runtime="transformers", optimizer="sgd", **lora, **options).training.step
+    recipe = {"attention_kernel": "eager", "recompute": recompute, "optimizer": "sgd", "runtime": "transformers"}
+    step = gc.memory(model, batch=BATCH, seq=SEQ, **recipe, **options).training.step
     bill = step.bill(step.moments["after_forward"]["end"])
     return {path: size for path, size in bill.items() if "rounding" not in path and not path.startswith("weights")}
 
@@ -78,17 +80,30 @@ def predicted(recompute: str, **options) -> dict[str, int]:
 @pytest.mark.parametrize("recompute", ["none", "full"])
 @pytest.mark.parametrize(("base", "options"), [(torch.float32, {"precision": "amp-bf16"}), (torch.bfloat16, {})])
 def test_saved_bytes_under_adapters_equal_torch(base, options, recompute) -> None:
-    ours = predicted(recompute, **options)
+    ours = predicted(recompute, **LORA, **options)
     arguments = ours.pop("activations/block/checkpoint arguments", 0)  # held by the checkpoints, and not as saved tensors
     assert (arguments > 0) == (recompute == "full")
-    real = sum(tensor.untyped_storage().nbytes() for tensor in saved_by_torch(base, recompute).values())
+    real = sum(tensor.untyped_storage().nbytes() for tensor in saved_by_torch(adapted(base, recompute)).values())
     assert sum(ours.values()) == real
 
 
 @pytest.mark.parametrize("recompute", ["none", "full"])
 def test_copies_of_frozen_weights_are_those_that_a_matmul_keeps(recompute) -> None:
     shapes = [(96, 96), (96, 32), (96, 256), (256, 96), (301, 96), (96, 301)]
-    stored = saved_by_torch(torch.float32, recompute).values()
+    stored = saved_by_torch(adapted(torch.float32, recompute)).values()
     real = sum(tensor.untyped_storage().nbytes() for tensor in stored if tensor.dtype == torch.bfloat16 and tuple(tensor.shape) in shapes)
-    copies = sum(size for path, size in predicted(recompute, precision="amp-bf16").items() if path.startswith("low-precision"))
+    copies = sum(size for path, size in predicted(recompute, precision="amp-bf16", **LORA).items() if path.startswith("low-precision"))
     assert copies == real
+
+
+@pytest.mark.parametrize("freeze", [("embedding", "block"), ("embedding", "block", "final_norm"), ("embedding",)])
+def test_below_the_first_trained_weight_nothing_is_kept(freeze) -> None:
+    CONFIG._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(CONFIG).train()
+    parts = {"embedding": model.model.embed_tokens, "block": model.model.layers, "final_norm": model.model.norm}
+    for name in freeze:
+        parts[name].requires_grad_(False)
+    if freeze == ("embedding",):
+        model.enable_input_require_grads()  # the first layer's norm would keep less, which the runtimes do not tell apart
+    real = sum(tensor.untyped_storage().nbytes() for tensor in saved_by_torch(model).values())
+    assert sum(predicted("none", precision="amp-bf16", freeze=freeze).values()) == real

@@ -59,6 +59,8 @@ class Plan(NamedTuple):
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
     copies_live_on: bool  # autocast's copies of trained weights stand until the forward pass ends, kept or not; of frozen ones none
+    idle: frozenset[str]  # operations below the first trained weight: no gradient flows there, and nothing is kept for one
+    first: str  # the operation of that weight where it is above the blocks: it keeps what its weight's gradient needs alone
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     settings: Mapping[str, Setting]  # of each kind of block, by its path
     layers: Mapping[str, Any]  # ... and how many there are of it
@@ -85,7 +87,8 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
     groups |= _checkpoint_groups(plan)
     groups["returned"] = {"logits and loss/returned": n_bytes(implementation.returned, plan.setting)} if "loss" in paths else {}
-    groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
+    residual = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
+    groups["residual"] = {} if plan.idle.intersection(blocks) else residual
     groups["optimizer transients"] = optimizer_transients
 
     base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced", "unpacked")]
@@ -241,12 +244,13 @@ def _some(number: Any) -> bool:
 
 def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
     """What a recomputed block of each kind keeps of itself, and what all of them keep together."""
-    shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
+    idle = any(path.startswith("block") for path in plan.idle)
+    shared = 0 if idle else n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
     groups: dict[str, Group] = {"once:checkpoint": {"activations/block/checkpoint arguments": shared} if _some(shared) else {}}
     for block in plan.layers:
         saved = checkpointed(plan.implementation, plan.settings[block])
         kept_of_it = sum((one.bytes for one in saved if not one.tensor.once), 0)
-        groups[f"checkpoint:{block}"] = {f"activations/{block}/checkpoint": kept_of_it}
+        groups[f"checkpoint:{block}"] = {} if idle else {f"activations/{block}/checkpoint": kept_of_it}
     return groups
 
 
@@ -261,12 +265,14 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     copies: dict[str, Any] = {}
     cached: dict[str, Any] = {}
     frozen = is_frozen(path, operation, setting)
+    idle = path in plan.idle
     for saved in kept(path, operation, setting):
-        if saved.tensor.copy_of_weight and not plan.copies:
+        stands = plan.copies_cached and saved.tensor.copy_of_weight
+        passes = idle or (path == plan.first and not saved.tensor.for_weight)
+        if (saved.tensor.copy_of_weight and not plan.copies) or (passes and not stands):
             continue
         where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
         extra = 0 if isinstance(setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
-        stands = plan.copies_cached and saved.tensor.copy_of_weight
         for target, wanted in (
             (keeps, not saved.tensor.once and not stands),
             (again, not saved.tensor.once and not saved.tensor.block_input and not stands),
@@ -296,6 +302,6 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
         f"once:{path}": once,
         f"copies:{path}": copies,
         f"cached:{path}": cached,
-        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) else {},
+        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) and not idle else {},
         f"momentary:{path}": {f"transients/{path}": momentary} if _some(momentary) else {},
     }

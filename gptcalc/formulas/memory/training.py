@@ -119,6 +119,7 @@ def training_step(i: Inputs) -> Step:
     elif recipe.qlora:
         held["unpacked"] = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, precision.compute)}
     kept_by_adapters = {path: _adapter_keeps(i, path, k, n) for path, (k, n) in adapters.items()}
+    idle, first = _below_the_first_trained(list(i.implementation.operations), set(gradients))
     plan = Plan(
         i.implementation,
         setting,
@@ -129,6 +130,8 @@ def training_step(i: Inputs) -> Step:
         copies=zero < 3,
         copies_cached=i.runtime.caches_copies,
         copies_live_on=_autocast(recipe) and not recipe.compiled,
+        idle=idle,
+        first=first,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
         divided_experts=divided_experts,
@@ -185,6 +188,21 @@ def _round_states(step: Step) -> None:
 
 AFTER_BLOCKS = ("loss", "head/", "final_norm")
 """Of the backward pass: before the blocks, while all that the forward pass kept still stands."""
+
+
+def _below_the_first_trained(paths: list[str], trained: set[str]) -> tuple[frozenset[str], str]:
+    """The operations that no gradient reaches, and the first that has one where it is above the blocks. Blocks have one or none.
+
+    >>> _below_the_first_trained(["embedding/token", "block/mlp/up", "final_norm", "head/output"], {"head/output"})[1]
+    'head/output'
+    """
+    idle: list[str] = []
+    blocks = any(path.startswith("block") for path in trained)
+    for path in paths:
+        if path in trained or (blocks and path.startswith("block")):
+            return frozenset(idle), "" if path.startswith(("embedding/", "block")) else path
+        idle.append(path)
+    return frozenset(), ""
 
 
 def _autocast(recipe: Recipe) -> bool:
