@@ -315,7 +315,7 @@ def test_peaks_under_adapters_are_near_those_that_were_measured(options, forward
     totals = {name: sum(size for path, size in group.items() if "rounding" not in path) for name, group in step.groups.items()}
     peaks = {name: max(step.total(moment, totals) for moment in moments.values()) for name, moments in step.moments.items()}
     assert peaks["backward"] - totals["weights"] == pytest.approx(backward, rel=0.04)
-    assert peaks["forward"] - totals["weights"] == pytest.approx(forward, rel=0.14)  # unpacking on the CPU takes more than on a GPU
+    assert peaks["forward"] - totals["weights"] == pytest.approx(forward, rel=0.15)  # unpacking on the CPU takes more than on a GPU
 
 
 def test_copies_of_trained_weights_alone_live_until_the_forward_pass_ends() -> None:
