@@ -10,6 +10,7 @@ import gptcalc as gc
 
 pytest.importorskip("gptcalc.spec.device")
 
+GIB = 2**30
 COMMANDS = [
     ("gpt2",),
     ("gpt2-xl", "--batch", "8", "--recompute", "full", "--device", "h100-80gb"),
@@ -32,12 +33,109 @@ def test_every_format(run, command) -> None:
     assert len({len(row) for row in rows}) == 1
 
 
-def test_the_peak_comes_first_then_its_bill_then_the_verdict(run) -> None:
+def test_the_verdict_comes_first_then_the_bill_then_what_else_holds(run) -> None:
     lines = run("memory", "gpt2-xl", "--batch", "8", "--recompute", "full", "--device", "h100-80gb").out.splitlines()
-    assert "in the forward pass" in lines[0]
+    assert lines[0] == "gpt2-xl on h100-80gb: fits, 27.0 of 78.8 GiB (training, 8 × 1,024 tokens)"
     assert lines[2].startswith("part")
+    assert any(line.startswith("the peak is in the forward pass (at: return); amp-bf16, transformers") for line in lines)
     assert lines[-1].startswith("fits")
     assert "the largest batch that fits is" in lines[-1]
+
+
+def headline(run, *command, code: int = 0) -> list[str]:
+    ran = run("memory", *command)
+    assert ran.code == code
+    return ran.out.splitlines()[:2]
+
+
+def test_what_does_not_fit_is_said_first_and_the_cheapest_change_second(run) -> None:
+    first, second = headline(run, "llama3-8b", "--device", "h100", code=1)
+    assert first == "llama3-8b on h100-80gb: does not fit, 174.8 of 78.8 GiB (training, 1 × 8,192 tokens)"
+    assert second.startswith("the cheapest change that makes it fit: --zero 3 --count 2 --recompute full (2 devices; a third more arithm")
+    ran = run("memory", "llama3-8b", "--device", "h100", "--zero", "3", "--count", "2", "--recompute", "full")
+    assert ran.code == 0
+
+
+def test_another_method_of_training_is_called_that_and_comes_last(run) -> None:
+    first, second = headline(run, "llama2-13b", "--device", "rtx-4090", "--seq", "2048", code=1)
+    assert "does not fit" in first
+    assert second.startswith("no change of recipe or layout alone makes it fit; another method of training does: --lora-rank 16 --qlora ")
+    change = result(run, "llama2-13b", "--device", "rtx-4090", "--seq", "2048", code=1)["change"]
+    assert change["another_method"]
+    found = result(run, "llama2-13b", "--device", "rtx-4090", "--seq", "2048", *change["option"].split())
+    assert (found["fits"], found["peak_allocated"]) == (True, change["peak"])
+
+
+def test_the_first_line_says_what_the_base_of_adapters_is_in(run) -> None:
+    lora = ("llama3.1-8b", "--lora-rank", "16", "--batch", "1", "--seq", "2048", "--recompute", "full", "--device", "rtx-4090")
+    for more, base in (((), "LoRA, base in bf16"), (("--qlora",), "QLoRA, base in nf4"), (("--precision", "bf16"), "LoRA, base in bf16")):
+        assert base in headline(run, *lora, *more)[0]
+    assert "does not fit" in headline(run, *lora, "--precision", "amp-bf16", code=1)[0]
+    assert "LoRA, base in fp32" in headline(run, *lora[:-2], "--precision", "amp-bf16")[0]
+
+
+def test_a_batch_that_was_not_asked_for_comes_with_the_largest(run) -> None:
+    _, second = headline(run, "gpt2", "--device", "h100")
+    most = result(run, "gpt2", "--device", "h100")
+    at_most = result(run, "gpt2", "--device", "h100", "--batch", most["largest_batch"])
+    assert second == f"batch 1; --batch {most['largest_batch']} also fits, {at_most['peak_allocated'] / GIB:.2f} GiB"
+    assert most["largest_peak"] == at_most["peak_allocated"]
+    assert headline(run, "gpt2", "--device", "h100", "--batch", "1")[1] == ""
+
+
+def test_a_sequence_that_was_not_asked_for_is_explained(run) -> None:
+    assert "1 × 8,192 tokens: give --seq for longer; the model allows 131,072)" in headline(run, "llama3.1-8b", "--device", "b200")[0]
+    assert "(give --seq for longer; the model allows 131,072)" in headline(run, "llama3.1-8b")[0]
+    assert "give --seq" not in headline(run, "llama3.1-8b", "--seq", "8192")[0]
+    assert json.loads(run("memory", "llama3.1-8b", "-f", "json").out)["inputs"]["seq"] == 8192
+
+
+def test_a_lower_bound_is_never_said_to_fit(run) -> None:
+    for command in (("bloom-560m",), ("gpt2", "--runtime", "ideal")):
+        assert "at least" in headline(run, *command)[0]
+        first, second = headline(run, *command, "--device", "h100")
+        assert ": cannot say, at least " in first
+        assert "at most" in second
+        found = result(run, *command, "--device", "h100")
+        assert (found["fits"], found["lower_bound"]) == (None, True)
+    first, _ = headline(run, "gpt3-175b", "--runtime", "ideal", "--device", "h100", code=1)
+    assert ": does not fit, at least 2,601.9 of 78.8 GiB" in first
+    assert result(run, "gpt3-175b", "--runtime", "ideal", "--device", "h100", code=1)["fits"] is False
+    assert gc.memory("gpt2", runtime="ideal", device="h100").verdict.fits is None
+
+
+def test_a_run_whose_memory_is_a_lower_bound_is_not_said_to_fit(run) -> None:
+    ran = run("train", "gpt2", "--tokens", "1B", "--runtime", "ideal", "--format", "json")
+    assert (ran.code, json.loads(ran.out)["result"]["memory"]["fits"]) == (0, None)
+    assert "cannot say whether it fits" in run("train", "gpt2", "--tokens", "1B", "--runtime", "ideal").out
+    assert run("train", "gpt3-175b", "--tokens", "1B", "--runtime", "ideal").code == 1
+    assert gc.train("gpt2", tokens="1B", runtime="ideal", batch=[1, 2]).memory["fits"] is None
+
+
+@pytest.mark.parametrize("device", ["tpu-v4", "mi300x", "gaudi3", "epyc-9654"])
+def test_what_belongs_to_cuda_is_charged_on_cuda_alone(run, device) -> None:
+    out = run("memory", "gpt2", "--device", device).out
+    assert "uncalibrated" in out.splitlines()[0]
+    assert "CUDA context" not in out
+    assert "cuBLAS" not in out
+    assert ("is not known" in out) == (device != "epyc-9654")
+    found = result(run, "gpt2", "--device", device)
+    assert found["room"] == found["memory"]
+    assert found["device_context"] == (0 if device == "epyc-9654" else None)
+
+
+def test_without_a_device_the_context_is_that_of_an_nvidia_gpu(run) -> None:
+    assert "apart from it, on an NVIDIA GPU: CUDA context 768.00 MiB, two cuBLAS" in run("memory", "gpt2").out
+    assert "apart from it: CUDA context" in run("memory", "gpt2", "--device", "a100").out
+
+
+def test_a_compiled_models_vocabulary_that_is_no_multiple_of_8_gives_an_interval(run) -> None:
+    compiled = ("gpt2", "--compiled", "--batch", "8")
+    found = result(run, *compiled)
+    assert found["peak_interval"] == [found["peak_allocated"], found["peak_allocated"] + 2 * 8 * 1024 * 50257]
+    assert "may pad" in run("memory", *compiled).out
+    assert "peak_interval" not in result(run, *compiled, "--set", "vocab_size=50304")
+    assert "peak_interval" not in result(run, "gpt2", "--batch", "8")
 
 
 def result(run, *command, code: int = 0):

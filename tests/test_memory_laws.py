@@ -111,9 +111,17 @@ def test_every_parent_is_the_sum_of_its_parts_and_the_peak_the_largest_phase(opt
 @given(recipes, st.integers(1, 9), st.integers(1, 900))
 def test_more_tokens_never_need_less(options, batch, seq) -> None:
     peak = training(gpt2, batch=batch, seq=seq, **options).value
-    slack = 2**21 * 200  # allocator rounding is no monotone function
-    assert training(gpt2, batch=batch + 1, seq=seq, **options).value >= peak - slack
-    assert training(gpt2, batch=batch, seq=seq + 100, **options).value >= peak - slack
+    assert training(gpt2, batch=batch + 1, seq=seq, **options).value >= peak
+    assert training(gpt2, batch=batch, seq=seq + 100, **options).value >= peak
+    assert training(gpt2, batch=batch, seq=seq, **{**options, "accumulate": options["accumulate"] + 1}).value >= peak
+
+
+def test_few_tokens_need_no_more_than_twice_as_many() -> None:
+    """States of few tokens are not cut from what activations leave in the cache, and waste more of it."""
+    assert (
+        training("gpt2-xl", recompute="selective", batch=8, seq=16).value
+        <= training("gpt2-xl", recompute="selective", batch=8, seq=32).value
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -236,3 +244,92 @@ def test_lora_trains_what_peft_trains() -> None:
     """peft 0.17 on gpt2-xl, rank 16, c_attn: 4,915,200 parameters."""
     end = training(gc.model("gpt2-xl"), lora_rank=16, batch=4).training.phases["optimizer"]
     assert end["optimizer state/first moment"].value == 4 * 4915200
+
+
+TINY_LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 512,
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+
+
+# Saved tensors of one forward pass of 1 × 64 tokens, rank 8 on all seven matrices, on the CPU: peft 0.21.2, bitsandbytes 0.50.2 (nf4,
+# double quantization, prepare_model_for_kbit_training), torch 2.13, autocast to bf16. With flash attention a GPU keeps 16 bytes of random
+# state a layer besides, and the labels as 512 bytes, not 520.
+@pytest.mark.parametrize(
+    ("options", "saved", "head"),
+    [
+        ({"qlora": True}, 5_053_196, 262_144),
+        ({"qlora": True, "recompute": "full"}, 721_676, 262_144),
+        ({}, 3_693_324, 0),
+        ({"recompute": "full"}, 328_460, 0),
+        ({"precision": "amp-bf16"}, 9_870_092, 262_144),
+        ({"precision": "amp-bf16", "recompute": "full"}, 721_676, 262_144),
+    ],
+)
+def test_what_is_kept_under_adapters_is_what_peft_and_bitsandbytes_keep(options, saved, head) -> None:
+    lora = {"lora_rank": 8, "lora_targets": ("all-linear",), "batch": 1, "seq": 64, "runtime": "transformers"}
+    step = training(gc.model(TINY_LLAMA), **lora, **options).training.step
+    bill = step.bill(step.moments["after_forward"]["end"])
+    outside = ("weights", "optimizer state", "activations/allocator rounding", "activations/block/checkpoint arguments")
+    kept = {path: size for path, size in bill.items() if not path.startswith(outside)}
+    states = 0 if "recompute" in options else 4 * 16
+    assert sum(kept.values()) - states + 8 == saved
+    copies = {path: size for path, size in bill.items() if path.startswith("low-precision copies")}
+    assert copies.get("low-precision copies/head/output", 0) == head
+    if options.get("precision") != "amp-bf16":  # a frozen weight in fp32 is cast for its matmul, which keeps the copy
+        assert sum(copies.values()) == head
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "low", "high"),
+    [  # GiB, as people report them: bases in 4 and in 16 bits
+        ("llama3.1-8b", {"qlora": True, "lora_targets": ("all-linear",), "seq": 2048}, 12.2, 12.8),
+        ("llama3.1-70b", {"qlora": True, "lora_targets": ("all-linear",), "seq": 1024}, 41, 49.5),
+        ("llama2-70b", {"qlora": True, "seq": 2048}, 38, 42),
+        ("llama3.1-8b", {"seq": 2048}, 18.4, 18.6),
+    ],
+)
+def test_adapters_over_large_models_fit_where_people_train_them(name, options, low, high) -> None:
+    assert low <= training(name, lora_rank=16, batch=1, recompute="full", **options).value / GIB <= high
+
+
+@pytest.mark.parametrize(
+    ("options", "forward", "backward"),  # bytes above the weights, of the same model with 256 tokens, measured likewise
+    [
+        ({"qlora": True, "recompute": "full"}, 4_873_216, 7_331_848),
+        ({"qlora": True}, 19_577_872, 19_575_816),
+        ({"recompute": "full"}, 2_841_600, 5_639_176),
+        ({"precision": "amp-bf16", "recompute": "full"}, 3_580_944, 7_648_264),
+    ],
+)
+def test_peaks_under_adapters_are_near_those_that_were_measured(options, forward, backward) -> None:
+    lora = {"lora_rank": 8, "lora_targets": ("all-linear",), "batch": 1, "seq": 256, "runtime": "transformers", "optimizer": "sgd"}
+    step = training(gc.model(TINY_LLAMA), **lora, **options).training.step
+    totals = {name: sum(size for path, size in group.items() if "rounding" not in path) for name, group in step.groups.items()}
+    peaks = {name: max(step.total(moment, totals) for moment in moments.values()) for name, moments in step.moments.items()}
+    assert peaks["backward"] - totals["weights"] == pytest.approx(backward, rel=0.04)
+    assert peaks["forward"] - totals["weights"] == pytest.approx(forward, rel=0.15)  # unpacking on the CPU takes more than on a GPU
+
+
+def test_copies_of_trained_weights_alone_live_until_the_forward_pass_ends() -> None:
+    """Under recomputation nothing keeps them but autocast's cache, which holds fp32 leaves that require a gradient."""
+    options = {"precision": "amp-bf16", "recompute": "full", "batch": 1, "seq": 128}
+    lora = {"lora_rank": 16, "lora_targets": ("all-linear",)}
+    for frozen, block in (({}, 2 * 12 * 12 * 768**2), ({"freeze": ("block/mlp",)}, 2 * 12 * 4 * 768**2), (lora, 0)):
+        step = training(gpt2, **options, **frozen).training.step
+        bill = step.bill(step.moments["forward"]["return"])
+        assert sum(size for path, size in bill.items() if path.startswith("low-precision copies/block") and "adapter" not in path) == block
+
+
+def test_what_is_reserved_beside_frozen_weights_does_not_grow_with_them() -> None:
+    for options in ({"lora_rank": 16}, {"lora_rank": 16, "qlora": True}):
+        answer = training("llama2-70b", seq=128, recompute="full", **options)
+        trained = gc.params("llama2-70b").value * 0.001
+        assert answer.apart.high - answer.value < 1.6 * 4 * 128 * 32000 + 0.65 * 4 * trained + 2**28

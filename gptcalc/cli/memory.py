@@ -42,12 +42,11 @@ Optimizer = Literal["adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit
 def memory(
     model: Model,
     mode: Annotated[Literal["training", "inference"], RUN("--mode", help="What the model is used for.")] = "training",
-    batch: Annotated[int, RUN("--batch", min=1, help="Sequences: one device's micro-batch, or those served at once.")] = 1,
-    seq: Annotated[
-        int | None, size_option("--seq", "Tokens of a sequence.", "as it was trained with, or its longest up to 8,192", RUN)
-    ] = None,
+    batch: Annotated[int | None, size_option("--batch", "Sequences: a device's micro-batch, or those served at once.", "1", RUN)] = None,
+    seq: Annotated[int | None, size_option("--seq", "Tokens of a sequence.", "as in training, or 8,192 at most", RUN)] = None,
     precision: Annotated[
-        Precision | None, RUN("--precision", help="Types of the weights.", show_default="amp-bf16; inference: as stored, or bf16")
+        Precision | None,
+        RUN("--precision", help="Types of the weights.", show_default="amp-bf16; LoRA: bf16; inference: as stored, or bf16"),
     ] = None,
     device: Annotated[
         str | None,
@@ -133,9 +132,10 @@ def memory(
     if timeline and form in ("csv", "markdown"):
         raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
     answer = formulas(spec, **given)
-    used = settings_of(spec) | {"seq": spec.usual_seq, **given, **settings(answer)}
+    used = settings_of(spec) | {"batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
-    emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain), form, only=answer.value if quiet else None)
+    only = answer.value if quiet else None
+    emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain, given.keys()), form, only=only)
     if timeline and not quiet and form == "table":
         from gptcalc.show.timeline import draw
 

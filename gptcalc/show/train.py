@@ -123,9 +123,10 @@ def _notes(run: Run) -> list[str]:
     if "stack" in i:
         notes.append(f"layout: {layout(i)}; stack {i['stack']}, cluster {i['cluster']}")
     if run.memory:
-        verdict = "fits" if run.memory["fits"] else "does not fit"
+        verdict = {True: "fits", False: "does not fit", None: "cannot say whether it fits"}[run.memory["fits"]]
+        least = "at least " if run.memory["lower_bound"] else ""
         where = f", on the {run.memory['stage']} stage" if i.get("pp", 1) > 1 else ""
-        notes.append(f"memory: {binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}{where}: {verdict}")
+        notes.append(f"memory: {least}{binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}{where}: {verdict}")
     if run.goodput:
         g = run.goodput
         notes.append(

@@ -1,7 +1,7 @@
 """`Recipe`: how a model is trained - precision, optimizer, recomputation, runtime, layout - checked for contradictions."""
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_flag, check_word, whole_number
@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 
 class Precision(NamedTuple):
-    """Bytes of a stored weight, of what matmuls compute with, and of a matmul input kept for the backward pass; and its tag."""
+    """Bytes of a stored weight, of what matmuls compute with, and of a matmul input kept for the backward pass; and its tag.
+
+    `wide_output`: a linear layer puts out what it is given, in its type, and not what it computes with.
+    """
 
     stored: int
     compute: int
     matmul: int
     tag: str
+    wide_output: bool = False
+
+    @property
+    def output(self) -> int:
+        """Bytes of what a linear layer puts out."""
+        return self.stored if self.wide_output else self.compute
 
 
 PRECISIONS = {
@@ -65,9 +74,23 @@ class Recipe(NamedTuple):
     freeze: tuple[str, ...] = ()
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] = ()
+    adapter_precision: Literal["fp32"] | None = None  # of adapters that autocast takes beside a 16-bit base; None: as the rest
     qlora: bool = False
     offload_optimizer: bool = False
     layout: Layout = Layout()
+
+    @property
+    def base(self) -> str | None:
+        """The type of the frozen model under adapters; None where the model itself is trained.
+
+        >>> Recipe(lora_rank=16, precision="bf16").base, Recipe(lora_rank=16).base, Recipe(lora_rank=16, qlora=True).base, Recipe().base
+        ('bf16', 'fp32', 'nf4', None)
+        """
+        if self.lora_rank is None:
+            return None
+        if self.qlora:
+            return "nf4"
+        return "fp32" if PRECISIONS[self.precision].stored == 4 else "bf16" if self.precision == "fp8" else self.precision
 
     @property
     def checkpoint_every(self) -> int:
@@ -75,6 +98,18 @@ class Recipe(NamedTuple):
         if self.recompute.startswith("every-"):
             return int(self.recompute.removeprefix("every-"))
         return 1 if self.recompute == "full" else 0
+
+
+def usual_precision(lora_rank: int | None, *, qlora: bool) -> tuple[str, Literal["fp32"] | None]:
+    """The precision of training where none is asked for, and that of adapters where it differs.
+
+    A model is trained under autocast. Under adapters it is loaded in 16 bits and they are made fp32 (peft, autocast_adapter_dtype); where
+    its matrices are in 4 bits, the rest of it is widened to fp32 too (peft, prepare_model_for_kbit_training).
+
+    >>> usual_precision(None, qlora=False), usual_precision(16, qlora=False), usual_precision(16, qlora=True)
+    (('amp-bf16', None), ('bf16', 'fp32'), ('amp-bf16', None))
+    """
+    return ("amp-bf16", None) if lora_rank is None or qlora else ("bf16", "fp32")
 
 
 def check_recipe(recipe: Recipe, runtime: "RuntimeSpec") -> None:

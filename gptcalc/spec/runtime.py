@@ -15,7 +15,7 @@ from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.shape import Switches
 
-Type = Literal["stored", "compute", "matmul", "fp32", "int64", "int32", "byte"]
+Type = Literal["stored", "compute", "output", "matmul", "fp32", "int64", "int32", "byte"]
 
 SAME = "same"
 """Of an operation of code that extends other code: as it is there."""
@@ -84,6 +84,7 @@ class Implementation(Record):
     """One model's code in a runtime. `architecture`: the values that each switch may have; those left out may have any."""
 
     families: tuple[str, ...] = Field(default=(), strict=False)
+    not_families: tuple[str, ...] = Field(default=(), strict=False)  # which have the switches, and code that keeps something else
     architecture: dict[str, list[Any]] = Field(default={})
     checkpoint: Checkpoint
     operations: dict[str, RuntimeOperation]
@@ -130,6 +131,7 @@ class RuntimeSpec(Record):
     dropout: bool = False  # on where the recipe says nothing
     stops_early: bool = True  # recomputation leaves out what comes after the last tensor that is needed
     caches_copies: bool = False  # low-precision copies of weights stand for good; else each forward pass makes its own
+    lower_bound: bool = False  # no code that exists: what it keeps is the least that any could
     pads_vocabulary: bool = False  # to a multiple of 128 even on one device
     kernels: str = "pytorch"  # the file of presets/kernels whose pieces its operations name
     host: Host | None = None  # None: a processor that is never late
@@ -227,12 +229,13 @@ UNUSUAL: dict[str, list[Any]] = {
 
 
 def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, model: str) -> Implementation:
-    """The code of `runtime` that executes an architecture: the first that is for its family or names none, and has its switches.
+    """The code of `runtime` that executes an architecture: what is for its family before what names none, and the first that has its
+    switches.
 
     Raises GptcalcError where there is none, naming what the nearest code lacks: of those with experts, or without, as the model is.
     """
     lacking: list[tuple[bool, int, str]] = []
-    for name, candidate in runtime.implementations.items():
+    for name, candidate in sorted(runtime.implementations.items(), key=lambda one: not one[1].families):
         if candidate.families and family not in candidate.families:
             continue
         odd = [
@@ -240,8 +243,11 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
             for switch, values in (UNUSUAL | candidate.architecture if candidate.architecture else {}).items()
             if getattr(switches, switch) not in values
         ]
-        if not odd:
+        if not odd and family not in candidate.not_families:
             return candidate
+        if not odd:
+            lacking.append((False, 0, f"its {name} code is not that of {family}, which keeps other tensors"))
+            continue
         far = any(reason.startswith("experts ") for reason in odd)
         lacking.append((far, len(odd), f"its {name} code has no {' and no '.join(odd)}"))
     reason = min(lacking, key=lambda one: one[:2])[2] if lacking else f"it has no code of family '{family}'"

@@ -7,7 +7,7 @@ tau = sqrt(2·C·M), the share of time lost is about C/tau + (tau/2 + R)/M, R th
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.time.kernels import least
-from gptcalc.spec.recipe import PRECISIONS, Recipe
+from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -26,20 +26,35 @@ class Goodput(NamedTuple):
     source: str
 
 
-def checkpoint_bytes(parameters: Any, recipe: Recipe) -> Any:
-    """What a checkpoint holds: the weights and, for Adam, fp32 master weights and two moments; 16-bit training keeps all in 16 bits.
+def checkpoint_bytes(model: "ModelSpec | int", recipe: Recipe) -> Any:
+    """What a checkpoint holds: the weights and the optimizer's states, fp32 master weights among them, as training holds them.
 
-    >>> checkpoint_bytes(1_008_038_707_200, Recipe(runtime="megatron", precision="fp16")) / 1e12  # the paper: 13.8 TB
-    14.1...
+    Of a number of parameters as of one vector of that many.
+
+    Units: bytes.   Source: the states, `formulas.memory.states`.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> gpt2 = load_model("gpt2")
+    >>> [round(checkpoint_bytes(gpt2, Recipe(optimizer=name)) / 124439808, 2) for name in ("adamw", "adamw-8bit", "sgd")]
+    [12.0, 6.04, 4.0]
     """
+    from gptcalc.formulas.memory.states import Weight, bytes_per_weight, states_of, weights_of
+    from gptcalc.formulas.table import operations
     from gptcalc.spec.runtime import load_runtime
+    from gptcalc.spec.shape import shape_of
+    from gptcalc.symbols import ceiling
 
-    stored = PRECISIONS[recipe.precision].stored
-    master = load_runtime(recipe.runtime).state.master is not None
-    moments = {"sgd": 0, "sgd-momentum": 1, "lion": 1, "muon": 1}.get(recipe.optimizer, 2)
-    if master:
-        return parameters * (2 + 4 + 4 * moments)
-    return parameters * stored * (1 + moments)
+    state, precision = load_runtime(recipe.runtime).state, PRECISIONS[recipe.precision]
+    if isinstance(model, int):
+        weights = [Weight("parameters", 1, (model,), trained=True)]
+    else:
+        rows = operations(shape_of(model), 1, 1, 1)
+        weights = weights_of(rows, recipe._replace(layout=Layout()), [row.path for row in rows])
+    size = sum(states_of(weights, recipe, precision, state, 1).values())
+    for weight in weights:
+        numerator, denominator = bytes_per_weight(weight, precision, recipe, state.weights)
+        size = size + ceiling(numerator * weight.total, denominator)
+    return size
 
 
 def goodput_of(model: "ModelSpec", recipe: Recipe, cluster: "ClusterSpec", count: Any, seconds: Any) -> Goodput:
@@ -48,10 +63,8 @@ def goodput_of(model: "ModelSpec", recipe: Recipe, cluster: "ClusterSpec", count
     Units: seconds, bytes.   Source: Young 1974, Commun. ACM 17(9); Daly 2006, Future Gener. Comput. Syst. 22(3); constants in
     presets/clusters.
     """
-    from gptcalc.formulas.params import params
-
     r = cluster.reliability
-    size = checkpoint_bytes(params(model).value, recipe)
+    size = checkpoint_bytes(model, recipe)
     writing = size / (count * r.checkpoint_bandwidth)
     between = r.mtbf * 3600 / count
     interval = (2 * writing * between) ** 0.5

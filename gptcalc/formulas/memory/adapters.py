@@ -59,6 +59,6 @@ def adapter_elements(k: Any, n: Any, rank: int) -> Any:
     return rank * (k + n)
 
 
-def adapter_keeps(k: Any, rank: int, tokens: Any, *, compute: int, own_input: bool, copies: int) -> Any:
-    """Bytes that one adapter keeps: its input where nobody else keeps it, what A makes of it, and autocast's copies of its weights."""
-    return tokens * rank * compute + (tokens * k * compute if own_input else 0) + copies
+def adapter_keeps(k: Any, rank: int, tokens: Any, *, compute: int, own_input: bool) -> Any:
+    """Bytes that one adapter keeps: its input where nobody else keeps it, and what A makes of it."""
+    return tokens * rank * compute + (tokens * k * compute if own_input else 0)

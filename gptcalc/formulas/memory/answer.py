@@ -1,6 +1,6 @@
 """What `memory` answers: the phases or the bill, what is held apart, the verdict; and how it serialises."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.memory.fit import Verdict
 from gptcalc.formulas.memory.phases import PHASES, Training
@@ -8,6 +8,9 @@ from gptcalc.formulas.memory.reserve import Reserve
 from gptcalc.formulas.memory.serving import Serving
 from gptcalc.formulas.node import Node, plain
 from gptcalc.spec.recipe import Recipe
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
 
 
 class TrainingMemory(NamedTuple):
@@ -17,6 +20,8 @@ class TrainingMemory(NamedTuple):
     apart: Reserve
     recipe: Recipe
     verdict: Verdict | None = None
+    device: "DeviceSpec | None" = None
+    batch: Any = 1
 
     @property
     def value(self) -> Any:
@@ -28,7 +33,9 @@ class TrainingMemory(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         phases = self.training.phases
-        result: dict[str, Any] = {"peak_allocated": plain(self.value)}
+        result: dict[str, Any] = {"peak_allocated": plain(self.value), "lower_bound": self.training.lower_bound}
+        if not isinstance(self.training.unsettled, int) or self.training.unsettled:
+            result["peak_interval"] = [plain(self.value), plain(self.training.high)]
         if isinstance(self.training.peak, str):
             result |= {"peak_phase": self.training.peak, "peak_moment": self.training.when[self.training.peak]}
             result["parts"] = [part.to_dict() for part in self.peak.parts]
@@ -80,4 +87,4 @@ def settings(answer: TrainingMemory | ServingMemory) -> dict[str, Any]:
         return answer.inputs | ({"device": answer.limits["device"]} if answer.limits else {})
     layout = answer.recipe.layout._asdict()
     used = {name: plain(value) for name, value in {**answer.recipe._asdict(), **layout}.items() if name != "layout"}
-    return used | ({"device": answer.verdict.device} if answer.verdict else {})
+    return used | {"batch": plain(answer.batch)} | ({"device": answer.verdict.device} if answer.verdict else {})

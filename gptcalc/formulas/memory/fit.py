@@ -1,7 +1,7 @@
 """Does it fit: the room on a device, the largest batch in it, and the cheapest change where it does not."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.memory.phases import Training, training_memory
 from gptcalc.formulas.memory.reserve import Reserve
@@ -9,71 +9,110 @@ from gptcalc.formulas.memory.serving import largest
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Recipe
 
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
+
 
 class Change(NamedTuple):
-    """`option` is what to write; `price` what it costs; `peak` the bytes allocated with it."""
+    """`option` is what to write; `price` what it costs; `peak` the bytes allocated with it.
+
+    `another_method`: it trains something else, so that it is no cheaper way to the same model.
+    """
 
     option: str
     price: str
     peak: int
+    another_method: bool = False
 
 
 class Verdict(NamedTuple):
-    """Bytes; `room` is what a program can allocate on the device, `left` negative where it does not fit."""
+    """Bytes; `room` is what a program can allocate on the device, `left` negative where it does not fit.
+
+    `fits` is None where it cannot be said: of a lower bound that is within the room, and of an interval that has the room inside. Then
+    `largest_batch` is the most that could fit. `largest_peak` is the peak with that batch.
+    """
 
     device: str
     memory: int
     room: int
-    fits: bool
+    fits: bool | None
     left: int
     weights_fit: bool
     largest_batch: int
+    largest_peak: int | None
     change: Change | None
 
     def to_dict(self) -> dict[str, Any]:
         return self._asdict() | {"change": self.change._asdict() if self.change else None}
 
 
-def verdict(model: ModelSpec, recipe: Recipe, batch: int, seq: int, answer: Training, apart: Reserve, device: str, memory: int) -> Verdict:
+def verdict(
+    model: ModelSpec, recipe: Recipe, batch: int, seq: int, answer: Training, apart: Reserve, device: "DeviceSpec", sequences: int | None
+) -> Verdict:
     """Whether a training step fits, counted in allocated bytes: the allocator gives unused segments back before it fails.
+
+    `sequences` are those of a step where they are given: what divides them must divide them without a rest.
 
     Units: bytes.   Source: torch's CUDACachingAllocator (garbage collection before an out-of-memory error).
     """
-    room = memory - apart.apart
+    room = device.memory - apart.apart
     peak = int(answer.value)
 
     def needs(n: int) -> int:
         return int(training_memory(model, recipe, n, seq).value)
 
-    fits = peak <= room
+    fits = said(answer.value, answer.high, room, lower_bound=answer.lower_bound)
     weights = int(answer.phases["before_forward"]["weights"].value)
     most = largest(lambda n: needs(n) <= room, limit=2**20)
-    return Verdict(
-        device, memory, room, fits, room - peak, weights <= room, most, None if fits else cheapest(model, recipe, batch, seq, room)
-    )
+    change = cheapest(model, recipe, batch, seq, room, sequences=sequences) if fits is False else None
+    return Verdict(device.name, device.memory, room, fits, room - peak, weights <= room, most, needs(most) if most else None, change)
 
 
-def cheapest(model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int, *, timed: bool = False) -> Change | None:
+def said(low: Any, high: Any, room: Any, *, lower_bound: bool) -> bool | None:
+    """Whether a peak between `low` and `high` fits; None where that cannot be said. With arrays, whether all do.
+
+    >>> said(10, 10, 12, lower_bound=False), said(10, 14, 12, lower_bound=False), said(13, 14, 12, lower_bound=False)
+    (True, None, False)
+    >>> said(10, 10, 12, lower_bound=True), said(13, 13, 12, lower_bound=True)
+    (None, False)
+    """
+    over, inside = low > room, high <= room
+    if over.any() if hasattr(over, "any") else over:
+        return False
+    return None if lower_bound or not (inside.all() if hasattr(inside, "all") else inside) else True
+
+
+def cheapest(
+    model: ModelSpec, recipe: Recipe, batch: int, seq: int, room: int, *, sequences: int | None = None, timed: bool = False
+) -> Change | None:
     """The first change that makes it fit, in the order of what they cost, from nothing upwards; None where none does.
 
-    `timed`: of those that `train` has options for.
+    `timed`: of those that `train` has options for, and that leave a run's sequences a step as they are: more replicas take more.
     """
     from gptcalc.errors import GptcalcError
 
-    for option, price, new, n in candidates(recipe, batch):
-        if timed and option.startswith(("--offload-optimizer", "--lora-rank")):
+    for change, new, n in candidates(recipe, batch, sequences):
+        if timed and change.option.startswith(("--offload-optimizer", "--lora-rank", "--zero 3 --count")):
             continue
         try:
-            peak = int(training_memory(model, new, n, seq).value)
+            peak = int(training_memory(model, new, n, seq).high)
         except GptcalcError:  # this runtime or layout cannot do it
             continue
         if peak <= room:
-            return Change(option, price, peak)
+            return change._replace(peak=peak)
     return None
 
 
-def candidates(recipe: Recipe, batch: int) -> Iterator[tuple[str, str, Recipe, int]]:
-    """Changes in order of their price: the option, what it costs, the recipe and the batch with it."""
+def candidates(recipe: Recipe, batch: int, sequences: int | None = None) -> Iterator[tuple[Change, Recipe, int]]:
+    """Changes in order of their price, each with the recipe and the batch that it makes; other methods of training last."""
+    for option, price, new, n in [*_of_recipe(recipe, batch), *_of_devices(recipe, batch, sequences)]:
+        yield Change(option, price, 0), new, n
+    if recipe.lora_rank is None:
+        for option, price, new in _of_method(recipe):
+            yield Change(option, price, 0, another_method=True), new, batch
+
+
+def _of_recipe(recipe: Recipe, batch: int) -> Iterator[tuple[str, str, Recipe, int]]:
     layout = recipe.layout
     if recipe.attention_kernel == "eager":
         yield "--attention-kernel flash", "none: it is faster", recipe._replace(attention_kernel="flash"), batch
@@ -104,15 +143,37 @@ def candidates(recipe: Recipe, batch: int) -> Iterator[tuple[str, str, Recipe, i
         yield f"--precision {low}", "16-bit weights and states: less exact updates", recipe._replace(precision=low), batch
     if not recipe.offload_optimizer:
         yield "--offload-optimizer", "states over the host link each step", recipe._replace(offload_optimizer=True), batch
-    if recipe.lora_rank is None:
-        yield "--lora-rank 16", "trains adapters instead of the model", recipe._replace(lora_rank=16), batch
-        yield "--lora-rank 16 --qlora", "adapters over a 4-bit model", recipe._replace(lora_rank=16, qlora=True), batch
+
+
+def _of_devices(recipe: Recipe, batch: int, sequences: int | None) -> Iterator[tuple[str, str, Recipe, int]]:
+    """The model divided among more devices, or among the same ones."""
+    layout = recipe.layout
     for n in (2, 4, 8):
+        changes = []
+        if layout.tp == layout.pp == layout.dp == layout.cp == 1 and (sequences is None or sequences % (n * batch) == 0):
+            pieces = recipe.accumulate if sequences is None else sequences // (n * batch)
+            sharded = recipe._replace(accumulate=pieces, layout=layout._replace(zero=3, dp=n))
+            changes.append((f"--zero 3 --count {n}", f"{n} devices", sharded))
         if n > layout.tp and n % layout.tp == 0:
-            option, price, wider = _wider(recipe, n)
-            yield option, price, wider, batch
+            changes.append(_wider(recipe, n))
+        for option, price, divided in changes:
+            yield option, price, divided, batch
             if recipe.recompute != "full":
-                yield f"{option} --recompute full", f"{price}; a third more arithmetic", wider._replace(recompute="full"), batch
+                yield f"{option} --recompute full", f"{price}; a third more arithmetic", divided._replace(recompute="full"), batch
+
+
+def _of_method(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
+    """Adapters over a frozen model: in 16 bits, or in 4."""
+    low = recipe.precision.removeprefix("amp-")
+    lora = "--lora-rank 16" if low == recipe.precision else f"--lora-rank 16 --precision {low}"
+    for option, new in (
+        (lora, recipe._replace(lora_rank=16, precision=low)),
+        ("--lora-rank 16 --qlora", recipe._replace(lora_rank=16, qlora=True)),
+    ):
+        price = "trains adapters over a 4-bit model" if new.qlora else "trains adapters instead of the model"
+        yield option, price, new
+        if recipe.recompute != "full":
+            yield f"{option} --recompute full", f"{price}; a third more arithmetic", new._replace(recompute="full")
 
 
 def _in_pieces(recipe: Recipe, pieces: int) -> Recipe:

@@ -105,7 +105,7 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     groups, which = np.unique(np.stack([arrays[name] for name in keys]), axis=1, return_inverse=True)
     check_layouts(groups.shape[1])
     found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
-    logits = np.zeros(which.size)
+    sums = {name: np.zeros(which.size) for name in ("logits", "trained", "unsettled")}
     roles = np.empty(which.size, dtype=object)
     last = None
     for number, sizes in enumerate(groups.T):
@@ -114,11 +114,14 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
         changed = recipe._replace(accumulate=fixed.pop("accumulate"))
         one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **fixed)
         last = training_memory(model, changed._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
-        logits[here], roles[here] = last.logits, last.role
+        roles[here] = last.role
+        for name, array in sums.items():
+            array[here] = getattr(last, name)
         for phase in PHASES:
             for path, node in last.phases[phase].leaves():
                 found[phase].setdefault(path, np.zeros(which.size))[here] = node.value
     assert last is not None
     phases = {name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items()}) for name, items in found.items()}
     peak = np.stack([phases[name].value for name in PHASES]).argmax(axis=0)
-    return last._replace(phases=phases, peak=peak, when={}, role=roles.reshape(shape), logits=logits.reshape(shape), stages={})
+    anew: dict[str, Any] = {name: array.reshape(shape) for name, array in {**sums, "role": roles}.items()}
+    return last._replace(phases=phases, peak=peak, when={}, stages={}, **anew)

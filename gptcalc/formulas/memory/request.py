@@ -22,7 +22,7 @@ from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import MOST_PLANS, check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
-from gptcalc.spec.recipe import Layout, Recipe
+from gptcalc.spec.recipe import Layout, Recipe, usual_precision
 from gptcalc.symbols import product
 
 
@@ -53,7 +53,7 @@ def training(
     *,
     batch: Any = 1,
     seq: Any = None,
-    precision: str = "amp-bf16",
+    precision: str | None = None,
     runtime: str | None = None,
     compiled: bool = False,
     optimizer: str = "adamw",
@@ -82,6 +82,8 @@ def training(
 ) -> TrainingMemory:
     """Peak memory of one training step on one device. `batch` is its micro-batch; batch, seq and the parallel sizes may be arrays.
 
+    Without a `precision` a model is trained under autocast to bf16, and adapters over a base in bf16 (`spec.recipe.usual_precision`).
+
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
     from gptcalc.formulas.memory.layouts import differ, in_groups, layout_of, read_numbers
@@ -92,8 +94,9 @@ def training(
 
     software = None if stack is None else load_stack(stack)
     preset = {} if software is None else software.defaults
-    place = cluster_for(load_device(device).name) if device is not None and software is not None and software.shard_in_node else None
-    seq = model.n_ctx if seq is None else seq
+    chip = None if device is None else load_device(device)
+    place = cluster_for(chip.name) if chip is not None and software is not None and software.shard_in_node else None
+    seq = model.usual_seq if seq is None else seq
     sizes = {"batch": batch, "seq": seq, "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
     sizes |= {"count": count, "global_batch": global_batch}
     optional = ("dp", "count", "global_batch")
@@ -125,9 +128,11 @@ def training(
                 hint="give one of the two",
             )
     code = load_runtime((preset.get("runtime") or default_runtime(model)) if runtime is None else runtime)
+    usual, adapters = usual_precision(lora_rank, qlora=qlora)
     recipe = Recipe(
         runtime=code.name,
-        precision=precision,
+        precision=usual if precision is None else precision,
+        adapter_precision=adapters if precision is None else None,
         optimizer=optimizer,
         recompute=preset.get("recompute", "none") if recompute is None else recompute,
         attention_kernel=preset.get("attention_kernel", "flash") if attention_kernel is None else attention_kernel,
@@ -144,13 +149,12 @@ def training(
     answer = in_groups(model, recipe, batch, seq)
     if shape := check_shapes(MOST_PLANS, **read):
         answer = answer._replace(phases={name: spread(bill, shape) for name, bill in answer.phases.items()})
-    apart = reserve(answer.value, answer.logits, answer.phases["before_forward"]["weights"].value)
-    if device is None:
-        return TrainingMemory(answer, apart, recipe)
+    apart = reserve(answer.value, answer.logits, answer.trained, chip)
+    if chip is None:
+        return TrainingMemory(answer, apart, recipe, batch=batch)
     if not isinstance(answer.value, int | float):
         raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
-    name, room = _device(device)
-    return TrainingMemory(answer, apart, recipe, verdict(model, recipe, batch, seq, answer, apart, name, room))
+    return TrainingMemory(answer, apart, recipe, verdict(model, recipe, batch, seq, answer, apart, chip, read["global_batch"]), chip, batch)
 
 
 def inference(

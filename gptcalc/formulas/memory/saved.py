@@ -24,6 +24,7 @@ class Setting(NamedTuple):
     precision: Precision
     tags: frozenset[str]
     frozen: tuple[str, ...] = ()  # paths whose weights are not trained
+    packed: frozenset[str] = frozenset()  # operations whose weights are packed in 4 bits, and unpacked again for each matmul
     selective: bool = False  # the attention core is computed again
 
 
@@ -73,11 +74,21 @@ def tensor_bytes(tensor: "Tensor", setting: Setting) -> Any:
     return product((width(tensor.type, setting.precision), *factors))
 
 
+def is_frozen(path: str, operation: "RuntimeOperation", setting: Setting) -> bool:
+    """Whether an operation has a weight that is not trained."""
+    return any(within(row, setting.frozen) for row in (operation.covers or (path,)))
+
+
 def kept(path: str, operation: "RuntimeOperation", setting: Setting) -> Iterator[Saved]:
-    """What one run of an operation keeps."""
-    frozen = any(within(row, setting.frozen) for row in (operation.covers or (path,)))
+    """What one run of an operation keeps: of a packed weight it keeps no copy, of a frozen one nothing for its gradient.
+
+    Source: bitsandbytes, MatMul4Bit: the packed weight is kept, and unpacked again in the backward pass.
+    """
+    frozen = is_frozen(path, operation, setting)
     for tensor in operation.keeps:
         if not applies(tensor.when, setting.tags) or (frozen and tensor.for_weight) or (setting.selective and tensor.core):
+            continue
+        if tensor.copy_of_weight and path in setting.packed:
             continue
         shape = tuple(evaluate(size, setting.letters) for size in tensor.shape)
         count = evaluate(tensor.count, setting.letters)

@@ -32,6 +32,7 @@ class Weight(NamedTuple):
     trained: bool
     quantized: bool = False
     name: str = ""
+    wide: bool = False  # fp32 whatever the rest is in
 
     @property
     def size(self) -> Any:
@@ -85,6 +86,8 @@ def bytes_per_weight(weight: Weight, precision: Precision, recipe: Recipe, store
 
     nf4: half a byte, and scales of 8/64 bit and 32/(64·256) bit each.
     """
+    if weight.wide:
+        return 4, 1
     if not weight.quantized:
         return width(stored, precision), 1
     # 1/2 + 1/64 + 4/(64*256) bytes

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.formulas.memory.allocator import taken
-from gptcalc.formulas.memory.saved import Saved, Setting, checkpointed, kept, n_bytes
+from gptcalc.formulas.memory.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.formulas.memory.states import of_experts
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.spec.runtime import Implementation
@@ -25,6 +25,7 @@ class Step(NamedTuple):
     groups: dict[str, Group]
     moments: dict[str, dict[str, Moment]]
     blocks_done: Moment  # the end of the last block, forward
+    trained: Any = 0  # bytes of those weights that are trained
 
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
         return sum(times * totals[group] for group, times in moment)
@@ -38,6 +39,14 @@ class Step(NamedTuple):
         return items
 
 
+class Kept(NamedTuple):
+    """Bytes of one run of an operation's adapter: kept, of copies of its weights, and alive in its backward pass."""
+
+    kept: Any
+    copies: Any
+    backward: Any
+
+
 class Plan(NamedTuple):
     """What decides the shape of a step besides the numbers."""
 
@@ -49,13 +58,15 @@ class Plan(NamedTuple):
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
-    copies_live_on: bool  # autocast's copies stand until the forward pass ends, kept or not
+    copies_live_on: bool  # autocast's copies of trained weights stand until the forward pass ends, kept or not; of frozen ones none
+    idle: frozenset[str]  # operations below the first trained weight: no gradient flows there, and nothing is kept for one
+    first: str  # the operation of that weight where it is above the blocks: it keeps what its weight's gradient needs alone
     fresh_gradients: bool  # gradients of a micro-batch are added to those that stand already
     settings: Mapping[str, Setting]  # of each kind of block, by its path
     layers: Mapping[str, Any]  # ... and how many there are of it
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
-    adapters: Mapping[str, Any] = {}  # bytes that one run of an operation's adapter keeps
+    adapters: Mapping[str, Kept] = {}  # by operation
     further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
@@ -76,13 +87,19 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
     groups |= _checkpoint_groups(plan)
     groups["returned"] = {"logits and loss/returned": n_bytes(implementation.returned, plan.setting)} if "loss" in paths else {}
-    groups["residual"] = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
+    residual = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
+    groups["residual"] = {} if plan.idle.intersection(blocks) else residual
     groups["optimizer transients"] = optimizer_transients
 
-    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced")]
+    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced", "unpacked")]
     base += [(f"cached:{path}", plan.layers.get(_block(path), 1)) for path in paths if groups[f"cached:{path}"]]
     gathered: Moment = [("gathered", 1)] if "gathered" in held else []
     reduced: Moment = [("reduced", 1)] if "reduced" in held else []
+    unpacked: Moment = [("unpacked", 1)] if "unpacked" in held else []
+
+    def beside(path: str) -> Moment:
+        return gathered + (unpacked if path in plan.setting.packed else [])
+
     in_all, inside, layers = _layers(plan, blocks)
 
     def outside(names: list[str]) -> Moment:
@@ -103,9 +120,9 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         own = [path for path in blocks if _block(path) == layer.block]
         for index, path in enumerate(own):
             if groups[f"momentary:{path}"]:
-                here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
-                still = [*base, *outside(before_blocks), *layer.others, *here]
-                forward[f"{name}, {path}"] = [*still, *copies, *gathered, (f"momentary:{path}", 1)]
+                done_here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
+                still = [*base, *outside(before_blocks), *layer.others, *done_here]
+                forward[f"{name}, {path}"] = [*still, *copies, *beside(path), (f"momentary:{path}", 1)]
     moments["forward"] = forward
 
     backward: dict[str, Moment] = {}
@@ -117,13 +134,14 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
         backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     for name, layer in layers.items():
         own = [path for path in blocks if _block(path) == layer.block]
-        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *gathered, *reduced]
+        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *reduced]
         base_block += [(f"gradients:{path}", layer.upper[_block(path)]) for path in blocks if _some(layer.upper[_block(path)])]
         for index in range(len(own) - 1, -1, -1):
             path = own[index]
             kept_inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{one}", 1) for one in own[: index + 1]]
             made: Moment = [(f"gradients:{one}", 1) for one in own[index:]]
-            backward[f"{name}, {path}"] = [*base_block, *kept_inside, *made, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+            here = [*base_block, *beside(path), *kept_inside, *made]
+            backward[f"{name}, {path}"] = [*here, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
     done = [*done, *((f"gradients:{path}", plan.layers[_block(path)]) for path in blocks)]
     for path in reversed(before_blocks):
         done = [*done, (f"gradients:{path}", 1)]
@@ -226,12 +244,13 @@ def _some(number: Any) -> bool:
 
 def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
     """What a recomputed block of each kind keeps of itself, and what all of them keep together."""
-    shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
+    idle = any(path.startswith("block") for path in plan.idle)
+    shared = 0 if idle else n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
     groups: dict[str, Group] = {"once:checkpoint": {"activations/block/checkpoint arguments": shared} if _some(shared) else {}}
     for block in plan.layers:
         saved = checkpointed(plan.implementation, plan.settings[block])
         kept_of_it = sum((one.bytes for one in saved if not one.tensor.once), 0)
-        groups[f"checkpoint:{block}"] = {f"activations/{block}/checkpoint": kept_of_it}
+        groups[f"checkpoint:{block}"] = {} if idle else {f"activations/{block}/checkpoint": kept_of_it}
     return groups
 
 
@@ -245,17 +264,20 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     once: dict[str, Any] = {}
     copies: dict[str, Any] = {}
     cached: dict[str, Any] = {}
+    frozen = is_frozen(path, operation, setting)
+    idle = path in plan.idle
     for saved in kept(path, operation, setting):
-        if saved.tensor.copy_of_weight and not plan.copies:
+        stands = plan.copies_cached and saved.tensor.copy_of_weight
+        passes = idle or (path == plan.first and not saved.tensor.for_weight)
+        if (saved.tensor.copy_of_weight and not plan.copies) or (passes and not stands):
             continue
         where = f"low-precision copies/{path}" if saved.tensor.copy_of_weight else f"{place}/{path}"
         extra = 0 if isinstance(setting.letters["d"], Symbol) else rounding(saved)  # in letters it would bury the text
-        stands = plan.copies_cached and saved.tensor.copy_of_weight
         for target, wanted in (
             (keeps, not saved.tensor.once and not stands),
             (again, not saved.tensor.once and not saved.tensor.block_input and not stands),
             (once, saved.tensor.once),
-            (copies, saved.tensor.copy_of_weight),
+            (copies, saved.tensor.copy_of_weight and not frozen),
             (cached, stands),
         ):
             if wanted:
@@ -263,10 +285,14 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
                 if _some(extra):
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
-        keeps[f"activations/{path}, adapter"] = again[f"activations/{path}, adapter"] = plan.adapters[path]
+        own = plan.adapters[path]
+        for target in (keeps, again):
+            target[f"activations/{path}, adapter"] = own.kept + own.copies
+        copies[f"low-precision copies/{path}, adapter"] = own.copies
     whole = setting._replace(selective=False)
     recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
-    transient = n_bytes(operation.backward, setting) + recomputed
+    flowing = [tensor for tensor in operation.backward if not (frozen and tensor.for_weight)]
+    transient = n_bytes(flowing, setting) + recomputed + (plan.adapters[path].backward if path in plan.adapters else 0)
     momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
         momentary = maximum(momentary, _all(keeps)) - _all(keeps)
@@ -276,6 +302,6 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
         f"once:{path}": once,
         f"copies:{path}": copies,
         f"cached:{path}": cached,
-        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) else {},
+        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) and not idle else {},
         f"momentary:{path}": {f"transients/{path}": momentary} if _some(momentary) else {},
     }

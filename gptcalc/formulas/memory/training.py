@@ -11,7 +11,7 @@ from gptcalc.formulas.memory.adapters import adapter_elements, adapter_keeps, ta
 from gptcalc.formulas.memory.allocator import taken
 from gptcalc.formulas.memory.saved import Setting, width, within
 from gptcalc.formulas.memory.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.formulas.memory.step import Group, Plan, Step, step_of
+from gptcalc.formulas.memory.step import Group, Kept, Moment, Plan, Step, step_of
 from gptcalc.formulas.sharding import Share, on_stage
 from gptcalc.formulas.table import operations
 from gptcalc.spec.recipe import PRECISIONS, Recipe
@@ -64,7 +64,11 @@ def training_step(i: Inputs) -> Step:
     if tied and within("embedding/token", recipe.freeze):
         frozen = (*frozen, "head/output")
     outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
-    wide = Setting(s.letters | outside | _own_experts(i, s), precision, i.tags, frozen, recipe.recompute == "selective")
+    owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers if op.covers is not None else (path,))}
+    packed = frozenset(owners[weight.path] for weight in weights if weight.quantized)
+    # bitsandbytes' Linear4bit casts its product back to the type of its input, which norms under autocast leave in fp32
+    widened = precision._replace(wide_output=recipe.qlora)
+    wide = Setting(s.letters | outside | _own_experts(i, s), widened, i.tags, frozen, packed, recipe.recompute == "selective")
     # FSDP gathers weights in 16 bits: activations are in 16 bits from the first on, the loss in fp32
     narrow = zero == 3 and "amp" in i.tags
     setting = wide
@@ -81,11 +85,13 @@ def training_step(i: Inputs) -> Step:
     if recipe.lora_rank is not None:
         adapters = targets_of(i.implementation, rows, recipe.lora_targets)
         for path, (k, n) in adapters.items():
-            weights.append(Weight(f"{path}, adapter", layers[path.partition("/")[0]], (adapter_elements(k, n, recipe.lora_rank),), True))
+            size = adapter_elements(k, n, recipe.lora_rank)
+            in_fp32 = recipe.adapter_precision == "fp32"
+            weights.append(Weight(f"{path}, adapter", layers[path.partition("/")[0]], (size,), trained=True, wide=in_fp32))
 
     held: dict[str, Group] = {"weights": _weights(i, weights, zero)}
-    gradient = width(state.gradients, precision)
-    owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers if op.covers is not None else (path,))}
+    learning = PRECISIONS[recipe.adapter_precision or recipe.precision]
+    gradient = width(state.gradients, learning)
     gradients: dict[str, Any] = {}
     for weight in weights:
         if weight.trained:
@@ -93,17 +99,17 @@ def training_step(i: Inputs) -> Step:
             one = gradient * (weight.size if path.startswith("block") else weight.total)
             gradients[path] = gradients[path] + one if path in gradients else one
     sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
-    states = states_of(weights, recipe, precision, state, *sharing)
+    states = states_of(weights, recipe, learning, state, *sharing)
     if recipe.offload_optimizer and not states and any(weight.trained for weight in weights):
         raise GptcalcError(f"optimizer {recipe.optimizer} has no state to offload", hint="leave --offload-optimizer out")
     held["optimizer"] = {} if recipe.offload_optimizer else states
     resident = state.resident_gradients or recipe.accumulate > 1
     divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
     if resident:
-        learning = [weight for weight in weights if weight.trained]
+        trained_weights = [weight for weight in weights if weight.trained]
         held["resident"] = {
             f"gradients/{path}": ceiling(size, divided_experts if of_experts(path) else divided)
-            for path, size in _by_path(learning, gradient).items()
+            for path, size in _by_path(trained_weights, gradient).items()
         }
     elif zero >= 2:
         block = _largest_block([weight for weight in weights if weight.trained], precision.compute)
@@ -111,8 +117,9 @@ def training_step(i: Inputs) -> Step:
     if zero == 3:
         held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
     elif recipe.qlora:
-        held["gathered"] = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, precision.compute)}
-    kept_by_adapters = {path: _adapter_keeps(i, path, k, n, setting) for path, (k, n) in adapters.items()}
+        held["unpacked"] = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, precision.compute)}
+    kept_by_adapters = {path: _adapter_keeps(i, path, k, n) for path, (k, n) in adapters.items()}
+    idle, first = _below_the_first_trained(list(i.implementation.operations), set(gradients))
     plan = Plan(
         i.implementation,
         setting,
@@ -122,7 +129,9 @@ def training_step(i: Inputs) -> Step:
         recipe.checkpoint_every,
         copies=zero < 3,
         copies_cached=i.runtime.caches_copies,
-        copies_live_on="amp" in i.tags and not recipe.compiled,
+        copies_live_on=_autocast(recipe) and not recipe.compiled,
+        idle=idle,
+        first=first,
         fresh_gradients=resident and not state.resident_gradients,
         divided=divided,
         divided_experts=divided_experts,
@@ -134,25 +143,71 @@ def training_step(i: Inputs) -> Step:
     )
     if state.resident_gradients:
         gradients = {}
-    step = step_of(plan, held, gradients, update_transients(recipe, weights, width(state.weights, precision)))
-    if zero == 0 and not resident and not isinstance(i.batch, Symbol):
+    step = step_of(plan, held, gradients, update_transients(recipe, weights, width(state.weights, learning)))
+    if zero == 0 and not state.resident_gradients and not isinstance(i.batch, Symbol):
         _round_states(step)
-    return step
+    learned = _weights(i, [weight for weight in weights if weight.trained], zero)
+    return step._replace(trained=sum(learned.values()))
 
 
 def _round_states(step: Step) -> None:
     """States and gradients are cut from what the first step's activations leave in the cache, without waste; beyond that they waste
-    as the weights do. Fitted on nothing, and about right on two runs with few tokens (see tests/data)."""
+    as the weights do. Fitted on nothing, and about right on two runs with few tokens (see tests/data).
+
+    Where the fullest moment comes after those activations are gone, all is wasted that can be: else more tokens would need less.
+    """
     totals = {name: sum(group.values()) for name, group in step.groups.items()}
     kept = step.total(step.moments["after_forward"]["end"], totals) - step.total(step.moments["before_forward"]["start"], totals)
-    weights, gradients = totals["weights"], step.total(step.moments["optimizer"]["update"], totals)
-    gradients = gradients - totals["weights"] - totals["optimizer"] - totals["optimizer transients"]
-    waste = step.groups["weights"]["weights/allocator rounding"]
-    for group, size in (("optimizer", totals["optimizer"]), ("gradients:embedding/token", gradients)):
-        uncached = size - minimum(size, kept)
+    waste, weights = step.groups["weights"]["weights/allocator rounding"], totals["weights"]
+    update = step.total(step.moments["optimizer"]["update"], totals)
+    gradients = update - totals["weights"] - totals["optimizer"] - totals["optimizer transients"]
+    of_gradients = "resident" if "resident" in step.groups else "gradients:embedding/token"
+    sizes = {"optimizer": ("optimizer state", totals["optimizer"]), of_gradients: ("gradients", gradients)}
+    for group, (place, size) in sizes.items():
         if group in step.groups:
-            path = "optimizer state/allocator rounding" if group == "optimizer" else "gradients/allocator rounding"
-            step.groups[group] = {**step.groups[group], path: uncached * waste // weights}
+            cached = minimum(size, kept)
+            path = f"{place}/allocator rounding"
+            step.groups[group] = {**step.groups[group], path: (size - cached) * waste // weights}
+            step.groups[f"late {group}"] = {path: size * waste // weights - (size - cached) * waste // weights}
+    totals = {name: sum(group.values()) for name, group in step.groups.items()}
+    early: Any = 0
+    late: dict[tuple[str, str], Moment] = {}
+    for phase, moments in step.moments.items():
+        for name, moment in moments.items():
+            if phase == "optimizer" or (phase == "backward" and not name.startswith(AFTER_BLOCKS)):
+                groups = {group for group, _ in moment}
+                late[phase, name] = [(f"late {group}", 1) for group in sizes if group in groups]
+            else:
+                early = maximum(early, step.total(moment, totals))
+    latest: Any = 0
+    for (phase, name), more in late.items():
+        latest = maximum(latest, step.total([*step.moments[phase][name], *more], totals))
+    for (phase, name), more in late.items():
+        step.moments[phase][name] += [(group, (latest > early) * 1) for group, _ in more]
+
+
+AFTER_BLOCKS = ("loss", "head/", "final_norm")
+"""Of the backward pass: before the blocks, while all that the forward pass kept still stands."""
+
+
+def _below_the_first_trained(paths: list[str], trained: set[str]) -> tuple[frozenset[str], str]:
+    """The operations that no gradient reaches, and the first that has one where it is above the blocks. Blocks have one or none.
+
+    >>> _below_the_first_trained(["embedding/token", "block/mlp/up", "final_norm", "head/output"], {"head/output"})[1]
+    'head/output'
+    """
+    idle: list[str] = []
+    blocks = any(path.startswith("block") for path in trained)
+    for path in paths:
+        if path in trained or (blocks and path.startswith("block")):
+            return frozenset(idle), "" if path.startswith(("embedding/", "block")) else path
+        idle.append(path)
+    return frozenset(), ""
+
+
+def _autocast(recipe: Recipe) -> bool:
+    """Whether fp32 weights are cast for their matmuls: the model's, or those of adapters over a 16-bit base."""
+    return recipe.precision.startswith("amp-") or recipe.adapter_precision is not None
 
 
 def _by_path(weights: list[Weight], factor: Any) -> dict[str, Any]:
@@ -192,7 +247,7 @@ def _rounding(i: Inputs, weights: list[Weight], stored: int) -> Any:
     for tensors in fused.values():
         if any(weight.quantized for weight in tensors):
             continue
-        size = stored * sum((weight.size for weight in tensors[1:]), tensors[0].size)
+        size = (4 if tensors[0].wide else stored) * sum((weight.size for weight in tensors[1:]), tensors[0].size)
         if isinstance(size, Symbol):
             return Symbol.letter("rounding")
         extra = extra + tensors[0].runs * (taken(size) - size)
@@ -234,9 +289,9 @@ def _own_experts(i: Inputs, kind: Any) -> dict[str, Any]:
     return {"Y": ceiling(kind.n_expert, i.recipe.layout.ep)}
 
 
-def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any, setting: Setting) -> Any:
+def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Kept:
     assert i.recipe.lora_rank is not None
-    amp = "amp" in i.tags
+    amp = _autocast(i.recipe)
     compute = PRECISIONS[i.recipe.precision].compute
     tokens = product((i.batch, i.share.seq))
     copies = compute * adapter_elements(k, n, i.recipe.lora_rank) if amp else 0
@@ -246,7 +301,10 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any, setting: Setting) -> An
         and path.rsplit("/", 1)[-1] in ("key", "value", "up")
         and any(name.rsplit("/", 1)[-1] in ("query", "gate") for name in i.implementation.operations)
     )
-    return adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared, copies=copies)
+    # The gradient of its input comes beside the base's: in fp32 under autocast, and then in the type that was widened to it.
+    flowing = (4 if i.recipe.qlora else 4 + compute) if amp else compute
+    kept = adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared)
+    return Kept(kept, copies, flowing * product((tokens, k)))
 
 
 def _some(number: Any) -> bool:

@@ -81,8 +81,8 @@ class Run(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether the recipe fits in the device's memory; true where no recipe was asked about (a stated MFU)."""
-        return self.memory is None or bool(self.memory["fits"])
+        """False where the recipe does not fit in the device's memory; true where it may, and where an MFU is stated instead of a recipe."""
+        return self.memory is None or self.memory["fits"] is not False
 
     def to_dict(self) -> dict[str, Any]:
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
