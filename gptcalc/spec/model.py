@@ -16,6 +16,9 @@ from gptcalc.units import parse_count, parse_number
 LARGEST_FIELD = 10**15
 """One field of one model above this is a slip of the keyboard."""
 
+LONGEST_USUAL_SEQ = 8192
+"""Models with longer contexts are trained with shorter sequences first, and reach their longest in a small part of the tokens."""
+
 
 class Record(BaseModel):
     """Strict and frozen. Numbers may be written as people write them, 300B or 3.14e23: they are read before the fields are checked."""
@@ -207,6 +210,16 @@ class ModelSpec(Record):
             except GptcalcError as error:
                 raise GptcalcError(f"blocks.{name}: {error}", hint=error.hint) from None
         return kinds
+
+    @property
+    def usual_seq(self) -> int:
+        """Tokens of a sequence where none are asked for: what it was trained with where its preset says so, else the longest up to 8,192.
+
+        >>> fields = {"name": "long", "n_layer": 2, "d_model": 64, "n_head": 4, "vocab_size": 256, "n_ctx": 131072}
+        >>> parse_model(fields).usual_seq, parse_model(fields | {"training_seq": 4096}).usual_seq
+        (8192, 4096)
+        """
+        return self.training_seq or min(self.n_ctx, LONGEST_USUAL_SEQ)
 
     @property
     def switches(self) -> Switches:
