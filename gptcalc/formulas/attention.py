@@ -18,7 +18,7 @@ CLIP = 2  # minimum, maximum
 SOFTPLUS = 3  # exponential, add one, logarithm
 
 PAIRS = {
-    "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key (of its window: torchtitan)",
+    "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key (of its window)",
     "causal": "every query meets the keys up to its own position (and inside its window): what a causal kernel computes",
     "half": "MaxText (from 2025-07) and, without windows, Megatron-LM: half of each square that a query can see",
 }
