@@ -40,7 +40,7 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     2145537138622464
     """
     model = as_model(model)
-    T = model.n_ctx if seq is None else whole_number("seq", seq)
+    T = model.usual_seq if seq is None else whole_number("seq", seq)
     s, B = shape_of(model), whole_number("batch", batch)
     L, d, V = s.n_layer, s.d_model, s.vocab_size
     found = views(params(model), model)

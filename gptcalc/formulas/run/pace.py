@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.run.ranges import Range, exactly
 from gptcalc.formulas.sharding import has_experts
+from gptcalc.formulas.time.kernels import least, most
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -53,6 +54,11 @@ class Pace(NamedTuple):
         low, _, high = self.factor
         return Range(None if high is None else value / high, value, value / low)
 
+    def share(self, value: Any) -> Range:
+        """A share of the peak: no more than all of it, unless it is likely to be counted as more."""
+        low, _, high = whole = self.over(value)
+        return whole if whole.known else Range(low, value, least((high, most((value, 1.0)))))
+
 
 def stated_pace(mfu: Range, device: DeviceSpec) -> Pace:
     """The interval of the time that follows from an MFU that the user states."""
@@ -67,11 +73,11 @@ def pace_of(model: ModelSpec, device: DeviceSpec, software: StackSpec | None, ru
     """
     measured = software is not None and device.name in software.measured_on
     calibrated = device.calibrated or measured
-    least = 0.0 if software is None else max(software.spread, EXPERTS_SPREAD if has_experts(model) else 0.0)
-    spread = least
+    narrowest = 0.0 if software is None else max(software.spread, EXPERTS_SPREAD if has_experts(model) else 0.0)
+    spread = narrowest
     if not measured:
         unknown = UNCALIBRATED if software is None else UNCALIBRATED_CLUSTER
-        spread = max(least, device.constants["step_spread"].value if device.calibrated else unknown)
+        spread = max(narrowest, device.constants["step_spread"].value if device.calibrated else unknown)
     low, high = 1 - spread, 1 + spread
     notes = []
     factor = None if measured else device.unmeasured_factor

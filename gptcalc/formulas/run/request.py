@@ -40,7 +40,7 @@ class Run(NamedTuple):
     device: str
     count: Any
     precision: str
-    calibrated: bool  # steps were compared on this very device
+    calibrated: bool  # steps were compared on this very device, alone or under this stack
     lower_bound: bool  # of the time: code that nobody has
     spread: float | None  # the time of a step is expected within this share; None: for a stated MFU, and of a lower bound
     step_time: Any
@@ -211,20 +211,19 @@ def _train(
     share = sequences / (step * peak)
     use = {"mfu": useful * share, "hfu": executed * share}
     use |= {f"{name}_causal": one * share for name, one in zip(use, flops_of(model, T, chosen, "causal"), strict=True)}
-    rates_of = {"tokens_per_second": sequences * T / step} | use
     outputs: dict[str, Range | None] = {
         name: pace.times(value) for name, value in {"step_time": step, "time": seconds, "device_hours": hours}.items()
     }
-    outputs |= {name: pace.over(value) for name, value in rates_of.items()}
+    outputs |= {"tokens_per_second": pace.over(sequences * T / step)} | {name: pace.share(value) for name, value in use.items()}
     outputs |= {"cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
     if stated is None:
         notes += beyond_peak(use)
-    spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.over(use["mfu"])} | bill.inputs
+    spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | bill.inputs
     return Run(
         device=device.name,
         count=count,
         precision=chosen.precision,
-        calibrated=device.calibrated,
+        calibrated=pace.calibrated,
         lower_bound=pace.lower_bound,
         spread=pace.spread,
         steps=steps,
