@@ -34,7 +34,7 @@ ON_TPUS = "maxtext"
 def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = False) -> "StackSpec":
     """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, Megatron's for a model that is `cut`, else DDP.
 
-    Cut: a layer or the layers divided over devices, which DDP does not do.
+    Cut: a layer, or the layers, divided over devices, which DDP does not do.
 
     Raises GptcalcError for arrays of ZeRO's stages that have no usual one in common.
     """
@@ -50,25 +50,16 @@ def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = F
     return load_stack(name)
 
 
-def stacks_for(name: str | None, runtime: str | None, zero: Any, cut: Any) -> "list[StackSpec]":
-    """The stack of a run; of arrays that are cut in some places only, the usual one there and the usual one of the others."""
-    if not hasattr(cut, "all"):
-        return [stack_for(name, runtime, zero, cut=cut)]
-    found = [stack_for(name, runtime, zero, cut=is_cut) for is_cut in (True, False) if (cut == is_cut).any()]
-    return found[:1] if found[0] == found[-1] else found
+def stacks_for(runtime: str | None, zero: Any, layout: Layout, count: Any) -> "tuple[Any, list[StackSpec]]":
+    """The usual stack of a run; of arrays whose places have two, where the first of them is, and both.
 
-
-def cut_places(sizes: dict[str, Any]) -> Any:
-    """Where a model is cut by tensor or pipeline parallelism: a flag, or an array of them.
-
-    >>> cut_places({"tp": 2, "pp": None}), cut_places({"tp": None, "pp": 1})
-    (True, False)
+    One device alone has none, which DDP's stands for: it hides nothing and adds gradients up as the runtime does.
     """
-    return _above_one(sizes["tp"]) | _above_one(sizes["pp"])
-
-
-def _above_one(size: Any) -> Any:
-    return size is not None and size > 1
+    cut = (layout.tp > 1) | (layout.pp > 1) if runtime != "megatron" else count != 1
+    if not hasattr(cut, "all"):
+        return True, [stack_for(None, runtime if cut else None, zero, cut=cut)]
+    found = [stack_for(None, runtime if is_cut else None, zero, cut=is_cut) for is_cut in (True, False) if (cut == is_cut).any()]
+    return cut, found[:1] if found[0] == found[-1] else found
 
 
 def choices_of(options: dict[str, Any]) -> dict[str, Any]:

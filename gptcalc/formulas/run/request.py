@@ -134,7 +134,7 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, ON_TPUS, SIZES, choices_of, cut_places, divided, stacks_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, ON_TPUS, SIZES, choices_of, divided, stack_for, stacks_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, whole_number
@@ -148,9 +148,7 @@ def _train(
     check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
     if stack is None and mfu is None and device.kind == "tpu" and recipe.get("runtime") is None:
         stack = ON_TPUS
-    cut = cut_places(sizes)
-    stacks = stacks_for(stack, recipe.get("runtime"), sizes["zero"], cut)
-    software = stacks[0]
+    named = None if stack is None else stack_for(stack, None, None)
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
         place = place.model_copy(update={"node": whole_number("slice", slice)})
@@ -159,7 +157,7 @@ def _train(
             raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     check_flag("goodput", goodput)
     given = {name: value for name, value in recipe.items() if value is not None}
-    defaults = software.defaults if stack is not None else {}
+    defaults = {} if named is None else named.defaults
     if mfu is not None:
         of_step = {name: sizes.get(name) for name in (*CHOICES, "virtual_stages")} | {"slice": slice}
         of_step |= {"cluster": None if goodput else cluster, "stack": None if "recompute" in defaults else stack}
@@ -173,6 +171,8 @@ def _train(
         None if count is None else whole(count, "count"),
         None if global_batch is None else whole(global_batch, "global batch"),
     )
+    where, stacks = (True, [named]) if named else stacks_for(recipe.get("runtime"), sizes["zero"], division.layout, division.count)
+    software = stacks[0]
     layout = division.layout._replace(shard_within=place.node if software.shard_in_node else None)
     count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=layout)
     chosen = chosen._replace(accumulate=division.micro_batches)
@@ -189,7 +189,7 @@ def _train(
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
         if many:
-            timed = _parallel(stacks, cut, model, device, chosen, place, batch, T, division.micro_batches)
+            timed = _parallel(stacks, where, model, device, chosen, place, batch, T, division.micro_batches)
             notes += [*warnings(division.layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         else:
             timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
@@ -317,7 +317,7 @@ def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq:
 
 def _parallel(
     stacks: list[StackSpec],
-    cut: Any,
+    where: Any,
     model: ModelSpec,
     device: DeviceSpec,
     recipe: Recipe,
@@ -326,9 +326,9 @@ def _parallel(
     seq: Any,
     m: Any,
 ) -> Any:
-    """A step on many devices; under the first of two stacks in the places of arrays where a model is `cut`."""
+    """A step on many devices; under the first of two stacks in some places of arrays, those `where` says."""
     from gptcalc.formulas.cluster.parallel import either, parallel_step
     from gptcalc.formulas.cluster.quantities import Plan
 
     timed = [parallel_step(Plan(model, device, recipe, place, software, batch, seq, m)) for software in stacks]
-    return timed[0] if len(timed) == 1 else either(cut, *timed)
+    return timed[0] if len(timed) == 1 else either(where, *timed)
