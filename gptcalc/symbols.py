@@ -144,7 +144,8 @@ def quotient(a: N, b: N) -> tuple[N, N]:
     ((2, 4), ['(T // W)', '(T % W)'])
     """
     if isinstance(a, Symbol) or isinstance(b, Symbol):
-        return cast(N, Symbol.letter(f"({a} // {b})")), cast(N, Symbol.letter(f"({a} % {b})"))
+        whole = f"({a})" if isinstance(a, Symbol) and len(a.terms) > 1 else a
+        return cast(N, Symbol.letter(f"({whole} // {b})")), cast(N, Symbol.letter(f"({whole} % {b})"))
     first, second = cast("Any", a), cast("Any", b)
     return first // second, first % second
 

@@ -1,6 +1,7 @@
 """Mistakes that other calculators make, each with the right value."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,47 @@ def test_attention_conventions_of_one_layer() -> None:
         tree = gc.flops(model, seq=T, attention=attention).matmul  # type: ignore[arg-type]
         core[attention] = tree["block/attention/scores"].value + tree["block/attention/mix"].value
     assert core == {"full": 4 * T**2 * d, "causal": 4 * d * T * (T + 1) // 2, "half": 2 * T**2 * d}
+
+
+@pytest.mark.parametrize(
+    ("name", "seq", "attention", "per_token"),
+    [
+        # torchtitan's correction for windows, 12 layers x 12 H Q (T - W), off what counted T·T in every layer
+        ("gpt-oss-20b", 4096, "full", 26_474_692_608 - 12 * 12 * 64 * 64 * (4096 - 128)),
+        ("gpt-oss-20b", 4096, "half", 22.93e9),  # MaxText at e591f30: T·W - W²/2 in local layers
+        ("gemma3-27b", 131_072, "half", 196.9e9),
+        ("gemma3-27b", 131_072, "causal", 196.9e9),
+    ],
+)
+def test_windows_bound_the_pairs_of_every_convention(name: str, seq: int, attention: Any, per_token: float) -> None:
+    answer = gc.flops(name, seq=seq, phase="training", attention=attention)
+    assert answer.value / seq == pytest.approx(per_token, rel=3e-4 if isinstance(per_token, float) else 0)
+
+
+@pytest.mark.parametrize("seq", [20, 64, 67, 16, 3])
+def test_chunks_count_as_maxtext_counts_them(seq: int) -> None:
+    """`half` is half of the sum of squares of the chunks, and `full` all keys of a chunk for every query."""
+    fields = {"n_layer": 1, "d_model": 8, "n_head": 2, "vocab_size": 5, "n_ctx": 128, "sliding_window": 16, "window_chunks": True}
+    model = gc.model({"name": "chunks", **fields})
+    scores = {a: gc.flops(model, seq=seq, attention=a).matmul["block/attention/scores"].value for a in ("full", "causal", "half")}  # type: ignore[arg-type]
+    squares = seq // 16 * 16**2 + (seq % 16) ** 2
+    pairs = sum(position % 16 + 1 for position in range(seq))
+    assert scores == {"full": 2 * 8 * seq * min(seq, 16), "causal": 2 * 8 * pairs, "half": 8 * squares}
+    last = gc.flops(model, seq=seq, phase="decode").matmul["block/attention/scores"].value
+    assert last == 2 * 8 * ((seq - 1) % 16 + 1)  # one token sees the keys of its own chunk up to itself
+
+
+def test_papers_count_windows_too() -> None:
+    """PaLM's 12·H·Q for each key of a query, of windowed layers W; Megatron-LM's half of them; and no rule of Megatron's papers."""
+    rows = {row.name: row for row in conventions("gpt-oss-20b", seq=4096)}
+    N = gc.params("gpt-oss-20b").value - 24 * (32 - 4) * (3 * 2880 * 2880 + 3 * 2880)  # of 32 experts 4 are active
+    assert rows["PaLM"].flops == (6 * N + 12 * 64 * 64 * (12 * 4096 + 12 * 128)) * 4096
+    full, half = rows["gptcalc full"].flops, rows["Megatron-LM half"].flops
+    assert full is not None
+    assert half is not None
+    assert 2 * (full - half) == 12 * 64 * 64 * (12 * 4096 + 12 * 128) * 4096
+    assert rows["Megatron 2022"].flops is None
+    assert "windows" in rows["Megatron 2022"].note
 
 
 def test_a_multiply_add_is_two_flop() -> None:

@@ -67,7 +67,7 @@ def flops(
     from gptcalc.show.output import emit
 
     spec = load(model, set_)
-    seq = spec.n_ctx if seq is None else seq
+    seq = spec.usual_seq if seq is None else seq
     inputs: dict[str, Any] = settings_of(spec) | {"batch": batch, "seq": seq}
     if conventions:
         if (phase, attention, recompute) != ("forward", "full", "none"):

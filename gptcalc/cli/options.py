@@ -179,7 +179,8 @@ def depth_option(**more: Any) -> Any:
 
 Depth = Annotated[int, depth_option()]
 Batch = Annotated[int, option("--batch", min=1, help="Sequences.")]
-Seq = Annotated[int | None, option("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")]
+USUAL_SEQ = "what it was trained with, or its longest up to 8192"
+Seq = Annotated[int | None, option("--seq", min=1, help="Tokens of a sequence.", show_default=USUAL_SEQ)]
 
 
 Runtime = Annotated[

@@ -10,6 +10,7 @@ from gptcalc.cli.options import (
     OUTPUT,
     RECIPE,
     RUN,
+    USUAL_SEQ,
     Cp,
     Depth,
     Dp,
@@ -49,8 +50,8 @@ def train(
         ),
     ] = None,
     count: Annotated[str | None, RUN("--count", help="Devices in all.", show_default="as many as the layout needs")] = None,
-    batch: Annotated[str, RUN("--batch", help="Sequences of one device's micro-batch.")] = "1",
-    seq: Annotated[int | None, RUN("--seq", min=1, help="Tokens of a sequence.", show_default="the model's longest")] = None,
+    batch: Annotated[str | None, RUN("--batch", help="Sequences of one device's micro-batch.", show_default="1")] = None,
+    seq: Annotated[int | None, RUN("--seq", min=1, help="Tokens of a sequence.", show_default=USUAL_SEQ)] = None,
     global_batch: Annotated[str | None, RUN("--global-batch", help="Sequences of a step.", show_default="batch times dp")] = None,
     mfu: Annotated[
         str | None, RUN("--mfu", help="Your own MFU or its range, 0.35..0.45, instead of the model of a step.", show_default=False)
@@ -90,7 +91,7 @@ def train(
             "--stack",
             help="Defaults and overlap of: megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
             autocompletion=complete_stack,
-            show_default="no defaults; the overlap of megatron, fsdp or ddp, by runtime and ZeRO",
+            show_default="maxtext on TPUs; else no defaults, and the overlap of fsdp (ZeRO-3), megatron (--tp, --pp) or ddp",
         ),
     ] = None,
     cluster: Annotated[
@@ -116,6 +117,7 @@ def train(
 ) -> None:
     """How long a training run takes, on which devices, and what it costs: hours, money, energy, CO2."""
     from gptcalc.errors import GptcalcError
+    from gptcalc.formulas.run.larger import larger_batch
     from gptcalc.formulas.run.request import train as formulas
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
@@ -129,7 +131,8 @@ def train(
         raise GptcalcError("--timeline draws the step's own passes, which a stated MFU replaces", hint="leave --mfu out")
     if timeline and form == "csv":
         raise GptcalcError("--timeline is drawn under the tables and listed in JSON: csv has no place for it")
-    options: dict[str, Any] = {"tokens": tokens, "count": count, "batch": batch, "seq": seq, "global_batch": global_batch, "mfu": mfu}
+    options: dict[str, Any] = {"tokens": tokens, "count": count, "batch": batch or "1", "seq": seq}
+    options |= {"global_batch": global_batch, "mfu": mfu}
     options |= {"precision": precision, "optimizer": optimizer, "recompute": recompute, "attention_kernel": attention_kernel}
     options |= {
         "runtime": runtime,
@@ -148,7 +151,8 @@ def train(
     result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        return [*show.tables(spec, runs, depth, explain), *([pipeline(run) for run in runs] if timeline else [])]
+        larger = larger_batch(spec, names[0], runs[0], options) if batch is None and len(runs) == 1 else None
+        return [*show.tables(spec, runs, depth, explain, larger), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)
     lines = [line for run in runs if not run.fits for line in show.too_large(run)]

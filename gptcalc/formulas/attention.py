@@ -18,9 +18,9 @@ CLIP = 2  # minimum, maximum
 SOFTPLUS = 3  # exponential, add one, logarithm
 
 PAIRS = {
-    "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key",
+    "full": f"{KAPLAN}; Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B: every query meets every key (of its window)",
     "causal": "every query meets the keys up to its own position (and inside its window): what a causal kernel computes",
-    "half": "Megatron-LM and MaxText (from 2025-07): half of the full square",
+    "half": "MaxText (from 2025-07) and, without windows, Megatron-LM: half of each square that a query can see",
 }
 
 
@@ -110,7 +110,7 @@ def _rotary(path: str, s: Shape[N], tokens: N, heads: Any) -> Operation[N]:
 
 def _core(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
     L, H, c = s.n_layer, s.n_head, s.switches
-    square = (batch, seq, context, H)
+    square = (batch, seq, _widest(s, seq, context), H)
     pairs = _pairs(s, batch, seq, context, convention)
     each_score = 1 + (c.position == "alibi") + SOFTCAP * c.attention_softcapped  # scaled, biased, capped
     softmax: Operation[N] = Operation(f"{path}/softmax", "softmax", L, other=((SOFTMAX, *square),), source=f"{VASWANI}, equation 1")
@@ -138,23 +138,36 @@ def _gate(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     return [row._replace(other=((cost, tokens, width), (tokens, s.d_mixed)))]
 
 
+def _widest(s: Shape[N], seq: Any, context: Any) -> Any:
+    """The most keys that a query sees; of one query alone, in a chunk, those up to its own position."""
+    if not s.switches.windowed:
+        return context
+    if s.switches.window_chunks and isinstance(seq, int) and seq == 1:
+        return quotient(context - 1, s.sliding_window)[1] + 1
+    return minimum(s.sliding_window, context)
+
+
 def _pairs(s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> Factors:
     """Factors of twice the number of query-key pairs: a multiply and an add for each channel of each pair.
 
-    The last of C positions is the last of the T queries, so query number i sees C - T + i keys.
+    The last of C positions is the last of the T queries, so query number i sees C - T + i keys. A window or chunk bounds them under every
+    convention: "full" counts as many keys for each query as the last one sees, "half" the halves of squares, without their diagonals.
     """
     if convention == "full":
-        return (2, batch, seq, context)
-    if convention == "half":
-        return (batch, seq, 2 * context - seq)
+        return (2, batch, seq, _widest(s, seq, context))
+
+    def beside(n: Any) -> Any:
+        return n + 1 if convention == "causal" else n
+
     if not s.switches.windowed:
-        return (batch, seq, 2 * context - seq + 1)
+        return (batch, seq, beside(2 * context - seq))
 
     def twice_seen_up_to(n: Any) -> Any:
+        W = s.sliding_window
         if s.switches.window_chunks:
-            chunks, rest = quotient(n, s.sliding_window)
-            return chunks * s.sliding_window * (s.sliding_window + 1) + rest * (rest + 1)
-        inside = minimum(s.sliding_window, n)
-        return inside * (inside + 1) + 2 * (n - inside) * s.sliding_window
+            chunks, rest = quotient(n, W)
+            return chunks * W * beside(W) + rest * beside(rest)
+        inside = minimum(W, n)
+        return inside * beside(inside) + 2 * (n - inside) * W
 
     return (batch, twice_seen_up_to(context) - twice_seen_up_to(context - seq))

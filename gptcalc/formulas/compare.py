@@ -15,7 +15,7 @@ from gptcalc.spec.shape import shape_of
 class Comparison(NamedTuple):
     """One model. Where layers differ, the numbers are those of most of them.
 
-    FLOPs are of its longest sequence, full attention; training FLOPs of its published tokens (None: not published).
+    FLOPs are of sequences of `seq` tokens (`ModelSpec.usual_seq`), full attention; training FLOPs of published tokens (None: not known).
     """
 
     model: str
@@ -27,6 +27,7 @@ class Comparison(NamedTuple):
     d_ff: int
     vocab_size: int
     n_ctx: int
+    seq: int
     position: str
     norm: str
     activation: str
@@ -77,6 +78,7 @@ def _row(model: ModelSpec) -> Comparison:
         d_ff=s.d_ff,
         vocab_size=s.vocab_size,
         n_ctx=model.n_ctx,
+        seq=model.usual_seq,
         position=c.position,
         norm=f"{c.norm_placement} {c.norm}",
         activation=("gated " if c.gated else "")

@@ -52,7 +52,7 @@ def flops(
     recompute: Recompute = "none",
     **numbers: Any,
 ) -> Flops[Any]:
-    """FLOPs of `batch` sequences of `seq` tokens (the model's longest where left out), operation by operation.
+    """FLOPs of `batch` sequences of `seq` tokens (`ModelSpec.usual_seq` where left out), operation by operation.
 
     phase "decode" is one new token for each sequence, with `seq` keys in all; it sees them all, whatever `attention` says. `recompute`
     is what a training step runs forward again: the attention core ("selective", Korthikanti et al. 2022) or every block ("full").
@@ -67,7 +67,7 @@ def flops(
     583296614400
     """
     model = as_model(model)
-    batch, seq = whole_number("batch", batch), whole_number("seq", model.n_ctx if seq is None else seq)
+    batch, seq = whole_number("batch", batch), whole_number("seq", model.usual_seq if seq is None else seq)
     check(model, seq, phase, attention, recompute)
     queries = 1 if phase == "decode" else seq
     convention: Attention = "full" if phase == "decode" else attention

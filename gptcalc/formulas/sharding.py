@@ -176,12 +176,13 @@ def check_virtual_stages(layout: Layout) -> None:
 
 def check_experts(model: "ModelSpec", layout: Layout) -> None:
     """Raises GptcalcError where there are no experts to divide, or the ranks of a stage with the same weights are no multiple of `ep`."""
-    if isinstance(layout.ep, int) and layout.ep == 1:
+    alone = layout.ep == 1
+    if alone.all() if hasattr(alone, "all") else alone:
         return
     if not has_experts(model):
         raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
-    alone = isinstance(layout.cp, int) and layout.cp == 1
-    divide(layout.dp * layout.cp, layout.ep, f"data{'' if alone else ' times context'} parallel size", "expert parallel size")
+    beside = "" if isinstance(layout.cp, int) and layout.cp == 1 else " times context"
+    divide(layout.dp * layout.cp, layout.ep, f"data{beside} parallel size", "expert parallel size")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

@@ -26,13 +26,16 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
         context = context._replace(sublayer="cross_attention", hidden=None)
     q, k, v = _from_latents(x, layer, context) if context.spec.kv_lora_rank else _projected(x, memory, layer, context)
     mixed = np.empty_like(q, shape=(B, T, H, Z))
-    scores = np.empty_like(q, shape=(T, k.shape[1]))  # of one head after the other: fresh memory for each would take longer
+    seen = visible_keys(k.shape[1], context) if context.hidden is not None else None
+    # of one head after the other: fresh memory for each would take longer
+    scores = np.empty_like(q, shape=(T, k.shape[1]) if seen is None else seen.shape)
     sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
     for sequence in range(B):
         for head in range(H):
             kv = sequence, slice(None), head * K // H
             bias = None if context.alibi is None else context.alibi[head]
-            attend(q[sequence, :, head], k[kv], v[kv], context, scores, mixed[sequence, :, head], bias, sinks[head])
+            one = (q[sequence, :, head], k[kv], v[kv], context, scores, mixed[sequence, :, head], bias, sinks[head])
+            attend(*one) if seen is None else attend_in_windows(seen, *one)
     if context.spec.attention_gate != "none":
         gate = linear(x, layer, f"{context.attention}/gate").reshape(B, T, H, -1)  # [B, T, d] -> [B, T, H, 1 or Z]
         (softplus if context.spec.attention_gate == "head" else sigmoid)(gate)
@@ -129,12 +132,48 @@ def attend(q: Array, k: Array, v: Array, context: Context, scores: Array, mixed:
             rows += bias
         if context.hidden is not None:
             rows[:, last:] = -np.inf  # no query of these rows sees these keys; a mask over all keys would take as long as the exponentials
-            nearest = slice(0 if spec.sliding_window else first, last)
+            nearest = slice(first, last)
             np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
         at(q, f"{path}/softmax")
         softmax(rows, sink)
     at(q, f"{path}/mix")
     np.matmul(scores, v, out=mixed)  # [T, C] @ [C, Z] -> [T, Z]
+
+
+def visible_keys(length: int, context: Context) -> Array | None:
+    """The W keys that each query is multiplied with, int [T, W], where a window is shorter than the sequence."""
+    W = context.spec.sliding_window
+    if W is None or length <= W:
+        return None
+    query = np.arange(length)
+    first = query // W * W if context.spec.window_chunks else query - W + 1
+    return np.clip(first, 0, length - W)[:, None] + np.arange(W)
+
+
+def attend_in_windows(
+    seen: Array, q: Array, k: Array, v: Array, context: Context, scores: Array, mixed: Array, bias: Array | None, sink: Array | None
+) -> None:
+    """One head of one sequence, each query with the W keys `seen` from it alone: T x W scores."""
+    spec, path = context.spec, context.attention
+    scale = score_scale(spec, q.shape[-1])
+    assert context.hidden is not None
+    last = 0
+    for rows in row_blocks(scores):
+        first, last = last, last + len(rows)
+        keys = seen[first:last]  # [t, W]
+        where = np.arange(first, last)[:, None], keys
+        at(q, f"{path}/scores")
+        np.matmul(q[first:last, None], k[keys].swapaxes(1, 2), out=rows[:, None])  # [t, 1, Q] @ [t, Q, W] -> [t, 1, W]
+        rows *= scale
+        if spec.attention_softcap is not None:
+            softcap(rows, spec.attention_softcap)
+        if bias is not None:
+            rows += bias[keys]
+        np.copyto(rows, -np.inf, where=context.hidden[where])
+        at(q, f"{path}/softmax")
+        softmax(rows, sink)
+        at(q, f"{path}/mix")
+        np.matmul(rows[:, None], v[keys], out=mixed[first:last, None])  # [t, 1, W] @ [t, W, Z] -> [t, 1, Z]
 
 
 def hidden_keys(length: int, window: int, chunks: bool = False) -> Array:

@@ -69,6 +69,13 @@ def table(rows: list[Comparison]) -> Table:
         headline = f"{rows[0].model}: {short(largest)} parameters"
     notes = [
         f"size: one block more is {step} times the parameters. L × d: layers × model width.",
-        "FLOP/token: forward pass of the longest sequence, full attention. training: forward and backward over the published tokens.",
+        f"FLOP/token: forward pass of {_lengths(rows)}, full attention. training: forward and backward over the published tokens.",
     ]
     return Table(headline, columns, body, notes)
+
+
+def _lengths(rows: list[Comparison]) -> str:
+    """The sequences of all rows in words: one length, or the shortest and the longest."""
+    lengths = sorted({row.seq for row in rows})
+    words = f"{lengths[0]:,}" if len(lengths) == 1 else f"{lengths[0]:,} to {lengths[-1]:,}"
+    return f"{words} tokens (what a model was trained with, or its longest up to 8,192)"

@@ -1,6 +1,7 @@
 """`flops --conventions` as a table: one training step as each paper would count it."""
 
 from gptcalc.formulas.conventions import Convention
+from gptcalc.show.sequences import why
 from gptcalc.show.table import Column, Table, formula, integer, signed_percent
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -12,7 +13,9 @@ def table(model: ModelSpec, rows: list[Convention], batch: int, seq: int, explai
     base = rows[0].flops
     assert base is not None
     tokens = batch * seq
-    headline = f"{model.name}: one training step of {batch:,} × {seq:,} tokens, as papers count it ({short(base, 'FLOP')} here)"
+    headline = (
+        f"{model.name}: one training step of {batch:,} × {seq:,} tokens{why(model, seq)}, as papers count it ({short(base, 'FLOP')} here)"
+    )
     columns = [
         Column("convention", fold=explain),
         Column("FLOP", integer, right=True),

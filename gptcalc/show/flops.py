@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptcalc.formulas.flops import Flops
+from gptcalc.show.sequences import why
 from gptcalc.show.table import Column, Table, formula, integer, percent
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
@@ -21,18 +22,24 @@ PAIRS = {
     "causal": "attention counts the pairs that the causal mask keeps (causal)",
     "half": "attention counts half of the full square (half)",
 }
+PAIRS_IN_WINDOWS = {
+    "full": "attention counts every key for each query, in layers with a window as many as it holds (full)",
+    "causal": "attention counts the pairs that the causal mask and the windows keep (causal)",
+    "half": "attention counts half of each square that a query can see (half)",
+}
 
 
 def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], depth: int, explain: bool, typed: str) -> list[Table]:
     """The headline tree; with `explain` its derivation instead. `typed` is how the user named the model."""
     phase, batch, seq = inputs["phase"], inputs["batch"], inputs["seq"]
     total = answer.value
-    where = f"{batch:,} × {seq:,} tokens" if phase != "decode" else f"{batch:,} sequences of {seq:,} keys"
+    where = f"{batch:,} × {seq:,} tokens{why(model, seq)}" if phase != "decode" else f"{batch:,} sequences of {seq:,} keys{why(model, seq)}"
     headline = f"{model.name}: {integer(total)} FLOP ({short(total, 'FLOP')}) for {PHASES[phase]}, {where}"
     letters = shape_of(model).letters | {"B": batch} | ({"C": seq} if phase == "decode" else {"T": seq})
     notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP", legend(letters, answer.matmul)]
     if phase != "decode":
-        notes.append(PAIRS[inputs["attention"]])
+        windowed = any(kind.switches.windowed for _, kind in shape_of(model).blocks)
+        notes.append((PAIRS_IN_WINDOWS if windowed else PAIRS)[inputs["attention"]])
     if answer.other:
         notes.append(f"not in the total: {short(answer.other.value, 'FLOP')} of the forward pass that are no matmul, itemised below")
     if explain:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.schedule import Span, schedule
 from gptcalc.formulas.run.request import Run
 from gptcalc.show.table import Column, Table
 from gptcalc.show.train import span
 
 LINES = 16
+MOST = 50_000
+"""Passes forward that a picture may have, and as many backward."""
 WIDTH = 64
 FORWARD, BOTH, BACKWARD, IDLE = "░", "▒", "█", "·"
 
@@ -21,8 +24,14 @@ def _spans(run: Run) -> list[Span]:
     i = run.inputs
     if run.pipeline is None or i.get("pp", 1) == 1:
         return []
+    m = i["global_batch"] // (i["batch"] * i["dp"])
+    if i["pp"] * m * i["virtual_stages"] > MOST:
+        raise GptcalcError(
+            f"a picture of {i['pp']:,} x {m * i['virtual_stages']:,} passes is too large: at most {MOST:,}",
+            hint="leave --timeline out, or give a smaller --global-batch",
+        )
     stages = {role: (pair["forward"], pair["backward"]) for role, pair in run.pipeline["stages"].items()}
-    return schedule(i["pp"], i["global_batch"] // (i["batch"] * i["dp"]), i["virtual_stages"], stages, run.pipeline["between"])
+    return schedule(i["pp"], m, i["virtual_stages"], stages, run.pipeline["between"])
 
 
 def pipeline(run: Run) -> Table:
@@ -32,7 +41,9 @@ def pipeline(run: Run) -> Table:
         return Table("no pipeline: one stage computes all the time", [Column("stage")], [])
     p, m, v = i["pp"], i["global_batch"] // (i["batch"] * i["dp"]), i["virtual_stages"]
     end = max(one.end for one in spans)
-    busy = [sum(one.end - one.start for one in spans if one.stage == stage) / end for stage in range(p)]
+    busy = [0.0] * p
+    for one in spans:
+        busy[one.stage] += (one.end - one.start) / end
     chosen = range(p) if p <= LINES else sorted({round(k * (p - 1) / (LINES - 1)) for k in range(LINES)})
     rows = [[stage, draw([one for one in spans if one.stage == stage], end, WIDTH), f"{100 * busy[stage]:.0f} %"] for stage in chosen]
     columns = [Column("stage", right=True), Column(f"one iteration, {span(end)}"), Column("busy", right=True)]

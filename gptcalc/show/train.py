@@ -5,6 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.run.request import Run
 from gptcalc.show.layout import layout
+from gptcalc.show.sequences import sequences
 from gptcalc.show.storage import aside
 from gptcalc.show.table import Column, Table, in_unit, percent
 from gptcalc.show.tree import branches
@@ -54,11 +55,12 @@ def hours(value: float) -> str:
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list[Table]:
+def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger: Run | None = None) -> list[Table]:
+    """`larger`: the only run with the batch that fits, where none was asked for."""
     if len(runs) > 1:
         return [side_by_side(model, runs)]
     run = runs[0]
-    found = [bill(model, run, _further(run, explain))]
+    found = [bill(model, run, _further(run, explain), larger)]
     if run.kernels:
         if run.pipeline is None:  # of many devices the step's own table names them
             found.append(kernels(run))
@@ -71,7 +73,25 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
 
 
 def _headline(model: ModelSpec, run: Run) -> str:
-    return f"{model.name}, {short(run.inputs['tokens'])} tokens on {run.count:,} × {run.device}: {span(run.time)}{aside(model)}"
+    """The time and its verdict."""
+    asked = f"{model.name}, {short(run.inputs['tokens'])} tokens in {sequences(model, run.inputs['seq'])}"
+    time = f"{_duration(run)}{', uncalibrated' if run.kernels and not run.calibrated else ''}"
+    return f"{asked} on {run.count:,} × {run.device}: {time}{_verdict(run)}{aside(model)}"
+
+
+def _duration(run: Run) -> str:
+    return f"{'at least ' if run.lower_bound else ''}{span(run.time)}"
+
+
+def _verdict(run: Run) -> str:
+    if run.memory is None or run.memory["fits"]:
+        return ""
+    least = "at least " if run.memory.get("lower_bound") else ""
+    sizes = f"{least}{binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}"
+    return f", but does not fit ({sizes})" if run.memory["fits"] is False else f"; cannot say whether it fits ({sizes})"
+
+
+VERDICTS = {True: "fits", False: "does not fit", None: "cannot say whether it fits"}
 
 
 class Amount(float):
@@ -84,7 +104,7 @@ class Amount(float):
         self.write = write
 
 
-def bill(model: ModelSpec, run: Run, further: list[str]) -> Table:
+def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:
     """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
@@ -102,8 +122,15 @@ def bill(model: ModelSpec, run: Run, further: list[str]) -> Table:
         ends = run.ranges.get(name, {})
         amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
-    columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in ("likely", "low", "high"))]
-    return Table(_headline(model, run), columns, rows, [*_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+    names = ("at best" if run.lower_bound else "likely", "low", "high")
+    columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
+    notes = [] if larger is None else [_suggested(larger)]
+    return Table(_headline(model, run), columns, rows, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+
+
+def _suggested(larger: Run) -> str:
+    fits = "fits" if larger.memory is None or larger.memory["fits"] else "may fit"
+    return f"batch 1; --batch {larger.inputs['batch']} {fits} and takes {_duration(larger)}"
 
 
 def _notes(run: Run) -> list[str]:
@@ -118,13 +145,13 @@ def _notes(run: Run) -> list[str]:
         else f"{i['runtime']}{', compiled' if i['compiled'] else ''}, {i['optimizer']}, recompute {i['recompute']}"
     )
     notes.append(f"{run.precision}, peak {short(i['peak'], 'FLOP/s')} dense; {i['global_batch']:,} × {i['seq']:,} tokens a step; {what}")
-    notes.append("MFU: the model's FLOPs (full attention) over time and peak; HFU: with what is recomputed")
+    notes.append("MFU: the model's FLOPs (every key that a query's window holds) over time and peak; HFU: with what is recomputed")
     notes.append(f"energy: {i['tdp_share']:g} × TDP × PUE {i['pue']:g}; {i['carbon']:g} kg CO2 per kWh")
     if "stack" in i:
         notes.append(f"layout: {layout(i)}; stack {i['stack']}, cluster {i['cluster']}")
     if run.memory:
-        verdict = {True: "fits", False: "does not fit", None: "cannot say whether it fits"}[run.memory["fits"]]
-        least = "at least " if run.memory["lower_bound"] else ""
+        verdict = VERDICTS[run.memory["fits"]]
+        least = "at least " if run.memory.get("lower_bound") else ""
         where = f", on the {run.memory['stage']} stage" if i.get("pp", 1) > 1 else ""
         notes.append(f"memory: {least}{binary(run.memory['peak_allocated'])} of {binary(run.memory['room'])}{where}: {verdict}")
     if run.goodput:
@@ -178,7 +205,7 @@ def step(run: Run, depth: int) -> Table:
     """Where a step's time goes."""
     columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
     labels = {path: LABELS[node.name] for path, node in run.parts.walk() if node.name in LABELS}
-    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, labels)]
+    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, labels) if node.value]
     return Table(f"where the {span(run.step_time)} go", columns, rows, [], bold=frozenset({len(rows) - 1}))
 
 
@@ -201,19 +228,49 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
         Column("precision", drop=3),
         Column("a step", span, right=True, drop=2),
         Column("MFU", percent, right=True, drop=1),
-        Column("time", span, right=True),
+        Column("time", lambda amount: amount.write(amount), right=True),
         Column("device-hours", hours, right=True),
         Column("cost", money, right=True),
-        Column("energy", energy, right=True),
-        Column("CO2", mass, right=True),
+        Column("energy", energy, right=True, drop=4),
+        Column("CO2", mass, right=True, drop=5),
     ]
-    rows = [[r.device, r.precision, r.step_time, r.mfu, r.time, r.device_hours, r.cost_usd, r.energy_kwh, r.co2_kg] for r in runs]
+    rows: list[list[Any]] = [
+        [r.device, r.precision, r.step_time, r.mfu, _amount_of_time(r), r.device_hours, r.cost_usd, r.energy_kwh, r.co2_kg] for r in runs
+    ]
+    if any(run.memory for run in runs):
+        columns.append(Column("memory"))
+        rows = [[*row, None if r.memory is None else VERDICTS[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
     notes = list(dict.fromkeys(f"note: {note}" for run in runs for note in run.notes))
     spread = {run.device: run.ranges.get("cost_usd") for run in runs}
-    notes += [f"cost on {name}: {money(ends['low'])} to {money(ends['high'])} by offer" for name, ends in spread.items() if ends]
-    count = runs[0].count
-    headline = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens on {_devices(count)}, of {len(runs)} kinds to choose from"
-    return Table(headline, columns, rows, notes)
+    notes += [f"cost on {name}: {_from_to(ends)}" for name, ends in spread.items() if ends]
+    asked = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens in {sequences(model, runs[0].inputs['seq'])}"
+    odd = [run.device for run in runs if run.kernels and not run.calibrated]
+    uncalibrated = f"; uncalibrated: {', '.join(odd)}" if odd else ""
+    return Table(f"{asked} on {_devices(runs[0].count)}: {_best(runs)}{uncalibrated}", columns, rows, notes)
+
+
+def _amount_of_time(run: Run) -> Amount:
+    return Amount(run.time, lambda _: _duration(run))
+
+
+def _from_to(ends: dict[str, Any]) -> str:
+    return f"{money(ends['low'])} or more" if ends["high"] is None else f"{money(ends['low'])} to {money(ends['high'])}"
+
+
+def _best(runs: list[Run]) -> str:
+    """The fastest and the cheapest of those that may fit."""
+    fitting = [run for run in runs if run.fits]
+    if not fitting:
+        return f"none of {len(runs)} kinds has the memory"
+    fastest = min(fitting, key=lambda run: float(run.time))
+    priced = [run for run in fitting if run.cost_usd is not None]
+    if not priced:
+        return f"{fastest.device} is fastest ({_duration(fastest)})"
+    cheapest = min(priced, key=lambda run: float(run.cost_usd))
+    cost = money(cheapest.cost_usd)
+    if cheapest is fastest:
+        return f"{fastest.device} is fastest and cheapest ({_duration(fastest)}, {cost})"
+    return f"{fastest.device} is fastest ({_duration(fastest)}), {cheapest.device} cheapest ({cost})"
 
 
 def too_large(run: Run) -> list[str]:

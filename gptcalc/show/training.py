@@ -25,8 +25,8 @@ def headline(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any]
     what, why = _what(answer, inputs), _why(model, inputs, asked)
     verdict = answer.verdict
     if verdict is None:
-        closing = f" ({why})" if why else ""
-        return f"{model.name}: {_size(answer)} at the peak, {_when(answer)}; {what}, {inputs['precision']}, {inputs['runtime']}{closing}{aside(model)}"
+        closing = (f" ({why})" if why else "") + aside(model)
+        return f"{model.name}: {_size(answer)} at the peak, {_when(answer)}; {what}, {inputs['precision']}, {inputs['runtime']}{closing}"
     calibrated = "" if answer.device is None or answer.device.cuda else ", uncalibrated"
     first = f"{model.name} on {verdict.device}: {_said(answer, verdict)}{calibrated} ({what}{': ' if why else ''}{why}){aside(model)}"
     second = _second(verdict, answer, "batch" in asked)

@@ -78,6 +78,9 @@ class StackSpec(Record):
     overlap: Overlap = Overlap()
     spread: float = Field(default=0.25, gt=0, lt=1, description="the time of a step is expected within this share")
     measured_on: tuple[str, ...] = Field(default=(), strict=False, description="the devices that published steps were compared on")
+    compared: tuple[Literal["dense", "experts", "latent"], ...] = Field(
+        default=(), strict=False, description="where its runtime is ideal, the kinds of model that published steps came near it with"
+    )
     contention: float = Field(default=0.0, ge=0, le=1, description="seconds that computing loses to one second of hidden communication")
     notes: tuple[str, ...] = Field(default=(), strict=False)
 

@@ -1,5 +1,6 @@
 """From the options of a run to its plan: which stack, which cluster, which layout, how many micro-batches; and what cannot be."""
 
+from math import gcd, isqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -26,8 +27,14 @@ class Division(NamedTuple):
     parallel: bool
 
 
-def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
-    """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, else DDP.
+ON_TPUS = "maxtext"
+"""The stack that TPUs run unless another, or a runtime, is named."""
+
+
+def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = False) -> "StackSpec":
+    """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, Megatron's for a model that is `cut`, else DDP.
+
+    Cut: a layer, or the layers, divided over devices, which DDP does not do.
 
     Raises GptcalcError for arrays of ZeRO's stages that have no usual one in common.
     """
@@ -39,8 +46,20 @@ def stack_for(name: str | None, runtime: str | None, zero: Any) -> "StackSpec":
         sharded = zero is not None and _any(zero, lambda z: z == 3)
         if sharded and _any(zero, lambda z: z != 3):
             raise GptcalcError("ZeRO-3 and what is less of it usually run on different stacks, fsdp and ddp", hint="give stack")
-        name = "fsdp" if sharded else "ddp"
+        name = "fsdp" if sharded else "megatron" if cut else "ddp"
     return load_stack(name)
+
+
+def stacks_for(runtime: str | None, zero: Any, layout: Layout, count: Any) -> "tuple[Any, list[StackSpec]]":
+    """The usual stack of a run; of arrays whose places have two, where the first of them is, and both.
+
+    One device alone has none, which DDP's stands for: it hides nothing and adds gradients up as the runtime does.
+    """
+    cut = (layout.tp > 1) | (layout.pp > 1) if runtime != "megatron" else count != 1
+    if not hasattr(cut, "all"):
+        return True, [stack_for(None, runtime if cut else None, zero, cut=cut)]
+    found = [stack_for(None, runtime if is_cut else None, zero, cut=is_cut) for is_cut in (True, False) if (cut == is_cut).any()]
+    return cut, found[:1] if found[0] == found[-1] else found
 
 
 def choices_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -112,10 +131,19 @@ def _divide_count(model: "ModelSpec", count: Any, own: Any, layout: Layout) -> A
 
 
 def _shrunk(model: "ModelSpec", count: int, layout: Layout, name: str) -> list[int]:
-    """The next smaller size of one dimension that fits the count, and the model's heads."""
-    rest = layout.tp * layout.pp * layout.cp // getattr(layout, name)
-    fitting = (size for size in range(getattr(layout, name) - 1, 0, -1) if count % (rest * size) == 0)
-    return [size for size in fitting if name == "pp" or model.n_head % size == 0][:1]
+    """The next smaller size of one dimension that fits the count, and the model's heads or layers."""
+    size = getattr(layout, name)
+    rest = layout.tp * layout.pp * layout.cp // size
+    if count % rest:
+        return []
+    whole = gcd(count // rest, model.n_head) if name == "tp" else count // rest
+    most = size - 1 if name == "tp" else min(size - 1, model.n_layer)
+    return [max(n for n in _divisors(whole) if n <= most)] if most else []
+
+
+def _divisors(number: int) -> list[int]:
+    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
+    return [*small, *(number // n for n in small)]
 
 
 def _micro_batches(sequences: Any, batch: Any, dp: Any, layout: Layout) -> Any:

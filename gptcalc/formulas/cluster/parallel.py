@@ -64,6 +64,22 @@ def parallel_step(plan: Plan) -> ParallelTime:
     return _bill(plan, q, layout, micro_batches, _terms(plan, q, one, layout, micro_batches))
 
 
+def either(where: Any, yes: ParallelTime, no: ParallelTime) -> ParallelTime:
+    """Of two times of the same arrays of layouts the one or the other, place by place."""
+    leaves, others = dict(yes.node.leaves()), dict(no.node.leaves())
+    items = {path: pick(where, leaf.value, others[path].value) for path, leaf in leaves.items()}
+    kinds = {kind: pick(where, seconds, no.kinds[kind]) for kind, seconds in yes.kinds.items()}
+    traffic = [
+        Traffic(a.name, pick(where, a.ranks, b.ranks), pick(where, a.total, b.total), pick(where, a.exposed, b.exposed))
+        for a, b in zip(yes.traffic, no.traffic, strict=True)
+    ]
+    stages = {
+        role: (pick(where, pair[0], no.stages[role][0]), pick(where, pair[1], no.stages[role][1])) for role, pair in yes.stages.items()
+    }
+    texts = {path: leaf.formula for path, leaf in leaves.items()}
+    return ParallelTime(tree_of("step", items, texts), traffic, kinds, stages, pick(where, yes.between, no.between))
+
+
 class _Terms(NamedTuple):
     """The seconds that a step is put together from. `wait` and `turns`: of a block, for sharded weights and for ring attention."""
 
@@ -102,11 +118,15 @@ def _terms(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, m: Any) ->
         pair = layers * block_forward + beyond[f"{role} forward"], layers * block_backward + beyond[f"{role} backward"]
         stages[role] = (pair[0] + q[f"{part} forward"], pair[1] + q[f"{part} backward"]) if part else pair
     device_sum = L * (block_forward + block_backward) + ends + outer
-    processor = sum((q[f"host {part} {phase}"] for part in PARTS for phase in PHASES[:2]), 0.0)
+    host = {part: sum(q[f"host {part} {phase}"] for phase in PHASES[:2]) for part in PARTS}
+    processor = sum(host.values(), 0.0)
     slow_device = most([sum(both) for both in stages.values()])
-    slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, q["host block forward"] + q["host block backward"])))
+    slow_host = host["block"] + most((host["embedding"], host["head"]))
+    slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, slow_host)))
     hop = between(net, q, stack, layout)
-    bubble = pick(p == 1, 0.0, ((device_sum - slow_device - outer) + (p - 1) * hop["exposed"] * 2) / v)
+    host_sum = host["block"] * (L / layers) + host["embedding"] + host["head"]
+    others = most((device_sum - outer, host_sum)) - most((slow_device, slow_host))
+    bubble = pick(p == 1, 0.0, (others + (p - 1) * hop["exposed"] * 2) / v)
 
     # Once a step: gradients, the weights that each updated, the two ends' common embedding.
     own = list(zip(groups, _held(plan, q, layers, p, beyond), strict=True))
@@ -123,7 +143,8 @@ def _terms(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, m: Any) ->
 
     first = _segments(q, layers, block_forward, block_backward, outer)
     alone = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q["host update"]))
-    total = pick(p == 1, alone, m * (slow + 2 * v * hop["exposed"]) + bubble + (m - 1) * adding + tail)
+    piped = m * (slow + 2 * v * hop["exposed"]) + bubble + (m - 1) * adding + tail
+    total = pick(p == 1, alone, most((piped, (m - 1) * slow_host + host_sum + q["host update"])))
     imbalance = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
     return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, total)
 

@@ -114,17 +114,26 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
 def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Any) -> Any:
     """The processor's time for one micro-batch: per operation forward and in recomputation, per kernel backward.
 
-    Source: the runtime's preset.
+    Compiled code has only its kernels to start.   Source: the runtime's preset.
     """
-    if host is None or one.work.recipe.compiled:
+    if host is None:
         return 0.0
     runs = layers if part == "block" else 1
+    every = one.work.recipe.checkpoint_every
+    again = ceil(layers, every) if every and part == "block" else 0
+    if one.work.recipe.compiled:
+        started = runs * _started(one, part, phase)
+        if phase == "backward":
+            started = started + (again or runs) * _started(one, part, "recompute")
+        return host.generated * started
     if phase == "forward":
         return runs * one.calls[part] * host.operation
-    started = sum(kernel.runs for kernel in one.of(part, "backward")) * runs
-    every = one.work.recipe.checkpoint_every
-    again = host.operation * one.calls[part] * ceil(layers, every) if every and part == "block" else 0.0
-    return started * host.launch + again
+    return runs * _started(one, part, "backward") * host.launch + host.operation * one.calls[part] * again
+
+
+def _started(one: Local, part: str, phase: str) -> Any:
+    """Kernels of one micro-batch, of one block."""
+    return sum(kernel.runs for kernel in one.of(part, phase))
 
 
 def host_update(one: Local, host: "Host | None", layers: Any) -> Any:
@@ -132,5 +141,6 @@ def host_update(one: Local, host: "Host | None", layers: Any) -> Any:
     if host is None:
         return 0.0
     rows = operations(one.work.shape, 1, 1, 1)
-    tensors = sum((layers if row.path.startswith("block/") else 1) * len(row.weights) for row in rows)
+    in_all = sum(kind.n_layer for _, kind in one.work.shape.blocks)
+    tensors = sum((layers * row.runs / in_all if row.path.startswith("block") else 1) * len(row.weights) for row in rows)
     return host.optimizer + host.tensor * tensors

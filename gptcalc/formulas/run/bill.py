@@ -66,9 +66,9 @@ def _price(device: DeviceSpec, price: Any) -> Range | None:
 
 
 def times(first: Range, *others: Range) -> Range:
-    """The product, low with low and high with high."""
+    """The product, low with low and high with high; without a high end where one of them has none."""
     low, likely, high = first
     for r in others:
-        low, likely, high = low * r.low, likely * r.likely, high * r.high
+        low, likely, high = low * r.low, likely * r.likely, None if high is None or r.high is None else high * r.high
     known = first.known and all(r.known for r in others)
     return exactly(likely) if known else Range(low, likely, high)

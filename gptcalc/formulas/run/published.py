@@ -164,13 +164,15 @@ def _measured_serving() -> list[Replica]:
 def _table(name: str) -> list[Replica]:
     """The rows of a published table, each predicted by `train` from its configuration."""
     from gptcalc.formulas.run.request import train
+    from gptcalc.spec.files import as_model
     from gptcalc.spec.tables import load_table
 
     table = load_table(name)
     rows = []
     for one in table.rows:
         options = dict(one.options)
-        run = train(options.pop("model"), tokens=10**12, **options)
+        model = as_model(options.pop("model"))
+        run = train(model, tokens=10**12, **({"seq": model.n_ctx} | options))
         for quantity, reported in one.reported.items():
             predicted = _predicted(run, quantity)
             note = "" if run.fits else "does not fit in memory, by these formulas"
@@ -280,7 +282,7 @@ def _size(run: PublishedRun) -> tuple[int, float]:
     from gptcalc.formulas.flops import flops
     from gptcalc.formulas.params import params
 
-    step = flops(model, batch=1, phase="training")
+    step = flops(model, batch=1, seq=run.seq or model.n_ctx, phase="training")
     return params(model).value, step.value / step.tokens
 
 

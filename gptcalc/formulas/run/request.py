@@ -1,7 +1,8 @@
 """The bill of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
 
-MFU: the model's FLOPs (every query meets every key, no recomputation) over time and dense peak (Chowdhery et al. 2022, PaLM,
-arXiv:2204.02311, appendix B). HFU: the FLOPs that devices execute, recomputation included, over the same.
+MFU: the model's FLOPs (every query meets every key that its window holds, no recomputation) over time and dense peak (Chowdhery et al.
+2022, PaLM, arXiv:2204.02311, appendix B). HFU: the same with what is recomputed. A causal kernel leaves out about half of those pairs, so
+that both can pass 1 on long sequences; `mfu_causal` and `hfu_causal` count the pairs that the mask keeps, and cannot.
 """
 
 from __future__ import annotations
@@ -13,33 +14,27 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.memory.layouts import read_numbers
 from gptcalc.formulas.node import Node, plain
 from gptcalc.formulas.run.bill import CARBON, PUE, TDP_SHARE, bill_of
-from gptcalc.formulas.run.ranges import Range, check_range, exactly, read_range, spreads, whole
-from gptcalc.formulas.sharding import has_experts
-from gptcalc.formulas.table import operations
+from gptcalc.formulas.run.pace import pace_of, stated_pace
+from gptcalc.formulas.run.ranges import Range, check_range, read_range, spreads, whole
+from gptcalc.formulas.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.formulas.time.kernels import ceil
-from gptcalc.spec.shape import shape_of
 
 if TYPE_CHECKING:
+    from gptcalc.spec.cluster import ClusterSpec
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
     from gptcalc.spec.stack import StackSpec
 
-UNCALIBRATED = 0.2
-"""How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
-2 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
-
 TIMED = ("runtime", "optimizer", "recompute", "attention_kernel", "compiled", "dropout")
 """What of a recipe the time of a step knows about; what it does not is refused, not ignored."""
 
-EXPERTS_SPREAD = 0.25
-"""The same of experts, whose common matmul still gets faster from release to release (presets/runs/tables/experts.yaml)."""
 
-UNCALIBRATED_CLUSTER = 0.25
-"""The same on many devices, where the network's share and what hides under what were not measured either."""
+MOST_DEVICES = 200
+"""Kinds of device in one answer."""
 
 
-OF_STEP = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "time", "flops")
+OF_STEP = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "mfu_causal", "hfu_causal", "time", "flops")
 ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
 """Of a run: all are arrays where one input is."""
 
@@ -50,13 +45,16 @@ class Run(NamedTuple):
     device: str
     count: Any
     precision: str
-    calibrated: bool
-    spread: float | None  # the time of a step is expected within this share
+    calibrated: bool  # steps were compared on this very device, alone or under this stack
+    lower_bound: bool  # of the time: code that nobody has
+    spread: float | None  # the time of a step is expected within this share; None: for a stated MFU, and of a lower bound
     step_time: Any
     tokens_per_second: Any
     steps: Any
     mfu: Any
     hfu: Any
+    mfu_causal: Any
+    hfu_causal: Any
     time: Any
     device_hours: Any
     cost_usd: Any
@@ -92,10 +90,11 @@ class Run(NamedTuple):
 def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
 
-    Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq`, `global_batch` (of a step), `mfu` (replaces the model of the
-    step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`, `recompute`, `attention_kernel`,
-    `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `ep`, `virtual_stages`, `sequence_parallel`, `zero`; `stack`, `cluster`,
-    `slice` (devices that share the fast link, where not as many as the cluster has), `goodput`.
+    Options: `tokens`, `count`, `batch` (micro-batch of a device), `seq` (left out: `ModelSpec.usual_seq`), `global_batch` (of a step),
+    `mfu` (replaces the model of the step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`,
+    `recompute`, `attention_kernel`, `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `ep`, `virtual_stages`,
+    `sequence_parallel`, `zero`; `stack`, `cluster`, `slice` (devices that share the fast link, where not as many as the cluster has),
+    `goodput`.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
 
@@ -113,6 +112,8 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     if isinstance(device, list | tuple):
         if not device:
             raise GptcalcError("no device is named", hint="'gptcalc devices' lists them")
+        if len(device) > MOST_DEVICES:
+            raise GptcalcError(f"{len(device):,} devices side by side are too many: at most {MOST_DEVICES}")
         return [_train(spec, load_device(name), **options) for name in device]
     return _train(spec, device if hasattr(device, "peak") else load_device(device), **options)
 
@@ -138,19 +139,21 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, choices_of, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import CHOICES, ON_TPUS, SIZES, choices_of, divided, stack_for, stacks_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
 
-    D, T = _tokens(model, tokens), whole(model.n_ctx if seq is None else seq, "seq")
+    D, T = _tokens(model, tokens), whole(model.usual_seq if seq is None else seq, "seq")
     batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
     sizes = {name: recipe.pop(name, None) for name in (*SIZES, *CHOICES)}
     sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None} | choices_of(sizes)
     rates = {"price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
     shape = check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
-    software = stack_for(stack, recipe.get("runtime"), sizes["zero"])
+    if stack is None and mfu is None and device.kind == "tpu" and recipe.get("runtime") is None:
+        stack = ON_TPUS
+    named = None if stack is None else stack_for(stack, None, None)
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
         place = place.model_copy(update={"node": whole_number("slice", slice)})
@@ -159,7 +162,7 @@ def _train(
             raise GptcalcError(f"train has no option '{name}'", hint=did_you_mean(name, TIMED))
     check_flag("goodput", goodput)
     given = {name: value for name, value in recipe.items() if value is not None}
-    defaults = software.defaults if stack is not None else {}
+    defaults = {} if named is None else named.defaults
     if mfu is not None:
         of_step = {name: sizes.get(name) for name in (*CHOICES, "virtual_stages")} | {"slice": slice}
         of_step |= {"cluster": None if goodput else cluster, "stack": None if "recompute" in defaults else stack}
@@ -173,46 +176,33 @@ def _train(
         None if count is None else whole(count, "count"),
         None if global_batch is None else whole(global_batch, "global batch"),
     )
+    where, stacks = (True, [named]) if named else stacks_for(recipe.get("runtime"), sizes["zero"], division.layout, division.count)
+    software = stacks[0]
     layout = division.layout._replace(shard_within=place.node if software.shard_in_node else None)
     count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=layout)
     chosen = chosen._replace(accumulate=division.micro_batches)
-    useful, executed = _flops(model, T, chosen)
+    useful, executed = flops_of(model, T, chosen, "full")
     peak = count * _peak(device, chosen)
-    notes: list[str] = []
-    traffic: list[dict[str, Any]] = []
+    notes = beyond_context(model, T)
     timed: Any = None
-    spread: float | None = None
-    pipeline: dict[str, Any] | None = None
+    stated = memory = None
+    many = mfu is None and (division.parallel or stack is not None)
     if mfu is not None:
-        use = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
-        step = sequences * useful / (use.likely * peak)
-        parts, kernels, memory = Node("step", step, "s", "FLOP / (MFU * devices * peak)"), [], None
+        stated = check_range(read_range(mfu, "mfu"), "mfu", upto=1.0)
+        step = sequences * useful / (stated.likely * peak)
+        pace = stated_pace(stated, device)
+        parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
-        if division.parallel or stack is not None:
-            from gptcalc.formulas.cluster.parallel import parallel_step
-            from gptcalc.formulas.cluster.quantities import Plan
-
-            timed = parallel_step(Plan(model, device, chosen, place, software, batch, T, division.micro_batches))
-            traffic = [one._asdict() for one in timed.traffic]
-            pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
-            pipeline = {"stages": pairs, "between": timed.between}
-            spread = _spread(device, software, has_experts(model))
-            notes += warnings(division.layout, place)
-            notes += [f"{software.title} on {place.title}", f"the step's time on {device.name} is expected within {spread:.0%}"]
+        if many:
+            timed = _parallel(stacks, where, model, device, chosen, place, batch, T, division.micro_batches)
+            notes += [*warnings(division.layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         else:
             timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
-            spread = device.constants["step_spread"].value if device.calibrated else UNCALIBRATED
-        from gptcalc.formulas.time.step import longest_first
-
         step, parts = timed.value, timed.node
-        kernels = [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(timed.kinds).items()]
         memory = room_of(model, device, chosen, batch, T)
-        likely = sequences * useful / (step * peak)
-        use = Range(likely / (1 + spread), likely, likely / (1 - spread))
-        if chosen.runtime == "ideal" and recipe.get("runtime") is None:
-            notes.append(f"no runtime here has {model.name}'s own code: ideal, everything fused, a lower bound on the time")
-        if not device.calibrated:
-            notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
+        asked = recipe.get("runtime") is not None or "runtime" in defaults
+        pace = pace_of(model, device, software if many else None, chosen.runtime, chosen=asked)
+        notes += pace.notes
     steps = ceil(D, sequences * T)
     seconds = steps * step
     lasting = None
@@ -222,39 +212,55 @@ def _train(
         lasting = goodput_of(model, chosen, place, count, seconds)._asdict()
         seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
-    hours_range = exactly(hours) if use.known else Range(hours * use.likely / use.high, hours, hours * use.likely / use.low)
-    bill = bill_of(hours_range, device, **rates)
-    outputs = {"device_hours": hours_range, "cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
+    bill = bill_of(pace.times(hours), device, **rates)
+    share = sequences / (step * peak)
+    use = {"mfu": useful * share, "hfu": executed * share}
+    use |= {f"{name}_causal": one * share for name, one in zip(use, flops_of(model, T, chosen, "causal"), strict=True)}
+    outputs: dict[str, Range | None] = {
+        name: pace.times(value) for name, value in {"step_time": step, "time": seconds, "device_hours": hours}.items()
+    }
+    outputs |= {"tokens_per_second": pace.over(sequences * T / step)} | {name: pace.share(value) for name, value in use.items()}
+    outputs |= {"cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
+    if stated is None:
+        notes += beyond_peak(use)
+    spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | bill.inputs
     run = Run(
         device=device.name,
         count=count,
         precision=chosen.precision,
-        calibrated=device.calibrated,
-        spread=spread,
-        step_time=step,
-        tokens_per_second=sequences * T / step,
+        calibrated=pace.calibrated,
+        lower_bound=pace.lower_bound,
+        spread=pace.spread,
         steps=steps,
-        mfu=use.likely,
-        hfu=use.likely * (executed / useful),
-        time=seconds,
         flops=steps * sequences * useful,
-        kernels=kernels,
+        kernels=[] if timed is None else _shares(timed.kinds, step),
         ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
-        drivers=spreads({"mfu": use} | bill.inputs),
-        communication=traffic,
-        pipeline=pipeline,
+        drivers=spreads(spread_by),
+        communication=[one._asdict() for one in timed.traffic] if many else [],
+        pipeline=_pipeline(timed) if many else None,
         memory=memory,
         goodput=lasting,
         notes=notes + bill.notes,
         parts=parts,
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in chosen._asdict().items() if name != "layout"}
-        | _divisions(chosen, None if timed is None or not (division.parallel or stack) else (software.name, place.name))
+        | (_divisions(chosen) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
         | {"peak": _peak(device, chosen)}
         | {name: r.likely for name, r in bill.inputs.items()},
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
     return run._replace(**{name: filled(getattr(run, name), shape) for name in ARRAYS}) if shape else run
+
+
+def _shares(kinds: dict[str, Any], step: Any) -> list[dict[str, Any]]:
+    from gptcalc.formulas.time.step import longest_first
+
+    return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
+
+
+def _pipeline(timed: Any) -> dict[str, Any]:
+    pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
+    return {"stages": pairs, "between": timed.between}
 
 
 def _check_stated_mfu(options: dict[str, Any]) -> None:
@@ -275,20 +281,10 @@ def _tokens(model: ModelSpec, tokens: Any) -> Any:
     return whole(tokens, "tokens", most=units.LARGEST)
 
 
-def _spread(device: DeviceSpec, software: StackSpec, experts: bool) -> float:
-    """How far the time of a step on many devices may be off: by the device's, by the software's own, by that of experts."""
-    least = max(software.spread, EXPERTS_SPREAD if experts else 0.0)
-    if device.name in software.measured_on:
-        return least
-    return max(least, device.constants["step_spread"].value if device.calibrated else UNCALIBRATED_CLUSTER)
-
-
-def _divisions(recipe: Recipe, names: tuple[str, str] | None) -> dict[str, Any]:
+def _divisions(recipe: Recipe) -> dict[str, Any]:
     """The layout as inputs have it, where there is one."""
-    if names is None:
-        return {}
-    sizes = {name: getattr(recipe.layout, name) for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")}
-    return {**{name: plain(size) for name, size in sizes.items()}, "stack": names[0], "cluster": names[1]}
+    sizes = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")
+    return {name: plain(getattr(recipe.layout, name)) for name in sizes}
 
 
 def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options: dict[str, Any]) -> Recipe:
@@ -317,26 +313,28 @@ def _peak(device: DeviceSpec, recipe: Recipe) -> float:
     return chip_of(device).peak(ARITHMETIC.get(recipe.precision, recipe.precision))
 
 
-def _flops(model: ModelSpec, seq: Any, recipe: Recipe) -> tuple[Any, Any]:
-    """Of one sequence: the model's own, backward twice forward, and what is executed, with what is recomputed."""
-    rows = operations(shape_of(model), 1, seq, seq)
-    products = [(row, row.matmul_flops) for row in rows if row.matmul]
-    own = 3 * sum(flops for _, flops in products)
-    if recipe.recompute == "none":
-        return own, own
-    core = recipe.recompute == "selective"
-    every = recipe.checkpoint_every or 1
-    again = sum(
-        flops * (ceil(row.runs, every) / row.runs)
-        for row, flops in products
-        if row.path.startswith("block") and (not core or row.kind in ("scores", "mix"))
-    )
-    return own, own + again
-
-
 def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:
     from gptcalc.formulas.time.launches import work_of
     from gptcalc.formulas.time.step import step_time
     from gptcalc.spec.runtime import load_runtime
 
     return step_time(work_of(model, device, recipe, batch, seq), load_runtime(recipe.runtime).host, micro_batches=micro_batches)
+
+
+def _parallel(
+    stacks: list[StackSpec],
+    where: Any,
+    model: ModelSpec,
+    device: DeviceSpec,
+    recipe: Recipe,
+    place: ClusterSpec,
+    batch: Any,
+    seq: Any,
+    m: Any,
+) -> Any:
+    """A step on many devices; under the first of two stacks in some places of arrays, those `where` says."""
+    from gptcalc.formulas.cluster.parallel import either, parallel_step
+    from gptcalc.formulas.cluster.quantities import Plan
+
+    timed = [parallel_step(Plan(model, device, recipe, place, software, batch, seq, m)) for software in stacks]
+    return timed[0] if len(timed) == 1 else either(where, *timed)
