@@ -7,6 +7,7 @@ import pytest
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.params import params
 from gptcalc.spec import catalogue
+from gptcalc.spec.entries import family_models, folded
 from gptcalc.spec.files import load_model
 from gptcalc.spec.model import Published
 from gptcalc.spec.reading import read_text, read_yaml
@@ -65,8 +66,17 @@ def test_every_model_has_its_source_and_a_published_total() -> None:
 
 def test_notes_of_a_family_follow_those_of_its_model() -> None:
     data = {"shared": {"notes": ["of all"]}, "models": {"a": {"notes": ["of a"]}, "b": {}}}
-    notes = [model["notes"] for model in catalogue.family_models(data, "mine.yaml", default_name="mine")]
+    notes = [model["notes"] for model in family_models(data, "mine.yaml", default_name="mine")]
     assert notes == [["of a", "of all"], ["of all"]]
+
+
+def test_a_model_may_be_like_another_of_its_file() -> None:
+    base = {"aliases": ["a0"], "d_model": 64, "n_ctx": 128}
+    found = family_models({"models": {"a": base, "b": {"like": "a", "n_ctx": 256}}}, "mine.yaml", default_name="mine")
+    assert found[1] == {"name": "b", "aliases": (), "d_model": 64, "n_ctx": 256}
+    for other in ("c", "b", 3, None):  # unknown, itself, no name
+        with pytest.raises(GptcalcError, match="no model .* to be like"):
+            family_models({"models": {"a": base, "b": {"like": other}}}, "mine.yaml", default_name="mine")
 
 
 def test_a_published_total_names_its_paper() -> None:
@@ -113,12 +123,20 @@ def test_names_agree_with_the_parsed_files() -> None:
 
 def test_no_name_is_given_twice() -> None:
     words = [word for name, other in catalogue.aliases().items() for word in (name, *other)]
-    assert len({catalogue.folded(word) for word in words}) == len(words)
+    assert len({folded(word) for word in words}) == len(words)
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
 def test_bundled_files_are_plain_yaml(path: Path) -> None:
     read_yaml(read_text(path), path.name)
+
+
+def test_a_suggestion_is_of_the_same_family() -> None:
+    """As strings, models of other families and sizes are often nearer."""
+    for name in ("qwen3-4b-instruct-2506", "Qwen/Qwen3-8B-Chat", "llama3.1-80b", "gemma3-28b"):
+        hint = catalogue.unknown(name).hint or ""
+        suggested = hint.split("'")[1::2]
+        assert all(word.rpartition("/")[2].startswith(name.lower().rpartition("/")[2].split("-")[0]) for word in suggested if "-" in word)
 
 
 def test_unknown_name_suggests_the_nearest() -> None:

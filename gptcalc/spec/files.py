@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec import catalogue
+from gptcalc.spec.entries import family_models
 from gptcalc.spec.reading import brief, check_mapping, parse_yaml, quoted, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[
         from gptcalc.spec.huggingface import import_config
 
         return import_config(data, where=where or "config", name=name), where
-    models = catalogue.family_models(data, where or "mapping", default_name=name or "unnamed")
+    models = family_models(data, where or "mapping", default_name=name or "unnamed")
     if len(models) > 1:
         listed = ", ".join(shown(model["name"]) for model in models[:8])
         hint = "put its folder in GPTCALC_PRESETS and use their names"
