@@ -157,6 +157,7 @@ def _everything() -> list[tuple[dict[str, Any], Path]]:
 def _nearest(word: str) -> str | None:
     from difflib import get_close_matches
 
+    word = word.rpartition("/")[2]
     every = _words()
     words = [known for known in every if _head(known) == _head(word)] or every  # the nearest string is seldom of the same family
     typo_of = get_close_matches(word, words, n=1, cutoff=0.9)  # one slip of a finger needs one suggestion, not three
@@ -164,17 +165,17 @@ def _nearest(word: str) -> str | None:
 
 
 def _head(word: str) -> str:
-    """What a family's names begin with: qwen3 of Qwen/Qwen3-8B."""
-    return word.rpartition("/")[2].partition("-")[0]
+    """What a family's names begin with: qwen3 of qwen3-8b."""
+    return word.partition("-")[0]
 
 
 def _words() -> list[str]:
-    """All names and aliases, to suggest from. A broken user file must not hide the error that is being reported."""
+    """All names and aliases, to suggest from, without organisations. A broken user file must not hide the error that is being reported."""
     words: list[str] = []
     for path in _files():
         try:
             for model in _models(path, read_text(path)):
-                words += sorted(called(model))
+                words += sorted(name for name in called(model) if "/" not in name)
         except GptcalcError:
             continue
     return list(dict.fromkeys(words))

@@ -107,7 +107,7 @@ def _text_of(path: str) -> tuple[str, str]:
         if not os.path.exists(path):
             raise GptcalcError(f"{where}: this folder has no config.json")
     elif not path.lower().endswith(catalogue.SUFFIXES):
-        hint = None if os.path.lexists(path) else "'gptcalc models' lists the presets"
+        hint = None if os.path.lexists(path) else catalogue.unknown(path).hint
         missing = "is neither a .yaml nor a .json file, nor a folder" if hint is None else "no such file, and no preset of that name"
         raise GptcalcError(f"{where}: {missing}", hint=hint)
     return read_text(path), path
