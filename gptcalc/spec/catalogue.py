@@ -87,7 +87,7 @@ def names() -> list[str]:
     """The names of all presets, in the order of their files, without parsing the bundled ones: quick enough for shell completion.
 
     >>> names()[:2]
-    ['apertus-8b', 'bitnet-2b-4t']
+    ['apertus-8b', 'apertus-70b']
     """
     found = [name for path in _bundled_files() for name in _written(path, "models")]
     for path in _user_files():
