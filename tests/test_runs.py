@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
+from gptcalc.formulas.params import params
 from gptcalc.formulas.run.ranges import read_range
+from gptcalc.spec.files import load_model
+from gptcalc.spec.tables import load_table
 
 GPT3: dict[str, Any] = {"tokens": "300B", "device": "a100", "count": 1024}
 
@@ -19,7 +22,7 @@ def test_hours_follow_from_mfu() -> None:
     assert run.time == pytest.approx(run.device_hours * 3600 / 1024)
     assert run.energy_kwh == pytest.approx(run.device_hours * 0.4 * 1.1)
     assert run.co2_kg == pytest.approx(run.energy_kwh * 0.385)
-    assert run.cost_usd == pytest.approx(run.device_hours * 1.79)
+    assert run.cost_usd == pytest.approx(run.device_hours * 1.39)
 
 
 def test_mfu_is_hfu_without_what_is_recomputed() -> None:
@@ -202,3 +205,15 @@ def test_a_building_uses_no_less_than_its_devices() -> None:
     with pytest.raises(gc.GptcalcError, match="PUE must be 1 or more"):
         gc.train("gpt2", tokens="1B", mfu=0.4, pue=0.5)
     assert gc.train("gpt2", tokens="1B", mfu=0.4, carbon=0).co2_kg == 0
+
+
+def test_the_models_of_maxtexts_tpu_v4_table_have_the_size_of_their_names() -> None:
+    table = load_table("maxtext")
+    sizes = {row.run.split()[0]: params(load_model(row.options["model"])).value for row in table.rows if row.options["device"] == "tpu-v4"}
+    assert {name: round(value / 1e9) for name, value in sizes.items()} == {"22B": 22, "52B": 52}
+
+
+def test_a_token_of_a_run_with_experts_meets_its_own_only() -> None:
+    """DeepSeek-V3: 37.55e9 active parameters, 14.8e12 tokens, 2.664e6 hours; the peak of bf16."""
+    found = {row.quantity: row.predicted for row in gc.replicate("deepseek-v3") if row.run == "deepseek-v3"}
+    assert found["mfu"] == pytest.approx(6 * 37.552e9 * 14.8e12 / (2.664e6 * 3600 * 989.4e12), rel=1e-3)

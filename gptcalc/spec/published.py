@@ -61,8 +61,9 @@ class PublishedRun(Record):
 
     @property
     def seq(self) -> int | None:
+        """Tokens of a sequence: those that the model was trained with, where it is known."""
         model = self.architecture()
-        return None if model is None else model.n_ctx
+        return None if model is None else model.training_seq or model.n_ctx
 
     def architecture(self) -> "ModelSpec | None":
         """The model, where it is known."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.run.bill import CARBON
-from gptcalc.spec.catalogue import folded
+from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _rows(run: PublishedRun) -> list[Replica]:
 
 def _inputs(run: PublishedRun) -> str:
     """What a run's predictions are computed from: `N = 174,604,259,328, D = 300,000,000,000, ...`."""
-    given: dict[str, float | str | None] = {"N": _size(run)[0], "D": run.tokens, "device": run.device, "count": run.count}
+    given: dict[str, float | str | None] = {"N": _size(run)[1], "D": run.tokens, "device": run.device, "count": run.count}
     given |= {"global batch": run.global_batch, "MFU": run.mfu, "FLOP/s of a device": run.flops_per_device}
     given |= {"tokens/s of a device": run.tokens_per_second_per_device, "device hours": run.device_hours}
     if run.device is not None:
@@ -245,9 +245,9 @@ def quantities(run: PublishedRun) -> dict[str, float]:
 
     Raises GptcalcError for a device that is not in the catalogue.
     """
-    N, per_token = _size(run)
+    total, N, per_token = _size(run)
     D = run.tokens
-    found: dict[str, float] = {"parameters": N, "training_flops": 6 * N * D, "petaflop_days": 6 * N * D / PETAFLOP_DAY}
+    found: dict[str, float] = {"parameters": total, "training_flops": 6 * N * D, "petaflop_days": 6 * N * D / PETAFLOP_DAY}
     found["training_flops_with_attention"] = per_token * D
     if run.device is None:
         return found
@@ -273,17 +273,18 @@ def quantities(run: PublishedRun) -> dict[str, float]:
     return found
 
 
-def _size(run: PublishedRun) -> tuple[int, float]:
-    """Parameters, and the training FLOPs of a token with attention; 6N where the architecture is not known."""
+def _size(run: PublishedRun) -> tuple[int, int, float]:
+    """Parameters, those that a token meets, and its training FLOPs with attention; 6N where the architecture is not known."""
     model = run.architecture()
     if model is None:
         assert run.parameters is not None
-        return run.parameters, 6.0 * run.parameters
+        return run.parameters, run.parameters, 6.0 * run.parameters
     from gptcalc.formulas.flops import flops
-    from gptcalc.formulas.params import params
+    from gptcalc.formulas.params import params, views
 
-    step = flops(model, batch=1, seq=run.seq or model.n_ctx, phase="training")
-    return params(model).value, step.value / step.tokens
+    step = flops(model, batch=1, seq=run.seq, phase="training")
+    total = params(model)
+    return total.value, views(total, model)["active"], step.value / step.tokens
 
 
 def _tokens_per_second(run: PublishedRun, N: int, per_token: float, peak: float) -> float:
