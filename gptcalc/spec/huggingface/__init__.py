@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.huggingface.families import FAMILIES
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Unread, same_class, written
+from gptcalc.spec.huggingface.family import Config, Family, Fields, Unread, same_class, written
 from gptcalc.spec.huggingface.harmless import COMMON, GENERIC, HARMLESS
 from gptcalc.spec.huggingface.layers import ATTENTION, MLP, settle
 from gptcalc.spec.huggingface.refused import REFUSED
@@ -81,7 +81,7 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
             if not key.isprintable():
                 raise config.refuse(key, "is no name of a key")
             config.unread[shown(key)] = ""
-    told: Fields = {"left_out": part.left_out, "unread": tuple(config.unread), "notes": tuple((*notes, *_slips(config)))}
+    told: Fields = {"left_out": part.left_out, "unread": tuple(config.unread), "notes": (*notes, *_slips(config))}
     return _account(fields | {name: value for name, value in told.items() if value}, origins, config, part.left_out)
 
 

@@ -130,20 +130,10 @@ ONLY_IF_GIVEN = "?"
 """Of a part that the wrapper builds only where the file gives it."""
 
 # Of a flat file: the wrapper's own keys, and what is said of the whole file.
-OUTER = frozenset(
-    [
-        "model_type",
-        "architectures",
-        "auto_map",
-        "quantization_config",
-        "text_config",
-        "image_token_id",
-        "video_token_id",
-        "vision_start_token_id",
-        "vision_end_token_id",
-        "vision_token_id",
-    ]
-)
+_OUTER = """
+    model_type architectures auto_map quantization_config text_config image_token_id video_token_id vision_start_token_id
+    vision_end_token_id vision_token_id"""
+OUTER = frozenset(_OUTER.split())
 
 # Model type, classes (`*`: ForConditionalGeneration), the usual type of the language model, who ties, and the other models.
 _TABLE = """
@@ -253,9 +243,10 @@ _ABSENT: Mapping[str, Mapping[str, object]] = {
     "fast_vlm": sizes(V=152128, d=3584, F=18944, L=28, H=28, K=4),
     "fun_asr_nano": sizes(d=1024, F=3072, L=28, H=16, K=8, T=40960),
     "glmasr": sizes(V=59264, d=2048, F=6144, L=28, H=16, K=4, T=8192, rms_norm_eps=1e-5),
-    **dict.fromkeys(("got_ocr2", "pp_chart2table"), sizes(V=151860, d=1024, F=2816, L=24, H=16, K=16, rope_theta=1e6)),
+    **{name: sizes(V=151860, d=1024, F=2816, L=24, H=16, K=16, rope_theta=1e6) for name in ("got_ocr2", "pp_chart2table")},
     "idefics2": sizes(T=32768, rms_norm_eps=1e-5),
-    **dict.fromkeys(("idefics3", "smolvlm"), {"rms_norm_eps": 1e-5}),
+    "idefics3": {"rms_norm_eps": 1e-5},
+    "smolvlm": {"rms_norm_eps": 1e-5},
     "lighton_ocr": sizes(d=1024, F=3072, L=28, H=16, K=8, T=40960, rope_theta=1e6),
     "mistral3": sizes(V=131072, d=5120, F=32768, L=40, rms_norm_eps=1e-5, rope_theta=1e9, sliding_window=None),
     "moss_transcribe_diarize": sizes(d=1024, F=3072, L=28, H=16, K=8, T=131072, rope_theta=1e6),
