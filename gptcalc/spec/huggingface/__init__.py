@@ -20,8 +20,11 @@ from gptcalc.spec.huggingface.family import Config, Family, Fields, Unread, same
 from gptcalc.spec.huggingface.harmless import COMMON, GENERIC, HARMLESS
 from gptcalc.spec.huggingface.layers import ATTENTION, MLP, settle
 from gptcalc.spec.huggingface.refused import REFUSED
-from gptcalc.spec.huggingface.wrappers import Part, language_model
+from gptcalc.spec.huggingface.wrappers import WRAPPERS, Part, language_model
 from gptcalc.spec.reading import DEEPEST, shown
+
+A_SLIP = 0.85
+"""How alike two model types are of which one may be the other misspelt: those of a lineage are alike, and other models."""
 
 MOST_SLIPS = 20
 """Of so many unread keys at most it is asked whether they are misspelt."""
@@ -64,7 +67,8 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
     part = language_model(data, where)
     family, notes = _family(part, data)
     config = Config(_without_aliases(part.config, family, part.where), family, part.where)
-    _check_class(config)
+    if part.config is data:  # the class of a part follows from its model type
+        _check_class(config)
     _check_experts(config)
     fields: Fields = {"name": _name(data, part, where, name), "source": "Hugging Face config.json", **family.fixed}
     origins: dict[str, str] = {}
@@ -81,7 +85,12 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
             if not key.isprintable():
                 raise config.refuse(key, "is no name of a key")
             config.unread[shown(key)] = ""
-    told: Fields = {"left_out": part.left_out, "unread": tuple(config.unread), "notes": (*notes, *_slips(config))}
+    told: Fields = {
+        "own_code": part.own_code,
+        "left_out": part.left_out,
+        "unread": tuple(config.unread),
+        "notes": (*notes, *_slips(config)),
+    }
     return _account(fields | {name: value for name, value in told.items() if value}, origins, config, part.left_out)
 
 
@@ -142,18 +151,21 @@ def _family(part: Part, data: Mapping[str, Any]) -> tuple[Family, list[str]]:
     model_type = part.config.get("model_type")
     if isinstance(model_type, str) and model_type in FAMILIES:
         return FAMILIES[model_type], []
-    inside = "" if part.config is data else f"of model_type {written(data.get('model_type'))} the language model, "
+    its = "" if part.config is data else "its language model's "
     if isinstance(model_type, str) and model_type in REFUSED:
-        raise GptcalcError(f"{part.where}: {inside}model_type {written(model_type)} is not understood: {REFUSED[model_type]}")
+        raise GptcalcError(f"{part.where}: {its}model_type {written(model_type)} is not understood: {REFUSED[model_type]}")
     known = _named_class(part.config.get("architectures")) if isinstance(model_type, str) else None
     if known is not None:
         return known, [f"no class of transformers has model_type {written(model_type)}: read as {known.classes[0]}, which the file names"]
-    near = did_you_mean(str(model_type)[:60], FAMILIES, otherwise=f"gptcalc knows {len(FAMILIES)} model types, such as llama and qwen3_moe")
-    message = f"{part.where}: {inside}model_type {written(model_type)} is not one that gptcalc can import exactly"
+    message = f"{part.where}: {its}model_type {written(model_type)} is not one that gptcalc can import exactly"
     for key in ("text_config", "llm_config"):
         if isinstance(part.config.get(key), dict):
             raise GptcalcError(f"{message}: it is a model around a language model, and no class of transformers reads its {key}")
-    raise GptcalcError(message, hint=near)
+    from difflib import get_close_matches  # here: no model that is read needs it
+
+    near = get_close_matches(str(model_type)[:60].lower(), list(FAMILIES), n=1, cutoff=A_SLIP)
+    known_types = f"gptcalc knows {len(FAMILIES) + len(WRAPPERS)} model types, such as llama and qwen3_moe"
+    raise GptcalcError(message, hint=f"did you mean '{near[0]}'?" if near else known_types)
 
 
 def _named_class(classes: object) -> Family | None:

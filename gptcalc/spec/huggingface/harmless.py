@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, same_class, written
+from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, written
 from gptcalc.spec.huggingface.handlers import only
 from gptcalc.spec.huggingface.quantization import quantization
+from gptcalc.spec.huggingface.wrappers import own_code
 
 _KEYS: Mapping[str, str] = {
     "says where the file came from": """
@@ -45,16 +46,8 @@ HARMLESS: Mapping[str, str] = {key: why for why, keys in _KEYS.items() for key i
 
 
 def _own_code(key: str, config: Config) -> Fields:
-    """Code that comes with the weights: transformers runs its own class unless told to trust that code. Both must be the same class."""
-    value = config[key]
-    if value is not None and not isinstance(value, dict):
-        raise config.refuse(key, f"must be a mapping, not {written(value)}")
-    named = (value or {}).get("AutoModelForCausalLM")
-    if named is None:
-        return {}
-    if not any(same_class(str(named).rpartition(".")[2], known) for known in config.family.classes):
-        raise config.refuse(key, f"names {written(named)}: the model brings code of its own, which may build something else")
-    return {"own_code": str(named)}
+    named = own_code(config.data, config.family.classes, config.where)
+    return {"own_code": named} if named else {}
 
 
 COMMON: Mapping[str, Key] = {

@@ -17,7 +17,8 @@ _REASONS: Mapping[str, str] = {
         cohere_compass_text dots3_note emu3 fuyu gemma3 gemma3n gemma4 gemma4_unified git got_ocr2 llama4 mllama moshi
         moss_transcribe_diarize musicgen musicgen_melody phi4_multimodal qwen3_5 qwen3_5_moe qwen4_exp""",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
-    "each layer has an embedding table of its own": "gemma3n_text gemma4_text",
+    "each layer has an embedding table of its own": "gemma3n_text",
+    "its full layers have heads of another width, and their values may be the keys": "gemma4_text",
     "layers share keys and values, and values may be the keys": "gemma4_unified_text",
     "it reads bytes, through models around a model": "blt",
     "each layer's attention subtracts two softmaxes": "diffllama",

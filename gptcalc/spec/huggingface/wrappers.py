@@ -30,6 +30,8 @@ class Wrapper(NamedTuple):
     part: str
     absent: Mapping[str, object]
     flat: bool  # the language model's keys may stand beside the wrapper's own
+    merged: bool  # what the wrapper takes for an absent part also fills one that is given
+    outer_head: bool  # a head of its own has the outer file's sizes
 
 
 class Part(NamedTuple):
@@ -38,6 +40,7 @@ class Part(NamedTuple):
     config: Mapping[str, Any]
     where: str
     left_out: tuple[str, ...] = ()
+    own_code: str = ""  # the class that the outer file names in code of its own
 
 
 def language_model(data: Mapping[str, Any], where: str) -> Part:
@@ -61,19 +64,21 @@ def _inside(outer: Part, wrapper: Wrapper) -> Part:
     given = data.get(wrapper.part)
     if given is not None and not isinstance(given, dict):
         raise GptcalcError(f"{where}: {wrapper.part} must be a mapping, not {written(given)}")
-    inner: dict[str, Any] = dict(given) if given is not None else dict(wrapper.absent)
+    inner = {**(wrapper.absent if given is None or wrapper.merged else {}), **(given or {})}
     if given is None and wrapper.flat:
         inner = {key: value for key, value in data.items() if key not in OUTER and key not in wrapper.others}
-    inner.pop("architectures", None)  # a part's class follows from its model type
     inner.setdefault("model_type", wrapper.text)
+    if isinstance(inner["model_type"], str):
+        inner["model_type"] = OLD_TYPES.get(inner["model_type"], inner["model_type"])
     _tie(data, inner, wrapper, where)
+    for key in ("hidden_size", "vocab_size") if wrapper.outer_head and not inner.get("tie_word_embeddings") else ():
+        if data.get(key) is None or data[key] != inner.get(key):
+            raise GptcalcError(f"{where}: {key} {written(data.get(key))} is not that of {wrapper.part}: the head would not fit")
     stored = data.get("quantization_config")
     if stored is not None:
         inner["quantization_config"] = _of_language_model(stored)
-    if "auto_map" in data:
-        inner["auto_map"] = data["auto_map"]
     place = where if given is None and wrapper.flat else f"{where}: {wrapper.part}"
-    return Part(inner, place, (*outer.left_out, *_left_out(data, wrapper)))
+    return Part(inner, place, (*outer.left_out, *_left_out(data, wrapper)), own_code(data, wrapper.classes, where) or outer.own_code)
 
 
 def _check_class(data: Mapping[str, Any], wrapper: Wrapper, where: str) -> None:
@@ -84,6 +89,23 @@ def _check_class(data: Mapping[str, Any], wrapper: Wrapper, where: str) -> None:
         if not any(same_class(name, known) for known in wrapper.classes):
             why = f"names {written(name)}, which may build something else than {wrapper.classes[0]}"
             raise GptcalcError(f"{where}: architectures {why}")
+
+
+def own_code(data: Mapping[str, Any], classes: tuple[str, ...], where: str) -> str:
+    """The class that a file names in code that comes with the weights: transformers runs its own class unless told to trust that code.
+
+    Raises GptcalcError where it is no class of the same name.
+    """
+    given = data.get("auto_map")
+    if given is not None and not isinstance(given, dict):
+        raise GptcalcError(f"{where}: auto_map must be a mapping, not {written(given)}")
+    named = next((given[key] for key in ("AutoModelForCausalLM", "AutoModelForImageTextToText") if given and given.get(key)), None)
+    if named is None:
+        return ""
+    if not any(same_class(str(named).rpartition(".")[2], known) for known in classes):
+        why = "the model brings code of its own, which may build something else"
+        raise GptcalcError(f"{where}: auto_map names {written(named)}: {why}")
+    return str(named)
 
 
 def _tie(data: Mapping[str, Any], inner: dict[str, Any], wrapper: Wrapper, where: str) -> None:
@@ -126,6 +148,9 @@ def _left_out(data: Mapping[str, Any], wrapper: Wrapper) -> list[str]:
     return found
 
 
+OLD_TYPES = {"kimi_k2": "deepseek_v3"}
+"""Types of a part that wrappers' classes read as others."""
+
 ONLY_IF_GIVEN = "?"
 """Of a part that the wrapper builds only where the file gives it."""
 
@@ -162,7 +187,7 @@ _TABLE = """
     glm4v_moe Glm4vMoe* glm4v_moe_text either vision_config=glm4v_moe_vision
     glm5_next Glm5Next* glm5_next_text outer vision_config=glm5_next_vision
     glm_ocr GlmOcr* glm_ocr_text either vision_config=glm_ocr_vision
-    glmasr GlmAsr* llama outer=true audio_config=glmasr_encoder
+    glmasr GlmAsr* llama outer=true,merged audio_config=glmasr_encoder
     glmga Glm46V* glm4v_text outer vision_config=glm4v_vision
     got_ocr2 GotOcr2* qwen2 outer=true vision_config=got_ocr2_vision
     granite4_vision Granite4Vision* granite4_vision_text outer vision_config=clip_vision_model qformer_config=blip_2_qformer
@@ -202,7 +227,7 @@ _TABLE = """
         word_timestamp_config=nemotron3_5_transcribe_word_timestamp
     nemotron_h_omni NemotronH_Omni_Reasoning_V3 nemotron_h never vision_config=radio audio_config=?
     omniasr OmniASR* llama never audio_config=omniasr_audio
-    ovis2 Ovis2* qwen2 outer=true vision_config=ovis2_vision
+    ovis2 Ovis2* qwen2 outer=true,outer_head vision_config=ovis2_vision
     paddleocr_vl PaddleOCRVL* paddleocr_vl_text either=true vision_config=paddleocr_vl_vision
     paligemma PaliGemma* gemma outer=true vision_config=siglip_vision_model
     perception_lm PerceptionLM* llama outer=text vision_config=timm_wrapper
@@ -235,8 +260,8 @@ _TABLE = """
     video_llama_3 VideoLlama3* qwen2 either vision_config=video_llama_3_vision
     video_llava VideoLlava* llama outer vision_config=clip_vision_model
     vipllava VipLlava* llama outer vision_config=clip_vision_model
-    voxtral Voxtral* llama never audio_config=voxtral_encoder
-    voxtral_realtime VoxtralRealtime* voxtral_realtime_text outer=true audio_config=voxtral_realtime_encoder
+    voxtral Voxtral* llama never,merged audio_config=voxtral_encoder
+    voxtral_realtime VoxtralRealtime* voxtral_realtime_text outer=true,merged audio_config=voxtral_realtime_encoder
 """
 
 _ABSENT: Mapping[str, Mapping[str, object]] = {
@@ -248,13 +273,13 @@ _ABSENT: Mapping[str, Mapping[str, object]] = {
     "idefics3": {"rms_norm_eps": 1e-5},
     "smolvlm": {"rms_norm_eps": 1e-5},
     "lighton_ocr": sizes(d=1024, F=3072, L=28, H=16, K=8, T=40960, rope_theta=1e6),
-    "mistral3": sizes(V=131072, d=5120, F=32768, L=40, rms_norm_eps=1e-5, rope_theta=1e9, sliding_window=None),
+    "mistral3": sizes(V=131072, d=5120, F=32768, L=40, Q=128, rms_norm_eps=1e-5, rope_theta=1e9, sliding_window=None),
     "moss_transcribe_diarize": sizes(d=1024, F=3072, L=28, H=16, K=8, T=131072, rope_theta=1e6),
     "omniasr": sizes(V=11984, F=2816, L=12, H=8, K=8, Q=512, T=8192, rms_norm_eps=1e-5),
     "paligemma": sizes(V=257152, d=2048, F=16384, L=18, H=8, K=1),
     "qwen3_asr": sizes(d=2048, F=6144, L=28, H=16, K=8, T=65536),
-    "voxtral": sizes(V=131072, d=3072, F=8192, L=30, K=8, T=131072, rms_norm_eps=1e-5, rope_theta=1e8),
-    "voxtral_realtime": sizes(V=131072, d=3072, F=9216, L=26, rms_norm_eps=1e-5, rope_theta=1e6, sliding_window=8192),
+    "voxtral": sizes(V=131072, d=3072, F=8192, L=30, K=8, Q=128, T=131072, rms_norm_eps=1e-5, rope_theta=1e8),
+    "voxtral_realtime": sizes(V=131072, d=3072, F=9216, L=26, Q=128, rms_norm_eps=1e-5, rope_theta=1e6, sliding_window=8192),
 }
 """What a wrapper takes where its language model's config is absent, beyond the defaults of that config's class."""
 
@@ -272,6 +297,8 @@ def _row(line: str) -> tuple[str, Wrapper]:
         next((word for word in more if word.endswith("_config")), "text_config"),
         _ABSENT.get(model_type, {}),
         "flat" in more,
+        "merged" in more,
+        "outer_head" in more,
     )
 
 
