@@ -235,7 +235,7 @@ _TABLE = """
     qianfan_ocr QianfanOCR* qwen3 outer vision_config=qianfan_ocr_vision
     qwen2_5_omni_thinker Qwen2_5OmniThinker* qwen2_5_omni_text outer vision_config=qwen2_5_omni_vision_encoder \
         audio_config=qwen2_5_omni_audio_encoder
-    qwen2_5_omni Qwen2_5Omni*,Qwen2_5OmniModel qwen2_5_omni_thinker text,thinker_config \
+    qwen2_5_omni Qwen2_5Omni* qwen2_5_omni_thinker text,thinker_config \
         talker_config=qwen2_5_omni_talker token2wav_config=qwen2_5_omni_token2wav
     qwen2_5_vl Qwen2_5_VL* qwen2_5_vl_text either,flat vision_config=qwen2_5_vl_vision
     qwen2_audio Qwen2Audio* qwen2 never audio_config=qwen2_audio_encoder
