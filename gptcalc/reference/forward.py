@@ -124,7 +124,7 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None)
         return x if spec.norm_placement in ("post", "output") else norm(x, layer, f"{path}/{sublayer}/norm", spec)
 
     def add(x: Array, change: Array, sublayer: str) -> Array:
-        if spec.norm_placement in ("sandwich", "output"):
+        if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, sublayer) == ("mlp_sandwich", "mlp"):
             change = norm(change, layer, f"{path}/{sublayer}/output_norm", spec)
         x = residual(x, change, f"{path}/{sublayer}/residual", spec)
         return norm(x, layer, f"{path}/{sublayer}/norm", spec) if spec.norm_placement == "post" else x

@@ -59,6 +59,18 @@ _CWM_ROPE = {
     "original_max_position_embeddings": 8192,
     "rope_type": "llama3",
 }
+COSMOS3_EDGE = variant(
+    ARCEE,
+    "cosmos3_edge_text",
+    "Cosmos3EdgeForConditionalGeneration Cosmos3EdgeTextModel Cosmos3EdgeModel",
+    "Cosmos 3 Edge",
+    defaults=sizes(V=131072, d=2048, F=9216, L=28, H=16, K=8, Q=128, T=131072, rms_norm_eps=1e-5),
+    keys={
+        **rotary_keys(100000000.0, sections=True),
+        "tie_word_embeddings": Key(False, lambda key, config: {"tied": config.flag(key) and False}),  # the head is never tied
+    },
+)
+
 CWM = variant(
     UNBIASED,
     "cwm",
@@ -167,4 +179,4 @@ LLAMA4 = variant(
     harmless=because("scales queries past 8,192 positions: no weights", "attn_temperature_tuning floor_scale attn_scale"),
 )
 
-FAMILIES = (LLAMA, ARCEE, CWM, IQUESTCODER, INTERNLM3, SEED_OSS, LLAMA4)
+FAMILIES = (LLAMA, ARCEE, COSMOS3_EDGE, CWM, IQUESTCODER, INTERNLM3, SEED_OSS, LLAMA4)
