@@ -82,6 +82,9 @@ class ModelSpec(Record):
     source: str = ""
     notes: tuple[str, ...] = Field(default=(), strict=False)
     published: tuple[Published, ...] = Field(default=(), strict=False)
+    left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
+    unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
+    own_code: str = ""  # the class in the file's own code, which is read as the class of that name
     training_tokens: int | None = None
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
 

@@ -8,7 +8,6 @@ from typing import Any
 from gptcalc.errors import did_you_mean
 from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, written
 from gptcalc.spec.huggingface.handlers import nothing
-from gptcalc.spec.reading import shown
 
 # Per kind of scaling: the keys it cannot do without, and those that it also reads.
 ROPE_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -24,6 +23,9 @@ NAMES_THE_CONTEXT = ("yarn", "longrope", "llama3")
 # Read by some model's code, and no part of the angles that gptcalc computes
 OTHER_KEYS = {"original_max_position_embeddings", "rope_type", "type", "finetuned", "max_position_embeddings", "llama_4_scaling_beta"}
 OLD_NAMES = {"su": "longrope"}
+
+OF_CLASSES = {"alpha": "hunyuan", "short_mscale": "phimoe", "long_mscale": "phimoe"}
+"""Keys that the code of one lineage alone reads, in ways of its own. What no code reads changes no angle."""
 
 
 def rotary_keys(
@@ -57,7 +59,8 @@ def rope(
         given = given_angles(key, config)
         given = _without_sections(key, given, config) if sections else given
         share = _share(config, share_key, given, partly)
-        return angles(key, given, config, theta=config[theta_key], share=share, share_key=share_key, odd_up=odd_up)
+        theta = config[theta_key]
+        return angles(key, given, config, theta=theta, share=share, theta_key=theta_key, share_key=share_key, odd_up=odd_up)
 
     return read
 
@@ -70,7 +73,13 @@ def given_angles(key: str, config: Config) -> Mapping[str, Any]:
         raise config.refuse(key, f"must be a mapping, not {written(given)}")
     if old and new and old != new:
         raise config.refuse("rope_scaling", f"and {key} say different things")
+    config.sources["rope_scaling"] = _source(key, config)
+    config.sources["rope_theta"] = _source(key, config) if "rope_theta" in given else "rope_theta"
     return given
+
+
+def _source(key: str, config: Config) -> str:
+    return "rope_scaling" if config.data.get("rope_scaling") else key
 
 
 SECTIONS = ("mrope_section", "mrope_interleaved", "interleaved")
@@ -100,11 +109,16 @@ def angles(
     *,
     theta: Any,
     share: Any = 1.0,
+    theta_key: str = "",
     share_key: str = "partial_rotary_factor",
     odd_up: bool = False,
 ) -> Fields:
     """The fields of one set of angles, of all layers or of those of one kind."""
     inside = dict(given)
+    whole = _source(key, config)
+    config.sources["rope_scaling"] = whole
+    config.sources["rope_theta"] = whole if "rope_theta" in inside else theta_key or whole
+    config.sources["d_rotary"] = whole if "partial_rotary_factor" in inside else share_key
     fields: Fields = {"rope_theta": config.number("rope_theta", inside.pop("rope_theta", theta))}
     inside.pop("partial_rotary_factor", None)
     rotated = _rotated(share, config, share_key)
@@ -131,27 +145,36 @@ def _rotated(share: Any, config: Config, share_key: str) -> int:
 
 def scaling_of(key: str, inside: Mapping[str, Any], config: Config) -> Fields | None:
     """The scaling in full, with the length that transformers fills in; None where the angles are the plain ones."""
-    kind = inside.get("rope_type", inside.get("type", "default"))
-    kind = OLD_NAMES.get(kind, kind) if isinstance(kind, str) else kind
-    if not isinstance(kind, str) or kind not in ROPE_KINDS or OLD_NAMES.get(inside.get("type", kind), inside.get("type", kind)) != kind:
-        raise config.refuse(key, f"of type {written(kind)} is not understood", f"known: {', '.join(ROPE_KINDS)}")
+    kind = _kind(inside.get("rope_type", inside.get("type", "default")), key, config)
+    if "type" in inside and _kind(inside["type"], key, config) != kind:
+        raise config.refuse(key, f"has rope_type {written(kind)} and type {written(inside['type'])}")
     needed, read = ROPE_KINDS[kind]
     for name in inside:
-        if name not in OTHER_KEYS and name not in needed and name not in read:
-            known = {*needed, *read, *OTHER_KEYS}
-            raise config.refuse(key, f"has the key {shown(name)!r}, which is not understood for type '{kind}'", did_you_mean(name, known))
+        lineage = OF_CLASSES.get(name)
+        if lineage and config.family.model_type.startswith(lineage) and "unexecuted" not in config.family.fixed:
+            raise config.refuse(key, f"has the key {name!r}, by which the model's code makes angles that gptcalc does not know")
+        if name not in OTHER_KEYS and not any(name in part for both in ROPE_KINDS.values() for part in both):
+            config.unread[f"{key}.{name}"] = ""
     for name in needed:
         if inside.get(name) is None:
-            raise config.refuse(key, f"of type '{kind}' needs {name!r}")
+            raise config.refuse(key, f"of type '{kind}' needs {name!r}", did_you_mean(name, inside))
     if kind == "default":
         return None
-    scaling: Fields = {name: inside[name] for name in (*needed, *read) if inside.get(name) is not None}
+    zero_is_none = [name for name in ("mscale", "mscale_all_dim") if inside.get(name) == 0]
+    scaling: Fields = {name: inside[name] for name in (*needed, *read) if inside.get(name) is not None and name not in zero_is_none}
     if kind in NAMES_THE_CONTEXT:
         original = config.data.get("original_max_position_embeddings", inside.get("original_max_position_embeddings"))
         scaling["original_max_position_embeddings"] = config.size("max_position_embeddings") if original is None else original
     for name, value in scaling.items():
         _check_number(key, name, value, config)
     return {"rope_type": kind, **scaling}
+
+
+def _kind(given: object, key: str, config: Config) -> str:
+    kind = OLD_NAMES.get(given, given) if isinstance(given, str) else ""
+    if kind not in ROPE_KINDS:
+        raise config.refuse(key, f"of type {written(given)} is not understood", f"known: {', '.join(ROPE_KINDS)}")
+    return kind
 
 
 def _check_number(key: str, name: str, value: Any, config: Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, because, sizes, variant, written
-from gptcalc.spec.huggingface.handlers import divides, flag, nothing, read_elsewhere, size, standard, unread
+from gptcalc.spec.huggingface.handlers import divides, flag, nothing, read_but, read_elsewhere, size, standard, unread
 from gptcalc.spec.huggingface.layers import ATTENTION, Layer, attentions, experts_in, from_key
 from gptcalc.spec.huggingface.mixture import mixture
 from gptcalc.spec.huggingface.rotary import rotary_keys
@@ -92,7 +92,7 @@ IQUESTCODER = variant(
     "LlamaForCausalLM",
     "IQuest-Coder",
     defaults=sizes(V=76800, d=5120, F=27648, L=80, H=40, K=8, Q=128, T=131072, rms_norm_eps=1e-5),
-    keys={"clip_qkv": unread("the model's code does not clip"), "use_sliding_window": unread("the model's code has no window", False)},
+    keys={"clip_qkv": read_but("the model's code does not clip"), "use_sliding_window": read_but("the model's code has no window", False)},
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_elsewhere, size, unread
+from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_but, read_elsewhere, size
 from gptcalc.spec.huggingface.layers import (
     ATTENTION,
     Layer,
@@ -162,7 +162,7 @@ MIMO_V2 = variant(
         "head_dim": Key(192, size("d_head")),
         "v_head_dim": Key(128, size("d_head_value")),
         "attention_bias": Key(False, flag("attention_bias")),
-        "sliding_window_size": unread("sliding_window says so"),
+        "sliding_window_size": read_but("sliding_window says so"),
         "layer_types": Key(
             None,
             attentions(
