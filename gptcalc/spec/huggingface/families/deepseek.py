@@ -188,6 +188,17 @@ DEEPSEEK_V3 = variant(
 )
 
 
+SARVAM_MLA = variant(
+    DEEPSEEK_V3,
+    "sarvam_mla",
+    "SarvamMLAForCausalLM DeepseekV3ForCausalLM",
+    "Sarvam",
+    defaults=sizes(V=262144, d=4096, F=16384, L=32, H=64, num_key_value_heads=None, n_routed_experts=128, q_lora_rank=None)
+    | {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0},
+    aliases={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"},
+)
+
+
 def _dense_between(config: Config) -> Callable[[int], str]:
     """Dense layers first, and then experts in every so many layers."""
     first, step = config.size("first_k_dense_replace", least=0), config.size("moe_layer_freq")
@@ -254,4 +265,4 @@ DOTS1 = variant(
     aliases={"num_local_experts": "n_routed_experts"},
 )
 
-FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, AXK1, DOTS1)
+FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, SARVAM_MLA, AXK1, DOTS1)

@@ -23,7 +23,7 @@ def pattern_or_none(config: Config) -> int:
 EXAONE = variant(
     LLAMA,
     "exaone",
-    "LlamaForCausalLM ExaoneForCausalLM",
+    "ExaoneForCausalLM LlamaForCausalLM",
     "EXAONE",
     defaults=sizes(V=102400, F=14336, K=8, T=4096, rms_norm_eps=1e-5, rope_theta=500000.0),
     aliases={"num_layers": "num_hidden_layers", "layer_norm_epsilon": "rms_norm_eps", "activation_function": "hidden_act"},

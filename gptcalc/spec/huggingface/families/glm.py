@@ -95,7 +95,7 @@ GLM4_MOE_LITE = variant(
 SARVAM_MOE = variant(
     GLM4_MOE,
     "sarvam_moe",
-    "Glm4MoeForCausalLM SarvamMoEForCausalLM",
+    "SarvamMoEForCausalLM Glm4MoeForCausalLM",
     "Sarvam",
     defaults=sizes(V=262144, F=8192, L=19, H=64, K=4, rms_norm_eps=1e-6, moe_intermediate_size=1024, num_experts_per_tok=6)
     | {"routed_scaling_factor": 2.5, "use_qk_norm": True},
@@ -106,16 +106,6 @@ SARVAM_MOE = variant(
         "moe_router_enable_expert_bias": unread("a correction of scores, which is no parameter", True),
     },
     aliases={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts", "use_qkv_bias": "attention_bias"},
-)
-
-SARVAM_MLA = variant(
-    DEEPSEEK_V3,
-    "sarvam_mla",
-    "DeepseekV3ForCausalLM SarvamMLAForCausalLM",
-    "Sarvam",
-    defaults=sizes(V=262144, d=4096, F=16384, L=32, H=64, num_key_value_heads=None, n_routed_experts=128, q_lora_rank=None)
-    | {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0},
-    aliases={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"},
 )
 
 # --- The language models of GLM's models of images -------------------------------------------------------------------------------------
@@ -154,4 +144,4 @@ GLM4V_MOE = variant(
     keys={"use_qk_norm": unread("the code has no norms of heads", False), **rotary_keys(share=0.5, odd_up=True, sections=True)},
 )
 
-FAMILIES = (GLM, GLM4, GLM4_MOE, SOLAR_OPEN, GLM4_MOE_LITE, SARVAM_MOE, SARVAM_MLA, GLM4V, GLM_OCR, GLM4V_MOE)
+FAMILIES = (GLM, GLM4, GLM4_MOE, SOLAR_OPEN, GLM4_MOE_LITE, SARVAM_MOE, GLM4V, GLM_OCR, GLM4V_MOE)
