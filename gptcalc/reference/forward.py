@@ -50,6 +50,10 @@ def forward(
     check_weights(spec, weights)
     ids = _checked_tokens(spec, tokens)
     rest, layers = _by_layer(weights, spec.n_layer)
+    if spec.query_scale_from is not None and ids.shape[1] > spec.query_scale_from:
+        raise GptcalcError(
+            f"{ids.shape[1]} tokens cannot be run: {spec.name} scales queries from position {spec.query_scale_from} on, unlike this pass"
+        )
     if tally is not None:
         tally.hold(weights)
     kinds = spec.kinds or {"": spec}

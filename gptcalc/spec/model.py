@@ -187,6 +187,7 @@ class ModelSpec(Record):
     logit_softcap: float | None = Field(None, gt=0)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total
 
+    query_scale_from: int | None = Field(None, ge=0)  # queries of this position and later are scaled by it: `reference` runs none of them
     unexecuted: tuple[str, ...] = Field(default=(), strict=False)  # steps that change logits, no count, and that `reference` does not have
     quantization: Quantization | None = None  # of the stored weights; None: in the number format that is asked for
 

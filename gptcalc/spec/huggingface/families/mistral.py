@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gptcalc.spec.huggingface.families.deepseek import DEEPSEEK_V3, latent_angles
 from gptcalc.spec.huggingface.families.llama import UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import agrees, head_width_needed, nothing, optional_size, unread
 from gptcalc.spec.huggingface.layers import always, attentions, experts_in, window_or_none
 from gptcalc.spec.huggingface.mixture import EXPERT_KEYS, everywhere, mixture, past, shares
-from gptcalc.spec.huggingface.rotary import given_angles
+from gptcalc.spec.huggingface.rotary import given_angles, rope
 
 
 def _same_layers(key: str, config: Config) -> Fields:
@@ -38,14 +41,27 @@ _MINISTRAL3_ROPE = {
     "beta_slow": 1.0,
     "mscale_all_dim": 1.0,
     "mscale": 1.0,
+    "llama_4_scaling_beta": 0.1,
 }
+
+
+def _scaled_beyond(key: str, config: Config) -> Fields:
+    return rope()(key, config) | _scaled_queries(given_angles(key, config))
+
+
+def _scaled_queries(given: Mapping[str, Any]) -> Fields:
+    """Queries are scaled by how many times the original context stands before them."""
+    original = given.get("original_max_position_embeddings")
+    return {"query_scale_from": original} if given.get("llama_4_scaling_beta") and type(original) is int and original > 0 else {}
+
 
 MINISTRAL3 = variant(
     MISTRAL,
     "ministral3",
     "Ministral3ForCausalLM",
     "Ministral",
-    defaults=sizes(V=131072, L=34, Q=128, T=262144, rms_norm_eps=1e-5, sliding_window=None, rope_parameters=_MINISTRAL3_ROPE),
+    defaults=sizes(V=131072, L=34, Q=128, T=262144, rms_norm_eps=1e-5, sliding_window=None),
+    keys={"rope_parameters": Key(_MINISTRAL3_ROPE, _scaled_beyond)},
 )
 
 
@@ -92,7 +108,7 @@ def _of_whole_heads(key: str, config: Config) -> Fields:
     if turned + turned % 2 != rotated:
         raise config.refuse("partial_rotary_factor", f"{written(share)} of {whole} channels is not qk_rope_head_dim {rotated}")
     odd = {"unexecuted": (f"the angles of {turned} channels turn {rotated}",)} if turned % 2 else {}
-    return latent_angles(key, given, config) | odd
+    return latent_angles(key, given, config) | odd | _scaled_queries(given)
 
 
 def _groups_by_two(key: str, config: Config) -> Fields:
