@@ -77,7 +77,7 @@ def variant(
     kept = {field: value for field, value in base.fixed.items() if field not in gone}
     return Family(
         model_type,
-        (cls,),
+        tuple(cls.split()),
         changed,
         kept | ({"family": name} if name else {}) | (fixed or {}),
         {other: own for other, own in {**base.aliases, **(aliases or {})}.items() if own in changed},

@@ -8,7 +8,7 @@ _REASONS: Mapping[str, str] = {
     "its layers are state spaces or other recurrences, not attention": "falcon_mamba mamba mamba2 rwkv xlstm",
     "some of its layers are recurrences or convolutions, not attention": """
         bailing_hybrid bamba falcon_h1 granitemoehybrid jamba kimi_linear lfm2 lfm2_moe lfm3 minimax nemotron_h olmo_hybrid
-        qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
+        lara_mini qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
     "an indexer with weights of its own chooses the keys of each query": """
         axk2 deepseek_v32 deepseek_v4 glm_moe_dsa minimax_m3_vl_text dots3_note_text hy_v4""",
     "it is the decoder of an encoder-decoder model, with cross-attention": """
@@ -25,9 +25,8 @@ _REASONS: Mapping[str, str] = {
     "its attention masks have weights of their own": "doge",
     "its attention heads are experts": "jetmoe",
     "each layer has two attentions and experts that do nothing": "longcat_flash",
-    "the same layers run several times": "hrm_text",
+    "the same layers run several times": "dory hrm_text inkling2_loop_text",
     "its first layer has no norm, and its head an MLP without a norm's bias": "modernbert-decoder",
-    "the experts' output has a norm that a dense layer's has not": "axk1",
     "its positions are a table of relative distances": "cpmant xlnet",
     "its attention sees random and nearby blocks of keys": "big_bird",
     "its attention is by hashing": "reformer",

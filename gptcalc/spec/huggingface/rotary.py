@@ -28,26 +28,36 @@ OF_CLASSES = {"alpha": "hunyuan", "short_mscale": "phimoe", "long_mscale": "phim
 """Keys that the code of one lineage alone reads, in ways of its own. What no code reads changes no angle."""
 
 
-def rotary_keys(theta: float = 10000.0, *, share: float | None = None, odd_up: bool = False, **names: str) -> dict[str, Key]:
+def rotary_keys(
+    theta: float = 10000.0, *, share: float | None = None, odd_up: bool = False, sections: bool = False, **names: str
+) -> dict[str, Key]:
     """The keys that say it: today's `rope_parameters`, and the older `rope_scaling`, `rope_theta` and share of a head's channels.
 
     `share` is the class's default where it rotates a part of each head; None where it always rotates whole heads. `odd_up`: an odd number
-    of channels becomes the next even one.
+    of channels becomes the next even one. `sections`: channels may turn by the place of a token in an image instead.
     """
     theta_key, share_key = names.get("theta_key", "rope_theta"), names.get("share_key", "partial_rotary_factor")
     return {
-        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None, odd_up=odd_up)),
+        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None, odd_up=odd_up, sections=sections)),
         "rope_scaling": Key(None, nothing),
         theta_key: Key(theta, nothing),
         share_key: Key(1.0 if share is None else share, nothing),
     }
 
 
-def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor", *, partly: bool = False, odd_up: bool = False) -> Handler:
+def rope(
+    theta_key: str = "rope_theta",
+    share_key: str = "partial_rotary_factor",
+    *,
+    partly: bool = False,
+    odd_up: bool = False,
+    sections: bool = False,
+) -> Handler:
     """The handler of `rope_parameters`."""
 
     def read(key: str, config: Config) -> Fields:
         given = given_angles(key, config)
+        given = _without_sections(key, given, config) if sections else given
         share = _share(config, share_key, given, partly)
         theta = config[theta_key]
         return angles(key, given, config, theta=theta, share=share, theta_key=theta_key, share_key=share_key, odd_up=odd_up)
@@ -70,6 +80,18 @@ def given_angles(key: str, config: Config) -> Mapping[str, Any]:
 
 def _source(key: str, config: Config) -> str:
     return "rope_scaling" if config.data.get("rope_scaling") else key
+
+
+SECTIONS = ("mrope_section", "mrope_interleaved", "interleaved")
+
+
+def _without_sections(key: str, given: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """Some channels turn by a token's time, some by its row and its column in an image: for text all three are its position."""
+    widths = given.get("mrope_section")
+    if widths is not None and (not isinstance(widths, list) or not all(type(width) is int and width >= 0 for width in widths)):
+        raise config.refuse(key, f"has mrope_section {written(widths)}, which must be a list of whole numbers")
+    plain = {name: "default" if name in ("rope_type", "type") and value == "mrope" else value for name, value in given.items()}
+    return {name: value for name, value in plain.items() if name not in SECTIONS}
 
 
 def _share(config: Config, share_key: str, given: Mapping[str, Any], partly: bool) -> Any:
@@ -100,7 +122,9 @@ def angles(
     fields: Fields = {"rope_theta": config.number("rope_theta", inside.pop("rope_theta", theta))}
     inside.pop("partial_rotary_factor", None)
     rotated = _rotated(share, config, share_key)
-    rotated += rotated % 2 if odd_up and rotated < config.d_head else 0
+    if odd_up and rotated % 2 and rotated < config.d_head:
+        rotated += 1
+        fields["unexecuted"] = (f"the angles of {rotated - 1} channels turn {rotated}",)
     if rotated != config.d_head:
         fields["d_rotary"] = rotated
     scaling = scaling_of(key, inside, config)

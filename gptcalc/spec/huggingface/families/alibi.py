@@ -117,7 +117,9 @@ def _key_heads_of_falcon(key: str, config: Config) -> Fields:
 
 
 def _positions_of_falcon(key: str, config: Config) -> Fields:
-    return {"position": "alibi"} if config.flag(key) else {**rotary_keys()["rope_parameters"].handler("rope_parameters", config)}
+    if config.flag(key):
+        return {"position": "alibi", "unexecuted": ("Falcon's biases of scores are rounded to bf16",)}
+    return {**rotary_keys()["rope_parameters"].handler("rope_parameters", config)}
 
 
 FALCON = Family(

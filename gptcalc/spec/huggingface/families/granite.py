@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import LLAMA, NO_BIAS, ROOMY
 from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, nothing, standard
+from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, factor, nothing, standard
 from gptcalc.spec.huggingface.layers import attentions
 from gptcalc.spec.huggingface.mixture import EXPERT_KEYS, everywhere, mixture
 
@@ -88,7 +88,31 @@ HYPERCLOVAX = variant(
     "hyperclovax",
     "HyperCLOVAXForCausalLM",
     "HyperCLOVA X",
-    keys={**SCALES, **standard(attention_multiplier=None), "use_post_norm": Key(True, _sandwich)},
+    keys={
+        **SCALES,
+        **standard(attention_multiplier=None),
+        "logits_scaling": Key(1.0, factor("logit_scale")),  # Granite's key of the same name divides
+        "use_post_norm": Key(True, _sandwich),
+    },
 )
 
-FAMILIES = (GRANITE, GRANITE_SWA, GRANITEMOE, GRANITEMOESHARED, GRANITEMOE_SWA, HYPERCLOVAX)
+GRANITE_DOCLING = variant(
+    GRANITE,
+    "granite_docling_text",
+    "GraniteDoclingForConditionalGeneration GraniteDoclingTextModel GraniteDoclingModel",
+    "Granite Docling",
+    defaults=sizes(V=133800, d=1024, F=2048, L=28, H=16, K=4, T=32768, rms_norm_eps=1e-5, tie_word_embeddings=True)
+    | {"embedding_multiplier": 12.0, "residual_multiplier": 0.263, "attention_multiplier": 0.015625, "logits_scaling": 4.0},
+)
+
+GRANITE4_VISION = variant(
+    GRANITE,
+    "granite4_vision_text",
+    "Granite4VisionForConditionalGeneration Granite4VisionTextModel Granite4VisionModel",
+    "Granite 4 Vision",
+)
+
+FAMILIES = (
+    *(GRANITE, GRANITE_SWA, GRANITEMOE, GRANITEMOESHARED, GRANITEMOE_SWA, HYPERCLOVAX),
+    *(GRANITE_DOCLING, GRANITE4_VISION),
+)
