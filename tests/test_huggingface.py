@@ -440,7 +440,7 @@ PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_config_is_the_preset(name: str) -> None:
-    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq"}
+    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "left_out", "unread", "own_code"}
     imported, preset = load_model(PUBLISHED[name]), load_model(name)
     written = {field for field in ModelSpec.model_fields if field not in told}
     assert {field: getattr(imported, field) for field in written} == {field: getattr(preset, field) for field in written}
@@ -505,6 +505,7 @@ def test_stored_bits_of_quantized_weights(config: dict[str, Any], bits: float) -
         ({"model_type": "bert", "tie_word_embeddings": False}, "tie_word_embeddings"),
         ({"model_type": "qwen3_5", "text_config": {"model_type": "qwen3_5_text"}}, "qwen3_5_text"),
         ({"model_type": "llava", "text_config": [], "vision_config": {}}, "text_config"),
+        ({"model_type": "llava", "text_config": {1: 2}}, "text_config"),
         ({"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"], "hidden_size": 5120}, "LlavaLlamaForCausalLM"),
         ({"model_type": "internvl_chat", "llm_config": {"model_type": "qwen2"}}, "llm_config"),
         ({"model_type": "qwen3_moe", "num_hidden_layers": 36, "hidden_size": 4096, "intermediate_size": 12288}, "expert"),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.huggingface.family import same_class, sizes, written
-from gptcalc.spec.reading import shown
+from gptcalc.spec.reading import check_mapping, shown
 
 
 class Wrapper(NamedTuple):
@@ -64,6 +64,7 @@ def _inside(outer: Part, wrapper: Wrapper) -> Part:
     given = data.get(wrapper.part)
     if given is not None and not isinstance(given, dict):
         raise GptcalcError(f"{where}: {wrapper.part} must be a mapping, not {written(given)}")
+    check_mapping(given or {}, f"{where}: {wrapper.part}")
     inner = {**(wrapper.absent if given is None or wrapper.merged else {}), **(given or {})}
     if given is None and wrapper.flat:
         inner = {key: value for key, value in data.items() if key not in OUTER and key not in wrapper.others}
