@@ -95,16 +95,29 @@ def test_kinds_of_block_have_their_own_layers() -> None:
     }
     kept = ["model.layers.0.mlp", "model.layers.3.mlp", "model.layers.4.mlp", "model.layers.7.mlp"]
     model = load_model(fields | {"published": (), "quantization": {"method": "fp8", "bits": 8.0, "kept": kept}})
-    found = as_stored(model).kept
-    assert (found["block local/mlp/up"], found["block global/mlp/up"], found["block local/attention/query"]) == (2, None, 0)
+    found = as_stored(model).forms
+    assert [number for _, number in found["block local/mlp/up"]] == [4, 2]
+    assert "block global/mlp/up" not in found
+    assert [number for _, number in found["block local/attention/query"]] == [6]
 
 
-UNKNOWN = ["visual", "model.layers.0.mixer", "model.layers.0.mlp.experts.3", "self_attn.up_proj", "re:.*mlp", "", "model", "model.layers"]
+UNKNOWN = [
+    "tower",
+    "model.layers.0.mixer",
+    "self_attn.up_proj",
+    "re:.*mixer",
+    "*mixer*",
+    "model.layers.0.mixer*",
+    "re:(",
+    "",
+    "model",
+    "layers",
+]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_kept_module_is_refused_by_name(name: str) -> None:
-    with pytest.raises(gc.GptcalcError, match="kept unquantized") as refused:
+    with pytest.raises(gc.GptcalcError, match=r"quantization_config: .*(no part|no regular)") as refused:
         quantized(**FP8, modules_to_not_convert=["lm_head", name])
     assert name in str(refused.value)
     assert "quantization_config" in str(refused.value)
@@ -117,7 +130,15 @@ def test_a_near_name_is_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"lm_head": True}, {"dynamic": {"-:.*down.*": {}}}, {"modules_in_block_to_quantize": [["self_attn.k_proj"]]}]
+    "more",
+    [
+        {"dynamic": {"-:.*down.*": {}}},
+        {"modules_in_block_to_quantize": [["self_attn.k_proj"]]},
+        {"is_marlin_format": True},
+        {"checkpoint_format": "marlin"},
+        {"bogus": 1},
+        {"lm_head": "yes"},
+    ],
 )
 def test_other_choices_of_modules_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(gc.GptcalcError, match=next(iter(more))):

@@ -6,6 +6,7 @@ from typing import Any
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.node import Node
 from gptcalc.show.layout import layout
+from gptcalc.show.storage import aside, widths
 from gptcalc.show.table import Column, Table, formula, integer, percent
 from gptcalc.show.tree import branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
@@ -33,6 +34,7 @@ def tables(model: ModelSpec, answer: TrainingMemory | ServingMemory, inputs: Map
         headline = f"{model.name}: {binary(answer.value)} at the peak, {PHASES[answer.training.peak]} (at: {moment}); {what}"
         divided = [] if (cut := layout(inputs)) == "one device" else [f"layout: {cut}, of which this is one device"]
         notes = [legend(letters, answer.peak), *divided, *_phases(answer), *_training_verdict(answer)]
+        headline += aside(model)
     return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
 
 
@@ -40,7 +42,13 @@ def stored(inputs: Mapping[str, Any]) -> str:
     """How the weights that are served are stored."""
     if "quantization" not in inputs:
         return str(inputs["precision"])
-    return "{method}, as stored: {bits:.6g} bits a weight".format(**inputs["quantization"])
+    said = inputs["quantization"]
+    cache = said.get("cache")
+    meant = "" if cache in (None, inputs["kv_precision"]) else f", its cache meant for {cache}{CACHES.get(cache, '')}"
+    return f"{said['method']}, as stored: {widths(said)} bits a weight{meant}"
+
+
+CACHES = {"fp8": " (--kv-precision fp8)", "int8": " (--kv-precision int8)", "int4": " (--kv-precision int4)"}
 
 
 def points(answer: Any) -> dict[str, Any]:

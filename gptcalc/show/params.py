@@ -3,8 +3,10 @@
 from typing import Any, NamedTuple
 
 from gptcalc.choices import BYTES_PER_WEIGHT
+from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import views
+from gptcalc.show.storage import widths
 from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
@@ -30,8 +32,9 @@ class Answer(NamedTuple):
         result |= {"left_out": list(self.model.left_out), "unread": list(self.model.unread)}
         result["bytes"] = self._bytes(self.node.value)
         if self.model.quantization:
-            result["stored_bytes"] = self._stored()
-            result["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
+            stored = self._stored()
+            result |= {"stored_bytes": stored} if isinstance(stored, int) else {}
+            result["quantization"] = self.model.quantization.said
         result["published"] = [
             printed.model_dump() | {"difference": self._compared(printed.quantity) / printed.value - 1}
             for printed in self.model.published
@@ -74,9 +77,10 @@ class Answer(NamedTuple):
         bytes_ = binary(self._bytes(self.node.value))
         notes.append(f"without embeddings (Kaplan): {integer(found['non_embedding'])}   in {self.precision}: {bytes_}")
         if self.model.quantization:
-            method, bits = self.model.quantization.method, self.model.quantization.bits
-            size = f"{integer(self._stored())} bytes ({binary(self._stored())})"
-            notes.append(f"as stored: {size}, {method}: {bits:.6g} bits a quantized weight, the rest in 16")
+            method, bits = self.model.quantization.method, widths(self.model.quantization.said)
+            stored = self._stored()
+            size = f"{integer(stored)} bytes ({binary(stored)})" if isinstance(stored, int) else f"not counted ({stored})"
+            notes.append(f"as stored: {size}, {method}: {bits} bits a quantized weight, the rest in 16")
         for printed in self.model.published:
             if printed.quantity != "training_flops":
                 difference = self._compared(printed.quantity) / printed.value - 1
@@ -88,10 +92,14 @@ class Answer(NamedTuple):
             notes.append(f"next: gptcalc params {self.typed} --explain (each formula), --check (counted); gptcalc flops {self.typed}")
         return notes
 
-    def _stored(self) -> int:
+    def _stored(self) -> int | GptcalcError:
+        """The bytes of its quantized file, or why they cannot be told."""
         from gptcalc.formulas.memory.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
 
-        return int(stored_bytes(self.model).value)
+        try:
+            return int(stored_bytes(self.model).value)
+        except GptcalcError as error:
+            return error
 
     def _compared(self, quantity: str) -> int:
         return self._views()["total" if quantity == "parameters" else quantity]

@@ -5,6 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.run.request import Run
 from gptcalc.show.layout import layout
+from gptcalc.show.storage import aside
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
@@ -65,7 +66,7 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool) -> list
 
 
 def _headline(model: ModelSpec, run: Run) -> str:
-    return f"{model.name}, {short(run.inputs['tokens'])} tokens on {run.count:,} × {run.device}: {span(run.time)}"
+    return f"{model.name}, {short(run.inputs['tokens'])} tokens on {run.count:,} × {run.device}: {span(run.time)}{aside(model)}"
 
 
 class Amount(float):

@@ -89,7 +89,7 @@ def _from_path(path: str) -> tuple[dict[str, Any], str]:
         if json_file and not {"d_model", "n_layer"} <= data.keys():
             raise _not_a_config(data, where)
         check_finite(data, where)
-    return _from_mapping(data, where, name=_stem(path))
+    return _from_mapping(_with_quantization(data, path), where, name=_stem(path))
 
 
 def _text_of(path: str) -> tuple[str, str]:
@@ -130,10 +130,29 @@ def read_config_file(path: str) -> Imported:
     data = read_json(text, where)
     if "model_type" not in data:
         raise _not_a_config(data, where)
-    return read_config(data, where=where, name=_stem(path))
+    return read_config(_with_quantization(data, path), where=where, name=_stem(path))
+
+
+def _with_quantization(data: dict[str, Any], path: str) -> dict[str, Any]:
+    """A folder's config with the quantization that a file beside it says.
+
+    Raises GptcalcError where the two contradict.
+    """
+    if Path(path).name != "config.json" or "model_type" not in data:
+        return data
+    from gptcalc.spec.huggingface.quantization import BESIDE, with_beside
+
+    for name in BESIDE:
+        beside = os.path.join(os.path.dirname(path), name)
+        if os.path.exists(beside):
+            data = with_beside(data, read_json(read_text(beside), shown(beside)), name, shown(path))
+    return data
 
 
 def _not_a_config(data: Mapping[str, Any], where: str) -> GptcalcError:
+    if "quantization" in data or "quant_method" in data:
+        hint = "name it hf_quant_config.json beside the model's config.json, and give their folder"
+        return GptcalcError(f"{where}: describes a quantization, not a model", hint=hint)
     if "tokenizer_class" in data or "added_tokens_decoder" in data:
         return GptcalcError(f"{where}: describes a tokenizer, not a model", hint="the model's own file is config.json")
     return GptcalcError(f"{where}: has no 'model_type', so it is not a Hugging Face model config")

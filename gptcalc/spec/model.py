@@ -68,12 +68,57 @@ class Published(Record):
     note: str = ""
 
 
+class Form(Record):
+    """How matrices of k inputs and n outputs are stored: the bits of an element, and of what stands beside the elements.
+
+    >>> Form(element=4, scale=8, group=16, matrix=32).bits
+    4.5
+    """
+
+    element: float = Field(gt=0, le=32)
+    scale: float = Field(0.0, ge=0, le=128)  # of each group: its scale, and its zero point where it has one
+    group: int | None = Field(None, ge=1)  # inputs that share a scale
+    rows: int = Field(1, ge=1)  # outputs that share it too
+    input: int = Field(0, ge=0, le=128)  # for each input
+    output: int = Field(0, ge=0, le=128)  # for each output
+    matrix: int = Field(0, ge=0, le=1024)  # once
+    of: tuple[str, ...] = Field(default=(), strict=False)  # the modules that are stored so; every matrix of the blocks where left out
+
+    @property
+    def bits(self) -> float:
+        """Bits of an element, with its share of a scale."""
+        return self.element + (self.scale / (self.group * self.rows) if self.group else 0)
+
+
 class Quantization(Record):
-    """How weights are stored: the bits of one quantized weight, scales included, and the modules that are left as they are."""
+    """How weights are stored: the bits of one quantized weight, scales included, and the modules that are left as they are.
+
+    `forms` say more than `bits` does: what stands beside the elements, and which matrices are stored otherwise. A matrix has the first
+    form that names it or, where none does, the one that names no modules. `cache`: what keys and values are meant to be stored in.
+    """
 
     method: str
     bits: float = Field(gt=0, le=32)
     kept: tuple[str, ...] = Field(default=(), strict=False)
+    forms: tuple[Form, ...] = Field(default=(), strict=False)
+    cache: str | None = None
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> "Quantization":
+        if self.forms and all(abs(form.bits - self.bits) > 1e-6 for form in self.forms):
+            raise GptcalcError(f"{self.bits:g} bits are those of none of its forms", hint=f"its first form has {self.forms[0].bits:g}")
+        return self
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What answers say of it: the method, the bits of a weight, all of them where matrices differ, and what the cache is meant for.
+
+        >>> Quantization(method="fp8", bits=8.0).said
+        {'method': 'fp8', 'bits': 8.0}
+        """
+        widths = sorted({form.bits for form in self.forms})
+        said: dict[str, Any] = {"method": self.method, "bits": self.bits}
+        return said | ({"widths": widths} if len(widths) > 1 else {}) | ({"cache": self.cache} if self.cache else {})
 
 
 class ModelSpec(Record):

@@ -6,7 +6,7 @@ B sequences of T new tokens, C positions in all; N = B·T.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.cluster.collectives import collective
 from gptcalc.formulas.inference.attend import cached_elements, decode_attention, prefill_attention
@@ -19,6 +19,9 @@ from gptcalc.spec.expression import evaluate
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import Form
 
 REDUCED = ("attention/output", "mlp/down", "experts/down")
 """Row-parallel matmuls: each rank has a part of every sum (Shoeybi et al. 2019, Megatron-LM, arXiv:1909.08053, section 3)."""
@@ -85,7 +88,7 @@ def _name(work: Work, first: Operation[Any]) -> str:
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
 
-def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: str, runs: Any, quantized: bool) -> Iterator[Launch]:
+def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: str, runs: Any, quantized: Form | bool) -> Iterator[Launch]:
     row = group[0]
     if row.kind == "matmul":
         yield from _linear(work, group, batch, seq, runs, quantized)
@@ -108,7 +111,7 @@ def _elements(row: Operation[Any], tokens: Any) -> Any:
     return product(row.other[0][-3:] if row.kind == "rotary" else row.other[0][-2:])
 
 
-def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, runs: Any, quantized: bool) -> Iterator[Launch]:
+def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, runs: Any, quantized: Form | bool) -> Iterator[Launch]:
     row = group[0]
     _, m, k, _ = row.matmul
     n = sum(one.matmul[3] for one in group)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gptcalc.formulas.inference.attend import QUERY_ROWS
 from gptcalc.formulas.inference.work import Work
+from gptcalc.formulas.memory.quantized import packed
 from gptcalc.formulas.memory.serving import Stored
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
 from gptcalc.symbols import product
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import Form
 
 TILE_ROWS = 128
 """Rows of one tile: each tile converts its weights for itself."""
@@ -25,13 +29,13 @@ def weight_bytes(stored: Stored, k: Any, n: Any) -> Any:
     return (stored.bits * k * n + stored.scale_bits * scales) / 8
 
 
-def matrix_bytes(work: Work, row: Operation[Any], runs: Any, *, quantized: bool) -> Any:
+def matrix_bytes(work: Work, row: Operation[Any], runs: Any, *, quantized: Form | bool) -> Any:
     """Bytes of a row's matrix, or of one expert's, in one of the `runs` layers that store it so."""
     _, _, k, n = row.matmul
-    if work.file is None or not quantized:
+    if isinstance(quantized, bool):
         return weight_bytes(work.stored if quantized else Stored(max(work.stored.bits, 16)), k, n)
-    shape = row.weights[0][1]
-    return work.file.packed(runs, shape) / product((runs, *shape[:-2]))
+    shape = row.weights[0][1] if row.weights else (k, n)  # a tied head has the embedding's
+    return packed(quantized, runs, shape) / product((runs, *shape[:-2]))
 
 
 def distinct_experts(n_expert: Any, per_token: Any, tokens: Any) -> Any:
@@ -43,7 +47,7 @@ def distinct_experts(n_expert: Any, per_token: Any, tokens: Any) -> Any:
     return n_expert * (1 - (1 - per_token / n_expert) ** tokens)
 
 
-def linear(work: Work, m: Any, k: Any, n: Any, weights: Any, *, quantized: bool, matrices: Any = 1) -> tuple[Kernel, Any, Any]:
+def linear(work: Work, m: Any, k: Any, n: Any, weights: Any, *, quantized: Form | bool, matrices: Any = 1) -> tuple[Kernel, Any, Any]:
     """An [m, k] by [k, n] product, or `matrices` of them with m rows each; with its FLOPs and the bytes that it moves.
 
     The `weights` bytes of a matrix are read once, as they are stored; what the arithmetic units do not take so is converted on the way.

@@ -56,7 +56,7 @@ class Request(NamedTuple):
             "replicas": self.replicas,
         }
         if self.precision == STORED and self.model.quantization:
-            fields["quantization"] = self.model.quantization.model_dump(include={"method", "bits"})
+            fields["quantization"] = self.model.quantization.said
         return fields
 
 

@@ -15,13 +15,16 @@ from gptcalc.spec.shape import Shape
 if TYPE_CHECKING:
     from gptcalc.formulas.inference.request import Request
     from gptcalc.spec.device import DeviceSpec
-    from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.model import Form, ModelSpec
     from gptcalc.spec.server import ServerSpec
 
 AUTOCAST = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
 COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8"}
 """Precisions and files' methods whose kernels compute in what they store, where the chip can (transformers, FP8Linear and
 FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
+
+NARROW = ("nvfp4", "mxfp8", "int8")
+"""Files' methods that quantize activations too, for arithmetic whose rate nothing measured says."""
 
 
 class Work(NamedTuple):
@@ -61,13 +64,11 @@ class Work(NamedTuple):
             raise GptcalcError(f"the catalogue has no link between devices of {self.device.name}", hint="use --tp 1 --pp 1")
         return network_of(cluster, self.device)
 
-    def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, bool]]:
-        """In how many layers a row's matrix is quantized, and in how many it stays as it is."""
+    def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, Form | bool]]:
+        """In how many layers a row's matrix is quantized, with its form where a file says it, and in how many it stays as it is."""
         if self.file is None or row.kind != "matmul":
             return [(row.runs, row.path.startswith("block"))]
-        kept = self.file.kept_runs(row, "weight")
-        runs = [(row.runs, False)] if kept is None else [(row.runs - kept, True), (kept, False)]
-        return [(number, quantized) for number, quantized in runs if number]
+        return [(number, form or False) for form, number in self.file.stored(row.path, row.runs) if number]
 
 
 def work_for(r: Request) -> Work:
@@ -132,5 +133,7 @@ def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str) -
     if own is not None and chip.has(own):
         return own, () if file is None else (f"{kind} weights, as stored, meet activations in {own}: casting these is not counted",)
     why = "its activations stay in 16 bits" if own is None else f"{chip.name} has no {own} arithmetic"
+    if file is not None and kind in NARROW:
+        why = f"what chips gain from {kind} arithmetic is not counted"
     rate = "" if file is None else ", at the rate of gpt-fast's int8 and int4 kernels"
     return plain, (f"{kind} weights are dequantised to {plain} on their way into each matmul{rate}: {why}",)

@@ -1,5 +1,9 @@
 """Bytes of the weights as a file stores them: what its quantization method packs, with scales, and the rest in 16 bits."""
 
+from __future__ import annotations
+
+import re
+from collections import Counter
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -8,111 +12,166 @@ from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
-from gptcalc.spec.kept import Kept, kept_part
-from gptcalc.spec.model import ModelSpec, Quantization
+from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names
+from gptcalc.spec.model import Form, ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of, symbolic
-from gptcalc.symbols import ceiling, product
+from gptcalc.symbols import Symbol, ceiling, product
 
-METHODS = ("gptq", "awq", "fp8", "fbgemm_fp8", "mxfp4", "bitsandbytes")
 ROUTING = ("router", "scale")  # one column for an expert: no method's kernels take them, and files keep them in 16 bits
 
+OUTSIDE = ("head/", "embedding/")
 
-class Beside(NamedTuple):
-    """Bits that a matrix has beside its elements: for each input, each output, and once."""
-
-    inputs: int = 0
-    outputs: int = 0
-    once: int = 0
+Stored = tuple[Form | None, Any]
+"""A form, None of what stays in 16 bits, and in how many layers."""
 
 
 class AsStored(NamedTuple):
-    """How a file stores a model: its method, and which matrices it keeps in 16 bits."""
+    """How a file stores a model: its method, and the form of each matrix that it quantizes in some layer, by path."""
 
     quantization: Quantization
-    kept: dict[str, int | None]  # by path of the operation table: in how many of its layers; None: in all of them
+    forms: dict[str, tuple[tuple[Form | None, int], ...]]
+
+    @property
+    def alike(self) -> bool:
+        """Whether every matrix is stored alike in all layers that have it."""
+        return all(len(found) == 1 for found in self.forms.values())
+
+    def stored(self, path: str, runs: Any) -> list[Stored]:
+        """How a matrix is stored that `runs` layers have."""
+        first, *rest = self.forms.get(path, ((None, runs),))
+        return [(first[0], runs - sum(number for _, number in rest) if rest else runs), *rest]
 
     def size(self, row: Operation[Any], name: str, shape: Any) -> Any:
         """Bytes of one of a row's tensors in all layers: numbers, or their text."""
-        kept = self.kept_runs(row, name)
-        if kept is None:
+        if name != "weight":
             return 2 * product((row.runs, *shape))
-        size = self.packed(row.runs - kept if kept else row.runs, shape)
-        return size + 2 * product((kept, *shape)) if kept else size
-
-    def kept_runs(self, row: Operation[Any], name: str) -> int | None:
-        """In how many layers a tensor stays in 16 bits; None: in all that have it."""
-        return self.kept.get(row.path, 0) if is_quantized(self.quantization.method, row, name) else None
-
-    def packed(self, runs: Any, shape: Any) -> Any:
-        """Bytes of a quantized tensor in `runs` layers, with what stands beside it."""
-        part, beside = Fraction(self.quantization.bits / 8).limit_denominator(10**9), beside_matrix(self.quantization)
-        size = ceiling(part.numerator * product((runs, *shape)), part.denominator)
-        *stacked, k, n = shape
-        for bits, factors in ((beside.inputs, (k,)), (beside.outputs, (n,)), (beside.once, ())):
-            if bits:
-                size = size + ceiling(bits * product((runs, *stacked, *factors)), 8)
-        return size
+        sizes = [
+            2 * product((number, *shape)) if form is None else packed(form, number, shape if row.kind == "matmul" else shape[::-1])
+            for form, number in self.stored(row.path, row.runs)
+        ]
+        return sum(sizes[1:], sizes[0])
 
 
-def beside_matrix(quantization: Quantization) -> Beside:
-    """What a method stores beside a matrix, where `bits` of an element do not hold it.
+def packed(form: Form, runs: Any, shape: Any) -> Any:
+    """Bytes of a matrix of `shape`, (experts,) inputs and outputs, in `runs` layers, with what stands beside it.
+
+    >>> packed(Form(element=4, scale=8, group=16, matrix=32), 1, (64, 64))
+    2308
+    """
+    *stacked, k, n = shape
+    matrices = product((runs, *stacked))
+    size = _bytes(form.element, product((matrices, k, n)))
+    if form.group and form.scale:
+        size = size + _bytes(form.scale, product((matrices, _groups(k, form.group), _groups(n, form.rows))))
+    for bits, each in ((form.input, k), (form.output, n), (form.matrix, 1)):
+        if bits:
+            size = size + _bytes(bits, product((matrices, each)))
+    return size
+
+
+def _bytes(bits: float, items: Any) -> Any:
+    part = Fraction(bits / 8).limit_denominator(10**9)
+    return ceiling(part.numerator * items, part.denominator)
+
+
+def _groups(width: Any, size: int) -> Any:
+    """How many groups of `size` cover a width: one that is not full has a scale too."""
+    if size == 1:
+        return width
+    if not isinstance(width, Symbol):
+        return ceiling(width, size)
+    return Symbol.letter(f"(-(-{width} // {size}))" if str(width).isidentifier() else f"(-(-({width}) // {size}))")
+
+
+def form_of(quantization: Quantization) -> Form:
+    """How a method stores a matrix, where `bits` is all that a spec says.
 
     Units: bits.   Source: AutoGPTQ and AutoAWQ, qlinear (g_idx int32; one group: a scale and a zero point for a column); bitsandbytes,
     Linear8bitLt (SCB, fp32 for a row); FBGEMM (fp32 for a row); transformers, FP8Linear without blocks (one fp32).
 
-    >>> beside_matrix(Quantization(method="bitsandbytes", bits=8.0))
-    Beside(inputs=0, outputs=32, once=0)
+    >>> form_of(Quantization(method="bitsandbytes", bits=8.0)).output
+    32
     """
-    method, whole = quantization.method, quantization.bits == int(quantization.bits)
-    column = 16 + int(quantization.bits) if whole else 0
-    if method == "gptq":
-        return Beside(inputs=32, outputs=column)
-    if method == "awq":
-        return Beside(outputs=column)
-    if method == "fbgemm_fp8" or (method == "bitsandbytes" and quantization.bits == 8):
-        return Beside(outputs=32)
-    return Beside(once=32 if method == "fp8" and whole else 0)
-
-
-def is_quantized(method: str, row: Operation[Any], name: str) -> bool:
-    """Whether a method quantizes a tensor, if it is not kept: the matrices of the blocks, for mxfp4 those of the experts.
-
-    Source: transformers, quantizers (GPTQ, AWQ, bitsandbytes, fp8: every linear layer but the output's; mxfp4: the experts).
-    """
-    if not row.path.startswith("block") or row.kind != "matmul" or name != "weight" or row.path.rpartition("/")[2] in ROUTING:
-        return False
-    return method != "mxfp4" or "/experts/" in row.path
+    method, bits = quantization.method, quantization.bits
+    whole = bits == int(bits)
+    column = 16 + int(bits) if whole else 0
+    beside: dict[str, dict[str, int]] = {
+        "gptq": {"input": 32, "output": column},
+        "awq": {"output": column},
+        "fbgemm_fp8": {"output": 32},
+        "bitsandbytes": {"output": 32 if bits == 8 else 0},
+        "fp8": {"matrix": 32 if whole else 0},
+        "mxfp4": {},
+    }
+    if method not in beside:
+        raise GptcalcError(f"no quantization method '{method}'", hint=f"one of {', '.join(beside)}; or give its forms")
+    found = {name: number for name, number in beside[method].items() if number}
+    return Form.model_validate({"element": bits, "of": ("mlp.experts",) if method == "mxfp4" else (), **found})
 
 
 def as_stored(model: ModelSpec) -> AsStored:
     """How the file of a quantized model stores its weights.
 
-    Raises GptcalcError for a model that is not quantized, for an unknown method and for a kept module that is no known part.
+    Raises GptcalcError for a model that is not quantized, for an unknown method, for a name that is no known part, and for experts of one
+    layer that are not stored alike.
     """
     quantization = model.quantization
     if quantization is None:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
-    if quantization.method not in METHODS:
-        raise GptcalcError(f"no quantization method '{quantization.method}'", hint=f"one of {', '.join(METHODS)}")
-    kept = [kept_part(name) for name in quantization.kept]
+    forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
+    names = [*quantization.kept, *(name for form in forms for name in form.of)]
+    single = any(re.search(r"experts\\?\.[\[(\d\\?]", name) for name in names)
+    choice = _Choice(quantization.method, [(form, Names(form.of)) for form in forms], Names(quantization.kept), single)
     layers = model.layers or ("",) * model.n_layer
-    rows = operations(shape_of(model), 1, 1, 1) if kept else []
-    return AsStored(quantization, {row.path: _layers_kept(row.path, kept, layers) for row in rows if row.path.startswith("block")})
+    found: dict[str, tuple[tuple[Form | None, int], ...]] = {}
+    for row in operations(shape_of(model), 1, 1, 1):
+        shape = dict(row.weights).get("weight", ())
+        if len(shape) < 2 or not (row.kind == "matmul" or row.path == EMBEDDING):
+            continue
+        block, _, inner = row.path.partition("/")
+        in_block = block.startswith("block")
+        numbers = [number for number, of in enumerate(layers) if of == block.removeprefix("block").strip()] if in_block else [0]
+        experts = shape[0] if len(shape) == 3 else 1
+        stored = Counter(choice.of(inner if in_block else row.path, number, experts) for number in numbers)
+        if set(stored) != {None}:
+            found[row.path] = tuple(sorted(stored.items(), key=lambda one: one[0] is None))
+    if model.tied and EMBEDDING in found:
+        found[HEAD] = found[EMBEDDING]
+    return AsStored(quantization, found)
 
 
-def _layers_kept(path: str, kept: list[Kept], layers: tuple[str, ...]) -> int | None:
-    """How many layers have the matrix of `path` in 16 bits; None: all that have it."""
-    block, _, inner = path.partition("/")
-    kind = block.removeprefix("block").strip()
-    numbers = {number for number, of in enumerate(layers) if of == kind}
-    found = [one.layer for one in kept if one.has(inner)]
-    return None if None in found or numbers <= set(found) else len(numbers & set(found))
+class _Choice(NamedTuple):
+    """Which of a quantization's forms a matrix is stored in."""
+
+    method: str
+    forms: list[tuple[Form, Names]]
+    kept: Names
+    single: bool  # whether a name is of one expert
+
+    def of(self, path: str, layer: int, experts: int) -> Form | None:
+        if path not in (*IN_BLOCK, HEAD, EMBEDDING):
+            raise GptcalcError(f"whether quantized files store {path} quantized is not known to gptcalc", hint="give --precision")
+        found = {self._one(path, layer, expert) for expert in range(experts if self.single else 1)}
+        if len(found) > 1:
+            raise GptcalcError(f"{path} in layer {layer}: experts of one layer that are stored unlike are not counted")
+        return found.pop()
+
+    def _one(self, path: str, layer: int, expert: int) -> Form | None:
+        if self.kept.has(path, layer, expert):
+            return None
+        routing = path.rpartition("/")[2] in ROUTING
+        for form, names in self.forms:
+            if names.has(path, layer, expert) if names else not routing and not path.startswith(OUTSIDE):
+                return form
+        if self.method == "mlx" and routing:
+            raise GptcalcError(f"whether the file stores {path} quantized is not said: MLX's classes differ in it", hint="give --precision")
+        return None
 
 
 def stored_bytes(model: ModelSpec | str) -> Node[Any]:
     """The bytes of a model's weights in its quantized file, tensor by tensor; modules that predict further tokens are beside it.
 
-    Matrices are counted as the operation table has them: scales of a block that is not full, and headers of the file, are not.
+    Not counted: the scales of a cache, and headers of the file.
 
     Units: bytes.   Raises: GptcalcError (see `as_stored`).   Source: OpenAI 2025, arXiv:2508.10925, table 1 (12.8 GiB).
 

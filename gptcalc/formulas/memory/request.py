@@ -200,7 +200,7 @@ def inference(
         "pp": pp,
     }
     if precision == STORED and model.quantization:
-        inputs["quantization"] = model.quantization.model_dump(include={"method", "bits"})
+        inputs["quantization"] = model.quantization.said
     if device is None:
         return ServingMemory(answer, apart, {}, inputs)
     if not isinstance(answer.value, int):

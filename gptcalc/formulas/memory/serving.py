@@ -138,7 +138,7 @@ def _file_of(model: ModelSpec, layout: Layout) -> AsStored:
     Raises GptcalcError for pipeline stages of layers that are not stored alike: which stage has which is not known.
     """
     file = as_stored(model)
-    if layout.pp != 1 and any(file.kept.values()):
+    if layout.pp != 1 and not file.alike:
         raise GptcalcError(
             "pipeline stages of layers that are not quantized alike are not counted: which stage has which is not known",
             hint="leave out --pp, or give --precision",
@@ -171,7 +171,11 @@ def _items(
                 f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized
             )
     if s.switches.tied and role == "last":
-        items["weights/head/output"] = in_bytes(max(stored.bits, 16), product((s.vocab_size, s.d_embedding)))
+        copy = next(row for row in operations(s, 1, 1, 1) if row.path == "embedding/token")
+        sizes = (
+            in_bytes(max(stored.bits, 16), product((s.vocab_size, s.d_embedding))) if file is None else file.size(copy, *copy.weights[0])
+        )
+        items["weights/head/output"] = sizes
     items["kv cache"] = kv_cache(s, batch, seq, kv_bits=kv_bits, block=block)
     items |= _activations(s, role, batch, tokens, 4 if stored.bits == 32 else 2)
     return items

@@ -60,6 +60,7 @@ COMMON: Mapping[str, Key] = {
     "per_layer_config": Key(None, only(None, {}, why="layers differ from one another")),
     "auto_map": Key(None, _own_code),
     "quantization_config": Key(None, quantization),
+    "quantization": Key(None, quantization),
     "compression_config": Key(None, only(None, why="compressed weights are stored in ways of their own")),
 }
 """Keys that no class reads the way a model would be built with them; they may say what every model here is."""

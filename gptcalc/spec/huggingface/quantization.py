@@ -1,106 +1,126 @@
-"""How a file says that its weights are stored: the bits of one weight, scales included. The number of parameters does not change."""
+"""How a file says that its weights are stored. The number of parameters does not change.
+
+`storage` has what each method stores, `layerwise` those whose mapping names single layers, `modelopt` what NVIDIA's exporter writes, and
+`compressed` what compressed-tensors does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gptcalc.errors import GptcalcError
+from gptcalc.spec.huggingface.compressed import compressed
 from gptcalc.spec.huggingface.family import Config, Fields, written
+from gptcalc.spec.huggingface.layerwise import auto_round, mlx
+from gptcalc.spec.huggingface.modelopt import modelopt
+from gptcalc.spec.huggingface.storage import FOREIGN, METHODS, Found, Given
 from gptcalc.spec.kept import kept_part
+from gptcalc.spec.reading import shown
 
-SCALE, FINE_SCALE = 16, 32  # bits of a scale in half and in single precision
+BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
+"""Files that say the quantization beside a config.json that does not, and the method that they are of (vLLM, model_loader)."""
+
+READERS = {
+    **METHODS,
+    **dict.fromkeys(("modelopt", "modelopt_fp4", "modelopt_mixed"), modelopt),
+    "compressed-tensors": compressed,
+    **dict.fromkeys(("auto-round", "intel/auto-round"), auto_round),
+    "mlx": mlx,
+}
 
 
 def quantization(key: str, config: Config) -> Fields:
-    """The handler of `quantization_config`: its method, the stored bits of a weight, and the modules that are kept as they are."""
+    """The handler of `quantization_config`, and of `quantization` as MLX has it: how weights are stored, and which are kept in 16 bits."""
     given = config[key]
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise config.refuse(key, f"must be a mapping, not {written(given)}")
+    other = config.data.get("quantization_config")
+    if key == "quantization" and other is not None and other != given:
+        raise config.refuse(key, "and quantization_config are not the same: which of them is so is not known")
+    method = _method(given, key, config)
+    data = {name: value for name, value in given.items() if name != "quant_method"}
+    reader = Given(data, key, config)
+    found = READERS[method](reader)
+    reader.finish(method)
+    for name in (*found.kept, *(name for form in found.forms for name in form.get("of", ()))):
+        _check_name(name, key, config)
+    return {"quantization": _fields(found)}
+
+
+def _method(given: Mapping[str, Any], key: str, config: Config) -> str:
+    """The method of a mapping, which some of those that write it leave out."""
     method = given.get("quant_method")
-    if method is None and ("load_in_4bit" in given or "load_in_8bit" in given):  # files of the first versions
-        method = "bitsandbytes"
-    if not isinstance(method, str) or method not in METHODS:
-        raise config.refuse(key, f"of method {written(method)} is not understood", f"known: {', '.join(METHODS)}")
-    kept = given.get("modules_to_not_convert") or given.get("llm_int8_skip_modules") or given.get("ignore") or []
-    if not isinstance(kept, list) or not all(isinstance(name, str) for name in kept):
-        raise config.refuse(f"{key}.modules_to_not_convert", f"must be a list of names, not {written(kept)}")
-    _check_kept(kept, key, config)
-    _check_parts(given, key, config)
-    fields: Fields = {"method": method, "bits": METHODS[method](_Given(given, key, config))}
-    return {"quantization": {**fields, "kept": tuple(kept)} if kept else fields}
+    if method is None:
+        producer = given.get("producer")
+        if "load_in_4bit" in given or "load_in_8bit" in given:  # files of the first versions
+            return "bitsandbytes"
+        if (isinstance(producer, dict) and producer.get("name") == "modelopt") or "quant_algo" in given:
+            return "modelopt"
+        if {"group_size", "bits"} <= given.keys():  # MLX names none
+            return "mlx"
+        if key == "quantization":
+            raise config.refuse(key, "is not what MLX writes: group_size and bits are missing")
+    if not isinstance(method, str) or method not in READERS:
+        why = FOREIGN.get(method) if isinstance(method, str) else None
+        reason = "is not understood" if why is None else f"is not counted: {why}"
+        raise config.refuse(key, f"of method {written(method)} {reason}", f"known: {', '.join(READERS)}; or give --precision without it")
+    return method
 
 
-def _check_kept(kept: list[str], key: str, config: Config) -> None:
-    """Raises GptcalcError for a kept module that is no known part: what it takes could not be counted."""
-    for name in kept:
-        try:
-            kept_part(name)
-        except GptcalcError as error:
-            raise GptcalcError(f"{config.where}: {key}: {error}", hint=error.hint) from None
+def _fields(found: Found) -> Fields:
+    from gptcalc.spec.model import Form
+
+    forms = [{name: value for name, value in form.items() if value} for form in found.forms]
+    first = Form(**forms[0])
+    fields: Fields = {"method": found.method, "bits": first.bits}
+    if found.kept:
+        fields["kept"] = tuple(dict.fromkeys(found.kept))
+    fields["forms"] = forms
+    return fields | ({"cache": found.cache} if found.cache else {})
 
 
-def _check_parts(given: Mapping[str, Any], key: str, config: Config) -> None:
-    """Raises GptcalcError where a file quantizes its modules unlike each other, or the head besides (GPTQModel)."""
-    for name in ("dynamic", "modules_in_block_to_quantize", "lm_head"):
-        if given.get(name):
-            raise config.refuse(f"{key}.{name}", f"{written(given[name])} quantizes other modules than the blocks' matrices, all alike")
+def _check_name(name: str, key: str, config: Config) -> None:
+    """Raises GptcalcError for a module that is no known part: what it takes could not be counted."""
+    try:
+        kept_part(name)
+    except GptcalcError as error:
+        raise GptcalcError(f"{config.where}: {key}: {error}", hint=error.hint) from None
 
 
-class _Given:
-    """The mapping, with errors that name its keys."""
+def with_beside(data: Mapping[str, Any], beside: Mapping[str, Any], file: str, where: str) -> dict[str, Any]:
+    """A config with the quantization that a file beside it says.
 
-    def __init__(self, data: Mapping[str, Any], key: str, config: Config) -> None:
-        self.data, self.key, self.config = data, key, config
+    Raises GptcalcError, naming both, where the config says another.
 
-    def refuse(self, name: str, why: str) -> GptcalcError:
-        return self.config.refuse(f"{self.key}.{name}", why)
-
-    def number(self, name: str, default: int | None = None) -> int:
-        value = self.data.get(name, default)
-        if type(value) is not int or not (1 <= value <= 10**6 or value == -1):
-            raise self.refuse(name, f"must be a whole number above zero, not {written(value)}")
-        return value
-
-
-def _grouped(bits: str, group: str, default: int) -> Callable[[_Given], float]:
-    """A half-precision scale and a zero point for each group of weights; one for a whole column counts for nothing."""
-
-    def of(given: _Given) -> float:
-        width, size = given.number(bits, 4), given.number(group, default)
-        return float(width) if size == -1 else width + (SCALE + width) / size
-
-    return of
-
-
-def _fp8(given: _Given) -> float:
-    """A scale in single precision for each block of weights, or one for all."""
-    block = given.data.get("weight_block_size")
-    if block is None:
-        return 8
-    if not isinstance(block, list) or len(block) != 2 or not all(type(size) is int and size > 0 for size in block):
-        raise given.refuse("weight_block_size", f"must be two whole numbers, not {written(block)}")
-    return 8 + FINE_SCALE / float(block[0] * block[1])
+    >>> with_beside({}, {"w_bit": 4}, "quant_config.json", "config.json")
+    {'quantization_config': {'w_bit': 4, 'quant_method': 'awq'}}
+    """
+    method = BESIDE[file]
+    inner = beside.get("quantization", {}) if method == "modelopt" else beside
+    if not isinstance(inner, dict) or (method == "modelopt" and "quantization" not in beside):
+        raise GptcalcError(f"{where}: {file} beside it has no mapping 'quantization'")
+    if method == "modelopt":
+        unknown = next((name for name in beside if name not in ("quantization", "producer")), None)
+        if unknown is not None:
+            raise GptcalcError(f"{where}: {file} beside it: {shown(unknown)} is a key that gptcalc does not understand")
+    own = data.get("quantization_config")
+    if own is None and isinstance(data.get("text_config"), dict):
+        own = data["text_config"].get("quantization_config")
+    if own is None:
+        return {**data, "quantization_config": {**inner, "quant_method": inner.get("quant_method", method)}}
+    if method == "modelopt" and isinstance(own, dict):
+        for names in (("quant_algo",), ("ignore", "exclude_modules"), ("quantized_layers",)):
+            here, there = (_first(one, names) for one in (own, inner))
+            if here != there:
+                raise GptcalcError(f"{where}: quantization_config and {file} beside it contradict: {names[-1]} differs")
+    elif isinstance(own, dict) and own.get("bits", own.get("w_bit")) != inner.get("bits", inner.get("w_bit")):
+        raise GptcalcError(f"{where}: quantization_config and {file} beside it contradict: bits differ")
+    return dict(data)
 
 
-def _bitsandbytes(given: _Given) -> float:
-    """LLM.int8, a scale for a whole row; or 4 bits in blocks of 64, whose scales may be quantized in turn: 8 bits in blocks of 256."""
-    if given.data.get("load_in_4bit") or given.data.get("_load_in_4bit"):
-        scale = 8 + FINE_SCALE / 256 if given.data.get("bnb_4bit_use_double_quant") else FINE_SCALE
-        return 4 + scale / 64
-    if given.data.get("load_in_8bit") or given.data.get("_load_in_8bit"):
-        return 8
-    raise given.refuse("load_in_4bit", "and load_in_8bit are both false: nothing is quantized")
-
-
-METHODS: Mapping[str, Callable[[_Given], float]] = {
-    "gptq": _grouped("bits", "group_size", 128),
-    "awq": _grouped("bits", "group_size", 128),
-    "fp8": _fp8,
-    "fbgemm_fp8": lambda given: 8,
-    "mxfp4": lambda given: 4 + 8 / 32,  # Open Compute Project 2023, Microscaling Formats: a shared exponent for 32 weights
-    "bitsandbytes": _bitsandbytes,
-}
-"""By `quant_method`: the stored bits of one weight."""
+def _first(data: Mapping[str, Any], names: tuple[str, ...]) -> object:
+    value = next((data[name] for name in names if data.get(name) is not None), None)
+    return sorted(map(str, value)) if isinstance(value, list) else value or None

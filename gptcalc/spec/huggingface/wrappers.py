@@ -6,7 +6,6 @@ that is given, even as `{}`, has its class's. Source: the configuration and mode
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -75,9 +74,9 @@ def _inside(outer: Part, wrapper: Wrapper) -> Part:
     for key in ("hidden_size", "vocab_size") if wrapper.outer_head and not inner.get("tie_word_embeddings") else ():
         if data.get(key) is None or data[key] != inner.get(key):
             raise GptcalcError(f"{where}: {key} {written(data.get(key))} is not that of {wrapper.part}: the head would not fit")
-    stored = data.get("quantization_config")
-    if stored is not None:
-        inner["quantization_config"] = _of_language_model(stored)
+    for key in STORED:
+        if data.get(key) is not None:
+            inner[key] = data[key]
     place = where if given is None and wrapper.flat else f"{where}: {wrapper.part}"
     return Part(inner, place, (*outer.left_out, *_left_out(data, wrapper)), own_code(data, wrapper.classes, where) or outer.own_code)
 
@@ -120,22 +119,6 @@ def _tie(data: Mapping[str, Any], inner: dict[str, Any], wrapper: Wrapper, where
         inner[key] = False
 
 
-SKIPPED = ("modules_to_not_convert", "llm_int8_skip_modules", "ignore", "ignored_layers", "exclude_modules")
-OF_OTHERS = re.compile("vis(ion|ual)|audio|image|speech|projector|merger|connector|resampler|aligner|encoder|mlp_AR|mm_|perceiver")
-
-
-def _of_language_model(stored: Any) -> Any:
-    """How weights are stored, without the modules of the other models that are kept as they are."""
-    if not isinstance(stored, dict):
-        return stored
-    return {
-        key: [name for name in value if not (isinstance(name, str) and OF_OTHERS.search(name))]
-        if key in SKIPPED and isinstance(value, list)
-        else value
-        for key, value in stored.items()
-    }
-
-
 def _left_out(data: Mapping[str, Any], wrapper: Wrapper) -> list[str]:
     found = []
     for key, usual in wrapper.others.items():
@@ -148,6 +131,9 @@ def _left_out(data: Mapping[str, Any], wrapper: Wrapper) -> list[str]:
             found.append(key)
     return found
 
+
+STORED = ("quantization_config", "quantization", "compression_config")
+"""Keys that say how the weights of the whole file are stored: the outer one holds."""
 
 OLD_TYPES = {"kimi_k2": "deepseek_v3"}
 """Types of a part that wrappers' classes read as others."""
