@@ -27,10 +27,12 @@ NOT_KEYS = {
     "solar_open": {"intermediate_size"},  # of an MLP that is given its width
     "kolibri1": {"intermediate_size"},
     "dbrx": {"moe_jitter_eps", "ffn_act_fn", "ffn_hidden_size", "moe_num_experts"},  # under ffn_config
-    # Of the models of images in the same module:
-    "gemma3_text": {"mm_tokens_per_image", "vision_config", "text_config"},
-    "llama4_text": {"num_channels", "image_size", "patch_size", "text_config", "pixel_shuffle_ratio"}
-    | {"projector_input_dim", "projector_output_dim", "projector_dropout"},
+    "sarvam_mla": {"q_head_dim"},  # taken out of the file, and not read
+    # Of the models of images and sound in the same module:
+    "cosmos3_edge_text": {"layer_norm_eps"},
+    "granite4_vision_text": {"text_config"},
+    "llama4_text": {"text_config"},
+    "qwen3_omni_moe_text": {"codebook_size", "num_quantizers"},
 }
 """Names that stand in the source and are no keys of a file that change a model."""
 
@@ -61,6 +63,14 @@ def _from_file(node: ast.AST) -> Iterator[str]:
             yield str(name.value)
 
 
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """As `ast.walk`, without the method that draws weights: it asks for the classes of every model in the module."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.FunctionDef) and child.name == "_init_weights"):
+            yield from _walk(child)
+
+
 def _reachable(definitions: dict[str, ast.AST], roots: Iterable[str]) -> Iterator[ast.AST]:
     """The definitions of a module that the roots use, and those that these use."""
     waiting, seen = list(roots), set()
@@ -69,7 +79,7 @@ def _reachable(definitions: dict[str, ast.AST], roots: Iterable[str]) -> Iterato
         if name in definitions and name not in seen:
             seen.add(name)
             yield definitions[name]
-            waiting += [node.id for node in ast.walk(definitions[name]) if isinstance(node, ast.Name)]
+            waiting += [node.id for node in _walk(definitions[name]) if isinstance(node, ast.Name)]
 
 
 def _definitions(module: object) -> dict[str, ast.AST]:
