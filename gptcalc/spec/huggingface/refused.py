@@ -14,8 +14,11 @@ _REASONS: Mapping[str, str] = {
     "it is the decoder of an encoder-decoder model, with cross-attention": """
         bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper""",
     "it reads images, sound or music, and its language model is only a part of it": """
-        cohere_compass_text dots3_note emu3 fuyu gemma3 gemma3n gemma4 gemma4_unified git got_ocr2 llama4 mllama moshi
-        moss_transcribe_diarize musicgen musicgen_melody phi4_multimodal qwen3_5 qwen3_5_moe qwen4_exp""",
+        cohere_compass_text dots3_note emu3 git moshi musicgen musicgen_melody phi4_multimodal""",
+    "some of its layers see an image's keys in place of the text's": "mllama_text_model",
+    "each of its sparse layers has two sets of experts, for text and for images": "ernie4_5_vl_moe_text",
+    "its embedding has rows that its head has not": "molmo2_text",
+    "each layer is told the delay of the sound by two small matrices": "voxtral_realtime_text",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
     "each layer has an embedding table of its own": "gemma3n_text",
     "its full layers have heads of another width, and their values may be the keys": "gemma4_text",
