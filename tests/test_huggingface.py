@@ -438,7 +438,7 @@ def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, obje
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_published_config_is_the_preset(name: str) -> None:
-    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq"}
+    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "unread"}
     imported, preset = load_model(CONFIGS[name]), load_model(name)
     written = {field for field in ModelSpec.model_fields if field not in told}
     assert {field: getattr(imported, field) for field in written} == {field: getattr(preset, field) for field in written}
