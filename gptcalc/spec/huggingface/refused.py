@@ -18,6 +18,7 @@ _REASONS: Mapping[str, str] = {
     "some of its layers see an image's keys in place of the text's": "mllama_text_model",
     "each of its sparse layers has two sets of experts, for text and for images": "ernie4_5_vl_moe_text",
     "its embedding has rows that its head has not": "molmo2_text",
+    "a query sees all of an image and a window of the text": "unlimited_ocr_text",
     "each layer is told the delay of the sound by two small matrices": "voxtral_realtime_text",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
     "each layer has an embedding table of its own": "gemma3n_text",
