@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
+from gptcalc.formulas.params import params, views
 from gptcalc.spec import catalogue
+from gptcalc.spec.entries import family_models, folded
 from gptcalc.spec.files import load_model
 from gptcalc.spec.model import Published
 from gptcalc.spec.reading import read_text, read_yaml
@@ -33,6 +34,24 @@ EXACT = {  # model.parameters() of the real models
     "pythia-6.9b": 6_857_302_016,
     "gptj-6b": 6_050_882_784,
     "gpt-neox-20b": 20_554_567_680,
+    # the sums of the safetensors beside each model
+    "granite-3.1-2b": 2_533_525_504,
+    "granite-3.1-2b-instruct": 2_533_531_648,
+    "granite-3.1-8b": 8_170_835_968,
+    "granite-3.1-1b-a400m": 1_334_625_280,
+    "granite-3.1-3b-a800m": 3_298_788_864,
+    "granite-3.3-8b-instruct": 8_170_864_640,
+    "codellama-7b": 6_738_546_688,
+    "codellama-34b": 33_743_970_304,
+    "mixtral-8x22b-instruct": 140_630_071_296,
+    "qwen3-coder-480b-a35b": 480_154_875_392,
+    "deepseek-r1-distill-qwen-1.5b": 1_777_088_000,
+    "deepseek-moe-16b": 16_375_728_128,
+    "olmo3-7b": 7_298_011_136,
+    "olmo3-32b": 32_233_522_176,
+    "apertus-70b": 70_599_864_480,
+    "ernie-4.5-300b-a47b": 299_484_163_264,
+    "phi-4-mini": 3_836_021_760,
 }
 
 
@@ -65,12 +84,66 @@ def test_every_model_has_its_source_and_a_published_total() -> None:
 
 def test_notes_of_a_family_follow_those_of_its_model() -> None:
     data = {"shared": {"notes": ["of all"]}, "models": {"a": {"notes": ["of a"]}, "b": {}}}
-    notes = [model["notes"] for model in catalogue.family_models(data, "mine.yaml", default_name="mine")]
+    notes = [model["notes"] for model in family_models(data, "mine.yaml", default_name="mine")]
     assert notes == [["of a", "of all"], ["of all"]]
+
+
+def test_a_model_may_be_like_another_of_its_file() -> None:
+    base = {"aliases": ["a0"], "d_model": 64, "n_ctx": 128}
+    found = family_models({"models": {"a": base, "b": {"like": "a", "n_ctx": 256}}}, "mine.yaml", default_name="mine")
+    assert found[1] == {"name": "b", "aliases": (), "d_model": 64, "n_ctx": 256}
+    for other in ("c", "b", 3, None):  # unknown, itself, no name
+        with pytest.raises(GptcalcError, match=r"no model .* to be like"):
+            family_models({"models": {"a": base, "b": {"like": other}}}, "mine.yaml", default_name="mine")
 
 
 def test_a_published_total_names_its_paper() -> None:
     assert not [spec.name for spec in catalogue.all_models() for row in spec.published if row.source.startswith(("Table", "Section"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "positions", "vocabulary"),
+    [  # max_position_embeddings and vocab_size of their config.json
+        ("Qwen/Qwen2.5-7B", 131072, 152064),
+        ("Qwen/Qwen2.5-7B-Instruct", 32768, 152064),
+        ("Qwen/Qwen2-1.5B-Instruct", 32768, 151936),
+        ("Qwen/QwQ-32B", 40960, 152064),
+        ("Qwen/Qwen3-8B-Base", 32768, 151936),
+        ("Qwen/Qwen3-30B-A3B-Thinking-2507", 262144, 151936),
+        ("zai-org/glm-4-9b-hf", 8192, 151552),
+        ("zai-org/glm-4-9b-chat-hf", 131072, 151552),
+        ("zai-org/GLM-4.7", 202752, 151552),
+        ("CohereLabs/c4ai-command-r7b-12-2024", 132096, 256000),
+        ("ibm-granite/granite-3.1-8b-base", 131072, 49152),
+        ("ibm-granite/granite-3.3-2b-instruct", 131072, 49159),
+        ("codellama/CodeLlama-7b-Instruct-hf", 16384, 32016),
+        ("codellama/CodeLlama-7b-Python-hf", 16384, 32000),
+        ("HuggingFaceTB/SmolLM-135M-Instruct", 2048, 49152),
+        ("MiniMaxAI/MiniMax-M2.5", 196608, 200064),
+        ("MiniMaxAI/MiniMax-M2.7", 204800, 200064),
+        ("moonshotai/Kimi-K2-Instruct-0905", 262144, 163840),
+        ("microsoft/Phi-4-reasoning", 32768, 100352),
+        ("mistralai/Mixtral-8x22B-Instruct-v0.1", 65536, 32768),
+    ],
+)
+def test_what_a_repository_is_called_has_its_shape(name: str, positions: int, vocabulary: int) -> None:
+    assert (catalogue.find(name).n_ctx, catalogue.find(name).vocab_size) == (positions, vocabulary)
+
+
+def test_published_active_parameters_come_out() -> None:
+    """Of every model with experts whose card prints them; a wide tolerance says which tensors the card leaves out."""
+    rows = [(spec, row) for spec in catalogue.all_models() for row in spec.published if row.quantity == "active"]
+    assert len(rows) > 25
+    for spec, row in rows:
+        assert abs(views(params(spec), spec)["active"] - row.value) <= row.tolerance * row.value
+        assert row.note or row.tolerance < 0.02
+
+
+def test_the_sequence_trained_with_is_no_longer_than_the_longest() -> None:
+    known = {spec.name: (spec.training_seq, spec.n_ctx) for spec in catalogue.all_models() if spec.training_seq}
+    assert known["deepseek-v3"] == (4096, 163840)
+    assert known["llama3.1-8b"] == (8192, 131072)
+    assert all(trained <= longest for trained, longest in known.values())
 
 
 def test_misprints_are_told() -> None:
@@ -99,6 +172,15 @@ def test_misprints_are_told() -> None:
         ("openai-gpt", "gpt1"),
         ("mistralai/Mistral-7B-v0.1", "mistral-7b"),
         ("EleutherAI/pythia-70m-deduped", "pythia-70m"),
+        ("meta-llama/Llama-3.3-70B-Instruct", "llama3.1-70b"),
+        ("llama-3.3-70b-instruct", "llama3.1-70b"),
+        ("glm-4.6", "glm-4.6"),
+        ("deepseek-v3.1", "deepseek-v3"),
+        ("qwen3-coder-480b-a35b", "qwen3-coder-480b-a35b"),
+        ("qwen3-4b-instruct-2507", "qwen3-4b-2507"),
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2.5-7b-instruct"),
+        ("CohereForAI/c4ai-command-r-v01", "command-r"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "llama3.1-8b"),
     ],
 )
 def test_aliases(written: str, name: str) -> None:
@@ -113,12 +195,20 @@ def test_names_agree_with_the_parsed_files() -> None:
 
 def test_no_name_is_given_twice() -> None:
     words = [word for name, other in catalogue.aliases().items() for word in (name, *other)]
-    assert len({catalogue.folded(word) for word in words}) == len(words)
+    assert len({folded(word) for word in words}) == len(words)
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
 def test_bundled_files_are_plain_yaml(path: Path) -> None:
     read_yaml(read_text(path), path.name)
+
+
+def test_a_suggestion_is_of_the_same_family() -> None:
+    """As strings, models of other families and sizes are often nearer."""
+    for name in ("qwen3-4b-instruct-2506", "Qwen/Qwen3-8B-Chat", "llama3.1-80b", "gemma3-28b"):
+        hint = catalogue.unknown(name).hint or ""
+        suggested = hint.split("'")[1::2]
+        assert all(word.rpartition("/")[2].startswith(name.lower().rpartition("/")[2].split("-")[0]) for word in suggested if "-" in word)
 
 
 def test_unknown_name_suggests_the_nearest() -> None:

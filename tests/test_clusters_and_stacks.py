@@ -103,6 +103,21 @@ def test_every_value_is_explained(run: Any, kind: str) -> None:
         assert first in one
 
 
+def test_pods_have_the_chips_that_google_says() -> None:
+    """docs.cloud.google.com/tpu: chips of the largest slice of each version."""
+    chips = {2: 256, 3: 1024, 4: 4096, 7: 9216} | {"5e": 256, "5p": 8960, "6e": 256}
+    assert {version: cluster_for(f"tpu-v{version}").node for version in chips} == chips
+
+
+def test_a_narrowed_link_takes_longer() -> None:
+    """H800 and A800 are H100 and A100 with 400 GB/s of NVLink both ways instead of 900 and 600."""
+    options: dict[str, Any] = {"tokens": "1B", "count": 8, "batch": 8, "tp": 8, "stack": "megatron"}
+    for device, cluster, narrowed, other in (("h100", "dgx-h100", "h800", "hgx-h800"), ("a100", "dgx-a100", "a800", "hgx-a800")):
+        whole, less = (gc.train("gpt3-6.7b", device=name, **options) for name in (device, narrowed))
+        assert (whole.inputs["cluster"], less.inputs["cluster"]) == (cluster, other)
+        assert less.step_time > 1.02 * whole.step_time
+
+
 def test_a_device_names_its_usual_cluster(run: Any) -> None:
     assert {row["name"]: row["cluster"] for row in listed(run)} == {one.name: cluster_for(one.name).name for one in all_devices()}
     assert "dgx-a100" in run("devices", "a100-80gb").out
@@ -165,7 +180,7 @@ def test_files_are_given_by_their_paths(presets: Path, monkeypatch: pytest.Monke
     sizes = "memory: 400GiB, bandwidth: 10TB, on_chip: 1GiB, multiprocessors: 200, clock: 2G"
     chip.write_text(f"devices:\n  my-chip: {{title: A chip, kind: gpu, year: 2030, peak: {{bf16: 3P}}, {sizes}}}\n")
     assert load_device(str(chip)).name == "my-chip"
-    with pytest.raises(GptcalcError, match="holds 7 clusters"):
+    with pytest.raises(GptcalcError, match="holds 9 clusters"):
         load_cluster(str(bundled_folder() / "clusters" / "nvidia.yaml"))
 
 
@@ -311,14 +326,14 @@ def completed(words: str, **environment: str) -> list[str]:
         ("gptcalc train gpt2 --cluster dgx-h", ["dgx-h100"]),
         ("gptcalc train gpt2 --stack megatron-", ["megatron-2021", "megatron-2022"]),
         ("gptcalc train gpt2 --runtime n", ["nanogpt"]),
-        ("gptcalc train gpt2 --device gb", ["gb200"]),
+        ("gptcalc train gpt2 --device gb", ["gb200", "gb300"]),
         ("gptcalc train gpt2 --device gb200,mi300", ["gb200,mi300x"]),
         ("gptcalc memory gpt2 --stack f", ["fsdp"]),
         ("gptcalc memory gpt2 --runtime i", ["ideal"]),
         ("gptcalc memory gpt2 --device gaudi3", ["gaudi3"]),
         ("gptcalc infer gpt2 --runtime gr", ["graph"]),
-        ("gptcalc infer gpt2 --device h20", ["h200"]),
-        ("gptcalc devices h20", ["h200"]),
+        ("gptcalc infer gpt2 --device h200", ["h200", "h200-nvl"]),
+        ("gptcalc devices h200", ["h200", "h200-nvl"]),
         ("gptcalc devices --clusters p", ["pcie"]),
         ("gptcalc devices --stacks d", ["ddp", "deepseek-v3"]),
     ],

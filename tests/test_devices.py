@@ -41,6 +41,27 @@ NAMES = {
     "b200",
     "a10g",
     "gb200",
+    "b300",
+    "gb300",
+    "gh200",
+    "h20",
+    "h800",
+    "a800",
+    "a100-pcie",
+    "h200-nvl",
+    "rtx-pro-6000",
+    "rtx-6000-ada",
+    "rtx-a6000",
+    "a40",
+    "l40",
+    "mi350x",
+    "trn1",
+    "trn2",
+    "trn3",
+    "inf2",
+    "strix-halo",
+    "apple-m4-max",
+    "apple-m3-ultra",
 }
 
 
@@ -62,8 +83,83 @@ def test_peaks_are_dense(device: DeviceSpec) -> None:
         assert value == pytest.approx(2 * device.peak[name])
 
 
+USUAL = (
+    ("h100", "h100-80gb"),
+    ("A100", "a100-80gb"),
+    ("v100", "v100-32gb"),
+    ("TPU_v4", "tpu-v4"),
+    ("4090", "rtx-4090"),
+    ("trainium2", "trn2"),
+    ("inferentia2", "inf2"),
+    ("a100-80gb-pcie", "a100-pcie"),
+    ("m4-max", "apple-m4-max"),
+)
+
+
+@pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5e", "v5p", "v6e", "v7"])
+def test_the_peak_of_a_tpu_follows_from_its_units_and_clock(version: str) -> None:
+    """A matrix unit makes 2 * 128 * 128 FLOP a clock, from v6e on 2 * 256 * 256 (docs.cloud.google.com/tpu)."""
+    tpu = load_device(f"tpu-{version}")
+    side = 256 if version in ("v6e", "v7") else 128
+    assert tpu.multiprocessors * 2 * side**2 * tpu.clock == pytest.approx(tpu.peak["bf16"], rel=0.025)
+
+
+A_CLOCK = {  # FLOP of one multiprocessor or compute unit in bf16, dense
+    "a800": 2048,
+    "a100-pcie": 2048,
+    "a40": 1024,
+    "rtx-a6000": 1024,
+    "l40s": 1024,
+    "l40": 512,
+    "rtx-6000-ada": 1024,
+    "rtx-pro-6000": 1024,
+    "h800": 4096,
+    "h200-nvl": 4096,
+    "b300": 8192,
+    "gb300": 8192,
+    "mi350x": 4096,
+    "mi355x": 4096,
+}
+
+
+@pytest.mark.parametrize(("name", "flop_per_unit_and_clock"), A_CLOCK.items())
+def test_the_peak_of_a_gpu_follows_from_its_units_and_clock(name: str, flop_per_unit_and_clock: int) -> None:
+    gpu = load_device(name)
+    assert gpu.multiprocessors * flop_per_unit_and_clock * gpu.clock == pytest.approx(gpu.peak["bf16"], rel=0.003)
+
+
+def test_fp4_where_the_chip_has_it() -> None:
+    fp4 = {device.name for device in all_devices() if "fp4" in device.peak}
+    assert fp4 == {"mi350x", "mi355x", "b200", "gb200", "b300", "gb300", "rtx-5090", "rtx-pro-6000"}
+    assert load_device("5090").peak["fp4"] == 1676e12  # the data sheet prints 3,352 with sparsity
+
+
+def test_whose_software_drives_a_device() -> None:
+    driven = {name: load_device(name) for name in ("trn2", "inf2", "strix-halo", "m4-max", "h20", "mi350x")}
+    assert {name: device.kind for name, device in driven.items() if device.kind != "gpu"} == {"trn2": "npu", "inf2": "npu"}
+    assert [name for name, device in driven.items() if device.cuda] == ["h20"]
+
+
+def test_prices_name_their_vendor_and_date() -> None:
+    rows = [price for device in all_devices() for price in device.prices]
+    assert rows
+    for price in rows:
+        assert price.date[:4].isdigit()
+        assert len(price.source) > 10
+        assert "memory" not in price.verified
+    assert load_device("t4").prices == ()
+    assert any("no price for t4" in note for note in gc.train("gpt2", tokens="1B", device="t4").notes)
+
+
 def test_names_are_unambiguous() -> None:
-    for alias, name in (("h100", "h100-80gb"), ("A100", "a100-80gb"), ("v100", "v100-32gb"), ("TPU_v4", "tpu-v4"), ("4090", "rtx-4090")):
+    for alias, name in (
+        ("h100", "h100-80gb"),
+        ("A100", "a100-80gb"),
+        ("v100", "v100-32gb"),
+        ("TPU_v4", "tpu-v4"),
+        ("4090", "rtx-4090"),
+        *USUAL,
+    ):
         assert load_device(alias).name == name
 
 

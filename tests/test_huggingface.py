@@ -1,10 +1,10 @@
 """config.json files: every key is used, known to change nothing, or refused by name."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import CONFIGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -435,22 +435,20 @@ def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, obje
 
 # --- Files published beside the weights, the presets and the way back -----------------------------------------------------------------
 
-PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "configs.json").read_text())
 
-
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_published_config_is_the_preset(name: str) -> None:
     told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "left_out", "unread", "own_code"}
-    imported, preset = load_model(PUBLISHED[name]), load_model(name)
+    imported, preset = load_model(CONFIGS[name]), load_model(name)
     written = {field for field in ModelSpec.model_fields if field not in told}
     assert {field: getattr(imported, field) for field in written} == {field: getattr(preset, field) for field in written}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_what_import_writes_is_the_same_model(name: str, tmp_path: Path) -> None:
     path = tmp_path / "written.yaml"
-    path.write_text(preset_text(read_config(PUBLISHED[name], name=name)), "utf-8")
-    assert load_model(path) == load_model({**PUBLISHED[name], "_name_or_path": name})
+    path.write_text(preset_text(read_config(CONFIGS[name], name=name)), "utf-8")
+    assert load_model(path) == load_model({**CONFIGS[name], "_name_or_path": name})
 
 
 def test_every_key_is_accounted_for() -> None:

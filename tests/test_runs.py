@@ -19,7 +19,7 @@ def test_hours_follow_from_mfu() -> None:
     assert run.time == pytest.approx(run.device_hours * 3600 / 1024)
     assert run.energy_kwh == pytest.approx(run.device_hours * 0.4 * 1.1)
     assert run.co2_kg == pytest.approx(run.energy_kwh * 0.385)
-    assert run.cost_usd == pytest.approx(run.device_hours * 1.79)
+    assert run.cost_usd == pytest.approx(run.device_hours * 1.39)
 
 
 def test_mfu_is_hfu_without_what_is_recomputed() -> None:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.params import params, views
 from gptcalc.show.table import Column, Table, integer
-from gptcalc.spec.catalogue import aliases, folded
+from gptcalc.spec.catalogue import aliases
+from gptcalc.spec.entries import folded
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import shown
 

@@ -1,18 +1,19 @@
 """Finding presets by name. Bundled presets come first, then the user's own: `$GPTCALC_PRESETS`, then the user's config folder.
 
 A family file is searched as text before it is parsed, so that one look-up parses one file; nothing is cached on disk, so nothing
-can go stale. Names are compared without case, and `_` and spaces count as `-`.
+can go stale.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.spec.entries import called, check_names, entries_of, family_models, folded
 from gptcalc.spec.reading import read_text, read_yaml, shown
 
 if TYPE_CHECKING:
@@ -147,44 +148,37 @@ def _parsed(fields: dict[str, Any], path: Path) -> ModelSpec:
         raise GptcalcError(f"{shown(path)}: {shown(fields['name'])}: {error}", hint=error.hint) from None
 
 
-def folded(name: str) -> str:
-    """A name as it is compared.
-
-    >>> folded("GPT_2 XL")
-    'gpt-2-xl'
-    """
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
-
-
 def _everything() -> list[tuple[dict[str, Any], Path]]:
     models = [(model, path) for path in _files() for model in _models(path, read_text(path))]
     check_names((name, path) for model, path in models for name in called(model))
     return models
 
 
-def called(entry: dict[str, Any]) -> set[str]:
-    """The name of an entry and its aliases, as they are compared."""
-    return {folded(entry["name"]), *map(folded, entry["aliases"])}
-
-
 def _nearest(word: str) -> str | None:
     from difflib import get_close_matches
 
-    words = _words()
+    word = word.rpartition("/")[2]
+    every = _words()
+    words = [known for known in every if _head(known) == _head(word)] or every  # the nearest string is seldom of the same family
     typo_of = get_close_matches(word, words, n=1, cutoff=0.9)  # one slip of a finger needs one suggestion, not three
     return did_you_mean(word, typo_of or words, otherwise="'gptcalc models' lists them")
 
 
+def _head(word: str) -> str:
+    """What a family's names begin with: qwen3 of qwen3-8b."""
+    return word.partition("-")[0]
+
+
 def _words() -> list[str]:
-    """All names and aliases, to suggest from. A broken user file must not hide the error that is being reported."""
+    """All names and aliases, to suggest from, without organisations. A broken user file must not hide the error that is being reported."""
     words: list[str] = []
     for path in _files():
         try:
             for model in _models(path, read_text(path)):
-                words += [model["name"], *model["aliases"]]
+                words += sorted(name for name in called(model) if "/" not in name)
         except GptcalcError:
             continue
-    return list(dict.fromkeys(folded(word) for word in words))
+    return list(dict.fromkeys(words))
 
 
 def _models(path: Path, text: str) -> list[dict[str, Any]]:
@@ -192,72 +186,6 @@ def _models(path: Path, text: str) -> list[dict[str, Any]]:
     where = shown(path)
     data = read_yaml(text, where)
     return family_models(data, where, default_name=path.stem)
-
-
-def family_models(data: dict[str, Any], where: str, *, default_name: str) -> list[dict[str, Any]]:
-    """The fields of each model that a preset file holds, with its name and its aliases. A model's notes come before those of all.
-
-    Raises GptcalcError where the parts of a family file are not what they should be.
-
-    >>> family_models({"shared": {"d_model": 64}, "models": {"a": {"n_layer": 2}}}, "mine.yaml", default_name="mine")
-    [{'d_model': 64, 'n_layer': 2, 'name': 'a', 'aliases': ()}]
-    """
-    if "models" not in data:
-        return [named({"name": default_name, **data}, where)]
-    for key in data:
-        if key not in ("family", "source", "shared", "models"):
-            raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "source", "shared", "models"]))
-    shared, models = data.get("shared") or {}, data["models"]
-    if not isinstance(shared, dict) or not isinstance(models, dict) or not models:
-        raise GptcalcError(f"{where}: 'shared' and 'models' must be mappings, and 'models' must hold one")
-    about: dict[str, Any] = {key: data[key] for key in ("family", "source") if key in data}
-    found = []
-    for name, fields in models.items():
-        if not isinstance(name, str) or not isinstance(fields, dict):
-            raise GptcalcError(f"{where}: the model '{shown(str(name))}' must be a name with a mapping of fields")
-        own = {**about, **shared, **fields, "name": name}
-        if isinstance(shared.get("notes"), list) and isinstance(fields.get("notes"), list):
-            own["notes"] = fields["notes"] + shared["notes"]
-        found.append(named(own, where))
-    return found
-
-
-def named(fields: dict[str, Any], where: str) -> dict[str, Any]:
-    """The fields of an entry with its aliases as a tuple.
-
-    Raises GptcalcError where a name or an alias is no text.
-
-    >>> named({"name": "a", "aliases": ["b"]}, "mine.yaml")
-    {'name': 'a', 'aliases': ('b',)}
-    """
-    other = fields.pop("aliases", None) or []
-    if not isinstance(fields["name"], str) or not folded(fields["name"]):
-        raise GptcalcError(f"{where}: 'name' must be text")
-    if not isinstance(other, list) or not all(isinstance(name, str) for name in other):
-        raise GptcalcError(f"{where}: 'aliases' must be a list of names")
-    return {**fields, "aliases": tuple(other)}
-
-
-def entries_of(text: str, where: str, kind: str) -> list[dict[str, Any]]:
-    """The entries of one preset file under the key of their kind, such as devices, each with its name over what all of them share.
-
-    Raises GptcalcError where the file is not of that form.
-
-    >>> entries_of("{shared: {node: 8}, clusters: {a: {title: A}}}", "mine.yaml", "clusters")
-    [{'node': 8, 'title': 'A', 'name': 'a'}]
-    """
-    data = read_yaml(text, where)
-    for key in data:
-        if key not in ("family", "shared", kind):
-            raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "shared", kind]))
-    shared, entries = data.get("shared") or {}, data.get(kind)
-    if not isinstance(shared, dict) or not isinstance(entries, dict) or not entries:
-        raise GptcalcError(f"{where}: '{kind}' must be a mapping of names to fields, and 'shared' one of fields")
-    about = {key: data[key] for key in ("family",) if key in data}
-    for name, fields in entries.items():
-        if not isinstance(name, str) or not folded(name) or not isinstance(fields, dict):
-            raise GptcalcError(f"{where}: '{shown(str(name))}' under '{kind}' must be a name with a mapping of fields")
-    return [{**about, **shared, **fields, "name": name} for name, fields in entries.items()]
 
 
 def files_of(kind: str) -> list[Path]:
@@ -282,27 +210,6 @@ def is_path(name: str) -> bool:
     """
     separators = {os.sep, os.altsep or os.sep, "/"}
     return name in (".", "..") or name.lower().endswith(SUFFIXES) or any(separator in name for separator in separators)
-
-
-def only(entries: list[dict[str, Any]], where: str, kind: str) -> dict[str, Any]:
-    """The entry of a file that is given by its path.
-
-    Raises GptcalcError where it holds several.
-    """
-    if len(entries) > 1:
-        listed = ", ".join(shown(entry["name"]) for entry in entries[:8])
-        hint = f"put it into a folder '{kind}' in one of GPTCALC_PRESETS and use their names"
-        raise GptcalcError(f"{where}: holds {len(entries)} {kind} ({listed})", hint=hint)
-    return entries[0]
-
-
-def check_names(claims: Iterable[tuple[str, Path]]) -> None:
-    """Raises GptcalcError for a name that stands in two places, which would be found in the first of them only."""
-    owner: dict[str, Path] = {}
-    for name, path in claims:
-        if folded(name) in owner:
-            raise GptcalcError(f"{shown(path)}: the name '{shown(name)}' is taken already, in {shown(owner[folded(name)])}")
-        owner[folded(name)] = path
 
 
 def _files() -> Iterator[Path]:

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import bundled_folder, check_names, entries_of, files_of, folded, is_path, only
+from gptcalc.spec.catalogue import bundled_folder, files_of, is_path
 from gptcalc.spec.device import Positive, load_device
+from gptcalc.spec.entries import check_names, entries_of, folded, only
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, shown
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import called, check_names, entries_of, files_of, folded, is_path, named, only
+from gptcalc.spec.catalogue import files_of, is_path
+from gptcalc.spec.entries import called, check_names, entries_of, folded, named, only
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, shown
 from gptcalc.units import parse_count, parse_number

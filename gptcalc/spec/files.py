@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec import catalogue
+from gptcalc.spec.entries import family_models
 from gptcalc.spec.reading import brief, check_finite, check_mapping, parse_yaml, quoted, read_json, read_text, read_yaml, shown
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _text_of(path: str) -> tuple[str, str]:
         if not os.path.exists(path):
             raise GptcalcError(f"{where}: this folder has no config.json")
     elif not path.lower().endswith(catalogue.SUFFIXES):
-        hint = None if os.path.lexists(path) else "'gptcalc models' lists the presets"
+        hint = None if os.path.lexists(path) else catalogue.unknown(path).hint
         missing = "is neither a .yaml nor a .json file, nor a folder" if hint is None else "no such file, and no preset of that name"
         raise GptcalcError(f"{where}: {missing}", hint=hint)
     return read_text(path), path
@@ -163,7 +164,7 @@ def _from_mapping(data: dict[str, Any], where: str, *, name: str) -> tuple[dict[
         from gptcalc.spec.huggingface import import_config
 
         return import_config(data, where=where or "config", name=name), where
-    models = catalogue.family_models(data, where or "mapping", default_name=name or "unnamed")
+    models = family_models(data, where or "mapping", default_name=name or "unnamed")
     if len(models) > 1:
         listed = ", ".join(shown(model["name"]) for model in models[:8])
         hint = "put its folder in GPTCALC_PRESETS and use their names"

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.catalogue import bundled_folder
+from gptcalc.spec.entries import folded
 from gptcalc.spec.expression import parse_expression
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown

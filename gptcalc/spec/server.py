@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import bundled_folder, folded
+from gptcalc.spec.catalogue import bundled_folder
+from gptcalc.spec.entries import folded
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown

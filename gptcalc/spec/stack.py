@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.catalogue import bundled_folder, check_names, files_by_name, files_of, folded, is_path
+from gptcalc.spec.catalogue import bundled_folder, files_by_name, files_of, is_path
+from gptcalc.spec.entries import check_names, folded
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown

@@ -73,6 +73,13 @@ NEWEST: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         DEEPSEEK | {"rms_norm_eps": 1e-2, "topk_method": "greedy"},
         LATENT_1E2 | dense_first(**DEEPSEEK_EXPERTS, router_normalised=False),
     ),
+    "deepseek_ocr2_text": (
+        "deepseek_ocr2_text",
+        BASE
+        | {"num_key_value_heads": 3, "n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 17, "n_shared_experts": 2}
+        | {"hidden_size": 48, "mlp_layer_types": ["dense", "sparse", "sparse"], "routed_scaling_factor": 1.5},
+        LLAMA | {"d_model": 48} | dense_first(**DEEPSEEK_EXPERTS, router_normalised=False),
+    ),
     "glm4_moe_lite": (
         "glm4_moe_lite",
         {name: value for name, value in DEEPSEEK.items() if name != "first_k_dense_replace"} | {"rms_norm_eps": 1e-2},

@@ -4,10 +4,10 @@ Every model is built on torch's meta device, where it has shapes and no storage.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import CONFIGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +22,6 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 # --- Presets ----------------------------------------------------------------------------------------------------------------
-
-
-CONFIGS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "configs.json").read_text())
-"""The files published beside the weights, by preset, without the keys that say nothing about the shape."""
 
 
 def published(name: str) -> Any:
@@ -129,8 +125,8 @@ REAL = {
 }
 
 
-# The encoder-decoder is held against torch's own, in test_transformer.py.
-DECODERS = [name for name in catalogue.names() if not name.startswith("transformer-")]
+# The encoder-decoder is held against torch's own, in test_transformer.py; of the first DeepSeek MoE transformers has no class.
+DECODERS = [name for name in catalogue.names() if not name.startswith("transformer-") and name != "deepseek-moe-16b"]
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -144,7 +140,7 @@ def test_importing_the_real_config_gives_the_preset(name: str) -> None:
     """Not only the count: every field that says what the model computes."""
     spec = catalogue.find(name)
     imported = load_model(json.loads(json.dumps(published(name).to_dict())))
-    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq"}
+    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "unread"}
     told |= {"quantization"}  # the config was built without
     differ = {
         field: (getattr(spec, field), getattr(imported, field))

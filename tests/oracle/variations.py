@@ -15,6 +15,7 @@ CLASSES: dict[str, str] = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 # Language models that transformers builds inside another model only, by the class of the part without a head; and Mistral 4.
 PARTS: dict[str, str] = {
     "cosmos3_edge_text": "Cosmos3EdgeTextModel",
+    "deepseek_ocr2_text": "DeepseekOcr2TextModel",
     "glm4v_moe_text": "Glm4vMoeTextModel",
     "glm4v_text": "Glm4vTextModel",
     "glm_ocr_text": "GlmOcrTextModel",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.run.bill import CARBON
-from gptcalc.spec.catalogue import folded
+from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:

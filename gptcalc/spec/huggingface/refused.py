@@ -16,13 +16,13 @@ _REASONS: Mapping[str, str] = {
         bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper""",
     "it reads images, sound or music, and its language model is only a part of it": """
         dots3_note emu3 git moshi musicgen musicgen_melody phi4_multimodal""",
-    "gptcalc has no reading of its class yet": """
-        cohere_compass_text deepseek_ocr2_text hunyuan_vl_text muse_glimmer_text step3p5 unlimited_ocr_text""",
-    "some of its layers attend to images alone": "mllama_text_model",
-    "each of its sparse layers has two sets of experts, one of them for images": "ernie4_5_vl_moe_text",
+    "gptcalc has no reading of its class yet": "cohere_compass_text hunyuan_vl_text muse_glimmer_text step3p5",
+    "some of its layers see an image's keys in place of the text's": "mllama_text_model",
+    "each of its sparse layers has two sets of experts, for text and for images": "ernie4_5_vl_moe_text",
     "its MLPs have a norm between their matrices": "kosmos_2_text_model kosmos_2_5_text_model",
     "its embedding has rows that its head has not": "molmo2_text",
-    "each layer has two more matrices, which scale by a delay": "voxtral_realtime_text",
+    "a query sees all of an image and a window of the text": "unlimited_ocr_text",
+    "each layer is told the delay of the sound by two small matrices": "voxtral_realtime_text",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
     "each layer has an embedding table of its own": "gemma3n_text",
     "its full layers have heads of another width, and their values may be the keys": "gemma4_text",

@@ -19,6 +19,7 @@ from gptcalc.spec.huggingface.handlers import (
     read_elsewhere,
     size,
     unread,
+    unread_head_width,
 )
 from gptcalc.spec.huggingface.layers import attentions, experts_in, experts_listed
 from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, mixture, past, shares
@@ -162,6 +163,32 @@ DEEPSEEK_V2 = variant(
     aliases={"num_experts": "n_routed_experts"},
 )
 
+
+def _must_be_listed(config: Config) -> Callable[[int], str]:
+    def rule(layer: int) -> str:
+        raise config.refuse("mlp_layer_types", "is missing: the model's code needs the kind of each layer")
+
+    return rule
+
+
+# DeepSeek-OCR 2's language model: Llama's attention, and the experts of DeepSeek V2.
+DEEPSEEK_OCR2 = variant(
+    LLAMA,
+    "deepseek_ocr2_text",
+    "DeepseekOcr2ForConditionalGeneration DeepseekOcr2TextModel DeepseekOcr2Model",
+    "DeepSeek-OCR 2",
+    defaults={"vocab_size": 102400},
+    keys={
+        "mlp_bias": Key(False, only(False, why="the shared experts would have biases and the routed ones none")),
+        **read_elsewhere(num_experts_per_tok=None, n_shared_experts=2, routed_scaling_factor=1.0, n_group=None, topk_group=None),
+        **read_elsewhere(topk_method="greedy", moe_intermediate_size=1407, n_routed_experts=64),
+        "mlp_layer_types": Key(None, experts_listed(_experts_of_v2, _must_be_listed)),
+        "head_dim": unread_head_width(),
+    },
+    fixed={"mlp_bias": False},
+    aliases={"num_experts": "n_routed_experts"},
+)
+
 SIGMOID_EXPERTS = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
 
 
@@ -265,4 +292,4 @@ DOTS1 = variant(
     aliases={"num_local_experts": "n_routed_experts"},
 )
 
-FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, SARVAM_MLA, AXK1, DOTS1)
+FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_OCR2, DEEPSEEK_V3, SARVAM_MLA, AXK1, DOTS1)
