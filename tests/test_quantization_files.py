@@ -37,6 +37,9 @@ REFUSED = [
     (packed("float-quantized", group(8, "float"), ignore=["re:(a+)+b"]), "repeats too much"),
     ({"group_size": 64, "bits": 4, "mode": "affine", "extra": 1}, "extra"),
     ({"group_size": 64, "bits": 7}, "bits"),
+    (packed("float-quantized", group(8, "float", bogus=1)), "weights.bogus"),
+    (packed("float-quantized", group(8, "float") | {"input_activations": {"bogus": 1}}), "input_activations.bogus"),
+    (packed("float-quantized", group(8, "float"), kv_cache_scheme={"num_bits": 8, "bogus": 1}), "kv_cache_scheme.bogus"),
 ]
 
 
@@ -88,6 +91,25 @@ def test_a_file_beside_the_config_is_read(name: str, beside: dict[str, Any], ins
     place = folder(tmp_path, DENSE, name, beside)
     for source in (place, place / "config.json"):
         assert stored_bytes(load_model(source)).value == size(DENSE, inside)
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        ({"quantization": {"quant_algo": "W4A16_AWQ"}}, "hf_quant_config.json.quant_algo"),
+        ({"quantization": {"quant_algo": "NVFP4", "bogus": 1}}, "hf_quant_config.json.bogus"),
+        ({"quantization": {"quant_algo": "NVFP4", "exclude_modules": ["tower"]}}, "hf_quant_config.json: tower"),
+        ({"quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP3"}}, "hf_quant_config.json.kv_cache_quant_algo"),
+        ({"quantization": 4}, "hf_quant_config.json"),
+        ({"bits": 4}, "hf_quant_config.json"),
+        ({"quantization": {"quant_algo": "NVFP4"}, "bogus": 1}, "bogus"),
+    ],
+    ids=str,
+)
+def test_a_file_beside_the_config_is_refused_by_its_name(beside: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(gc.GptcalcError) as refused:
+        load_model(folder(tmp_path, DENSE, "hf_quant_config.json", beside))
+    assert named in str(refused.value)
 
 
 def test_two_files_must_agree(run: Any, tmp_path: Path) -> None:

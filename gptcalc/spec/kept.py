@@ -10,6 +10,7 @@ import fnmatch
 import functools
 import itertools
 import re
+import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -119,11 +120,25 @@ class Pattern(NamedTuple):
             if path in (HEAD, EMBEDDING) or not str(layer).startswith(self.layer):
                 return False
             return _tried(self.expression, path, str(layer)[len(self.layer) :], expert)
-        return _tried(self.expression, path, str(layer) if NUMBERED.search(self.expression.pattern) else "0", expert)
+        return _tried(self.expression, path, str(layer) if _numbered(self.expression.pattern) else "0", expert)
 
 
-NUMBERED = re.compile(r"\d|\\d|\[|\?|\{")
-"""What makes a pattern one of some layers only."""
+def _numbered(pattern: str) -> bool:
+    """Whether a pattern may be of some layers only."""
+    return re.search(r"\d|\\d|\[|\?|\{", ANY_NUMBER.sub("", pattern)) is not None
+
+
+def names_experts(name: str) -> bool:
+    """Whether a name or a pattern may be of some experts only.
+
+    >>> names_experts("mlp.experts.3.w1"), names_experts("mlp.experts"), names_experts(r"re:.*experts\\.\\d+\\.w1")
+    (True, False, False)
+    """
+    return re.search(r"experts\\?\.([\[(\d?]|\\d)", ANY_NUMBER.sub("", name)) is not None
+
+
+ANY_NUMBER = re.compile(r"(\\d|\[0-9\])[+*]")
+"""The part of a pattern that is every number."""
 
 
 @functools.lru_cache(maxsize=65536)
@@ -222,7 +237,7 @@ def _pattern(name: str) -> Kept | Pattern:
     given = name.removeprefix("re:")
     layer = None
     if given != name:
-        if len(given) > 300 or len(re.findall(r"[*+{]", given)) > 5 or re.search(r"\)[*+{]", given):
+        if len(given) > 4000 or len(re.findall(r"[*+{]", given)) > 5 or re.search(r"\)[*+{]|\.[*+]\.[*+]", given):
             raise GptcalcError(f"{shown(name)}, a pattern of modules' names, repeats too much to be tried")
     else:
         _, numbered, words = _place(re.sub(r"\*.*", "", name))
@@ -233,11 +248,13 @@ def _pattern(name: str) -> Kept | Pattern:
             layer, given = rooted[2], rooted[3]
         given = f"{AFTER if layer is not None else ''}(?:{fnmatch.translate(given)}|{fnmatch.translate(given + '.*')})"
     try:
-        found = Pattern(layer, re.compile(given))
-    except (re.error, OverflowError, RecursionError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of what another version of Python reads otherwise
+            found = Pattern(layer, re.compile(given))
+    except (re.error, OverflowError, RecursionError, Warning):
         raise GptcalcError(f"{shown(name)}, a pattern of modules' names, is no regular expression") from None
-    numbers = [int(layer)] if layer is not None else range(MOST_LAYERS if NUMBERED.search(given) else 1)
-    if any(found.has(path, number) for number in numbers for path in (*IN_BLOCK, HEAD, EMBEDDING)):
+    numbers = [int(layer)] if layer is not None else range(MOST_LAYERS if _numbered(given) else 1)
+    if names_experts(given) or any(found.has(path, number) for number in numbers for path in (*IN_BLOCK, HEAD, EMBEDDING)):
         return found
     samples = SAMPLES if layer is None else [f".{sample.partition('.0.')[2]}" for sample in SAMPLES if ".0." in sample]
     if any(found.expression.match(sample) for sample in samples):

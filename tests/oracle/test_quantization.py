@@ -39,7 +39,7 @@ LISTS: list[list[str] | None] = [
         ("qwen3", {"weight_block_size": [128, 128]}),
         ("qwen3", {"weight_block_size": [128, 128], "scale_fmt": "ue8m0"}),
         ("qwen3", {"weight_block_size": None, "activation_scheme": "static"}),
-        ("qwen3_moe", {"weight_block_size": [64, 32]}),  # static: its fused experts share a scale of activations, files' have one each
+        ("qwen3_moe", {"weight_block_size": [32, 128]}),  # static scales, and blocks across gate and up, are of its fused experts alone
     ],
     ids=str,
 )

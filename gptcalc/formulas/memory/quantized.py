@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from gptcalc.formulas.node import Leaf, Node, tree
 from gptcalc.formulas.operation import Operation
 from gptcalc.formulas.table import operations
 from gptcalc.spec.files import as_model
-from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names
+from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names, names_experts
 from gptcalc.spec.model import Form, ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of, symbolic
 from gptcalc.symbols import Symbol, ceiling, product
@@ -120,7 +119,7 @@ def as_stored(model: ModelSpec) -> AsStored:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
     forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
     names = [*quantization.kept, *(name for form in forms for name in form.of)]
-    single = any(re.search(r"experts\\?\.[\[(\d\\?]", name) for name in names)
+    single = any(map(names_experts, names))
     choice = _Choice(quantization.method, [(form, Names(form.of)) for form in forms], Names(quantization.kept), single)
     layers = model.layers or ("",) * model.n_layer
     found: dict[str, tuple[tuple[Form | None, int], ...]] = {}
@@ -133,6 +132,9 @@ def as_stored(model: ModelSpec) -> AsStored:
         numbers = [number for number, of in enumerate(layers) if of == block.removeprefix("block").strip()] if in_block else [0]
         experts = shape[0] if len(shape) == 3 else 1
         stored = Counter(choice.of(inner if in_block else row.path, number, experts) for number in numbers)
+        inputs = shape[-1] if row.path == EMBEDDING else shape[-2]
+        if quantization.method == "mlx" and any(form and form.group and inputs % form.group for form in stored):
+            stored = Counter({None: len(numbers)})  # MLX leaves a matrix whose groups would not all be full
         if set(stored) != {None}:
             found[row.path] = tuple(sorted(stored.items(), key=lambda one: one[0] is None))
     if model.tied and EMBEDDING in found:
@@ -171,7 +173,8 @@ class _Choice(NamedTuple):
 def stored_bytes(model: ModelSpec | str) -> Node[Any]:
     """The bytes of a model's weights in its quantized file, tensor by tensor; modules that predict further tokens are beside it.
 
-    Not counted: the scales of a cache, and headers of the file.
+    Matrices are those of the operation table: where a model's code has one for queries, keys and values together, or for gate and up, what
+    stands beside it is counted for each. Not counted: the scales of a cache, and headers of the file.
 
     Units: bytes.   Raises: GptcalcError (see `as_stored`).   Source: OpenAI 2025, arXiv:2508.10925, table 1 (12.8 GiB).
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gptcalc.spec.huggingface.family import written
-from gptcalc.spec.huggingface.storage import HALF, HEAD, SINGLE, FormFields, Found, Given, cache_of
+from gptcalc.spec.huggingface.storage import ARGUMENTS, HALF, HEAD, SINGLE, FormFields, Found, Given, cache_of
 from gptcalc.spec.kept import OTHER
 
 INT32 = 32
@@ -69,6 +69,7 @@ def _group(group: Given, top: object) -> tuple[str, list[FormFields]]:
         raise group.refuse("format", f"{written(form)} is not counted", f"known: {', '.join(FORMATS)}")
     weights = _weights(group.inner("weights", group.get("weights")))
     activations = group.mapping("input_activations")
+    group.inner("input_activations", activations).finish("activations", ARGUMENTS)
     group.empty("output_activations", "stores more than is known")
     method, fields = FORMATS[form](weights, bool(activations))
     if activations and activations.get("dynamic") is False and form in PLAIN:

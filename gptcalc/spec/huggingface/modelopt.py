@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptcalc.spec.huggingface.family import written
-from gptcalc.spec.huggingface.storage import HEAD, SINGLE, FormFields, Found, Given, cache_of
+from gptcalc.spec.huggingface.storage import ARGUMENTS, HEAD, SINGLE, FormFields, Found, Given, cache_of
 
 NVFP4: FormFields = {"element": 4, "scale": 8, "group": 16}
 MX: FormFields = {"scale": 8, "group": 32}
@@ -82,6 +82,10 @@ def _check_group(group: Given, form: FormFields) -> None:
     bits, size = weights.get("num_bits"), weights.get("group_size")
     if bits != form["element"] or size not in (None, form.get("group")):
         raise weights.refuse("num_bits", f"{written(bits)} in groups of {written(size)} contradicts quant_algo")
+    weights.finish("weights of modelopt's", ARGUMENTS)
+    for name in ("input_activations", "output_activations"):
+        group.inner(name, group.mapping(name)).finish("activations", ARGUMENTS)
     targets: Any = group.get("targets")
     if targets not in (None, ["Linear"]):
         raise group.refuse("targets", f"{written(targets)} are other modules than the linear ones")
+    group.finish("a group of modelopt's", ())

@@ -30,6 +30,12 @@ READERS = {
 }
 
 
+class FromFile(dict[str, Any]):
+    """The mapping of a file beside the config, with the name that errors say."""
+
+    file = ""
+
+
 def quantization(key: str, config: Config) -> Fields:
     """The handler of `quantization_config`, and of `quantization` as MLX has it: how weights are stored, and which are kept in 16 bits."""
     given = config[key]
@@ -40,6 +46,8 @@ def quantization(key: str, config: Config) -> Fields:
     other = config.data.get("quantization_config")
     if key == "quantization" and other is not None and other != given:
         raise config.refuse(key, "and quantization_config are not the same: which of them is so is not known")
+    if isinstance(given, FromFile):
+        key = given.file
     method = _method(given, key, config)
     data = {name: value for name, value in given.items() if name != "quant_method"}
     reader = Given(data, key, config)
@@ -110,7 +118,9 @@ def with_beside(data: Mapping[str, Any], beside: Mapping[str, Any], file: str, w
     if own is None and isinstance(data.get("text_config"), dict):
         own = data["text_config"].get("quantization_config")
     if own is None:
-        return {**data, "quantization_config": {**inner, "quant_method": inner.get("quant_method", method)}}
+        found = FromFile({**inner, "quant_method": inner.get("quant_method", method)})
+        found.file = file
+        return {**data, "quantization_config": found}
     if method == "modelopt" and isinstance(own, dict):
         for names in (("quant_algo",), ("ignore", "exclude_modules"), ("quantized_layers",)):
             here, there = (_first(one, names) for one in (own, inner))

@@ -37,6 +37,12 @@ UNREAD = {
 """Keys that say nothing of what is stored: why."""
 
 
+ARGUMENTS = because(
+    "how activations and caches are scaled as they are computed",
+    "num_bits type strategy dynamic symmetric group_size block_structure actorder observer observer_kwargs scale_dtype zp_dtype",
+)
+
+
 class Found(NamedTuple):
     """What a file says of how its weights are stored. A form without modules is of all that no other names."""
 
@@ -238,15 +244,28 @@ def _eetq(given: Given) -> Found:
     return Found("eetq", [{"element": 8, "output": HALF}], kept_modules(given))
 
 
+CACHES = {
+    **dict.fromkeys(("fp8", "fp8_e4m3", "fp8_e5m2"), "fp8"),
+    **{name: name for name in ("nvfp4", "int8", "int4")},
+    **dict.fromkeys(("auto", "none", ""), None),
+}
+"""What files call the type of the cache, in small letters."""
+
+
 def cache_of(given: Given) -> str | None:
     """What keys and values are meant to be stored in, where a file says it."""
-    scheme = given.either("kv_cache_scheme", "kv_cache_quant_algo", "kv_cache_quantization")
-    if scheme is None or isinstance(scheme, str):
-        return None if scheme in (None, "", "none", "NONE") else str(scheme).lower()
+    scheme = given.either("kv_cache_scheme", "kv_cache_quant_algo")
+    if scheme is None:
+        return None
+    if isinstance(scheme, str):
+        if scheme.lower() not in CACHES:
+            raise given.refuse("kv_cache_quant_algo", f"{written(scheme)} is not understood", f"known: {', '.join(filter(None, CACHES))}")
+        return CACHES[scheme.lower()]
     inner = given.inner("kv_cache_scheme", scheme)
     bits, kind = inner.get("num_bits"), inner.word("type", "float", "float", "int")
     if type(bits) is not int or bits not in (4, 8):
         raise inner.refuse("num_bits", f"must be 4 or 8, not {written(bits)}")
+    inner.finish("a cache", ARGUMENTS)
     return f"{'fp' if kind == 'float' else 'int'}{bits}"
 
 
