@@ -351,6 +351,24 @@ def test_keys_that_the_class_does_not_read(config: dict[str, Any], unread: list[
     assert spec.model_copy(update={"unread": (), "notes": ()}) == load_model(plain).model_copy(update={"unread": (), "notes": ()})
 
 
+def test_where_angles_came_from() -> None:
+    """Older files give base and scaling apart; what a file gives is not called the class's default."""
+    old = read_config({"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}})
+    new = read_config({"model_type": "llama", "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}})
+    none = read_config({"model_type": "llama"})
+    assert (old.origins["rope_theta"], old.origins["rope_scaling"]) == ("rope_theta", "rope_scaling")
+    assert (new.origins["rope_theta"], new.origins["rope_scaling"]) == ("rope_parameters", "rope_parameters")
+    assert "rope_theta: 500000.0  # rope_theta\n" in preset_text(old)
+    assert "rope_theta, left out: the class's default" in preset_text(none)
+
+
+@pytest.mark.parametrize(("key", "note"), [("num_hidden_layer", "num_hidden_layers"), ("use_mtp", None), ("rope_thta", "rope_theta")])
+def test_a_slip_is_near_to_a_key_that_is_missing(key: str, note: str | None) -> None:
+    told = load_model({"model_type": "llama", key: 1}).notes
+    assert told == ((f"{key} is not read: did you mean '{note}'?",) if note else ())
+    assert not load_model({"model_type": "llama", key: 1, "num_hidden_layers": 2, "rope_theta": 1e4}).notes
+
+
 def test_a_key_that_may_be_misspelt() -> None:
     assert load_model({"model_type": "gpt2", "n_layers": 2}).notes == ("n_layers is not read: did you mean 'n_layer'?",)
 

@@ -11,10 +11,10 @@ listed. A new model type is a new row in a file of `families`, by lineage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.errors import GptcalcError
 from gptcalc.spec.huggingface.families import FAMILIES
 from gptcalc.spec.huggingface.family import Config, Family, Fields, Unread, same_class, written
 from gptcalc.spec.huggingface.harmless import COMMON, GENERIC, HARMLESS
@@ -24,7 +24,7 @@ from gptcalc.spec.huggingface.wrappers import WRAPPERS, Part, language_model
 from gptcalc.spec.reading import DEEPEST, shown
 
 A_SLIP = 0.85
-"""How alike two model types are of which one may be the other misspelt: those of a lineage are alike, and other models."""
+"""How alike two names are of which one may be the other misspelt: keys and model types of a lineage are alike, and say other things."""
 
 MOST_SLIPS = 20
 """Of so many unread keys at most it is asked whether they are misspelt."""
@@ -161,11 +161,15 @@ def _family(part: Part, data: Mapping[str, Any]) -> tuple[Family, list[str]]:
     for key in ("text_config", "llm_config"):
         if isinstance(part.config.get(key), dict):
             raise GptcalcError(f"{message}: it is a model around a language model, and no class of transformers reads its {key}")
-    from difflib import get_close_matches  # here: no model that is read needs it
-
-    near = get_close_matches(str(model_type)[:60].lower(), list(FAMILIES), n=1, cutoff=A_SLIP)
+    near = _near(str(model_type), FAMILIES)
     known_types = f"gptcalc knows {len(FAMILIES) + len(WRAPPERS)} model types, such as llama and qwen3_moe"
-    raise GptcalcError(message, hint=f"did you mean '{near[0]}'?" if near else known_types)
+    raise GptcalcError(message, hint=f"did you mean '{near}'?" if near else known_types)
+
+
+def _near(word: str, known: Iterable[str]) -> str | None:
+    from difflib import get_close_matches  # here: few files need it
+
+    return next(iter(get_close_matches(word[:60].lower(), list(known), n=1, cutoff=A_SLIP)), None)
 
 
 def _named_class(classes: object) -> Family | None:
@@ -212,9 +216,9 @@ def _slips(config: Config) -> Iterator[str]:
     """Keys that may be misspelt: near to one that the class has and the file leaves out."""
     missing = [key for key in config.family.keys if key not in config.data and key in config]
     for key in list(config.unread)[:MOST_SLIPS]:
-        near = did_you_mean(key[:60], missing) if "." not in key else None
+        near = _near(key, missing)
         if near is not None:
-            yield f"{shown(key)} is not read: {near}"
+            yield f"{shown(key)} is not read: did you mean '{near}'?"
 
 
 def _name(data: Mapping[str, Any], part: Part, where: str, fallback: str) -> str:
