@@ -45,6 +45,7 @@ def test_parameters_are_those_of_the_class(config: dict[str, Any], total: int) -
         ({"model_type": "falcon", "alibi": True}, "bf16"),
         ({"model_type": "glm4", "head_dim": 18}, "the angles of 9 channels turn 10"),
         ({"model_type": "mistral4", "n_group": 2}, "groups"),
+        ({"model_type": "cohere2_moe", "num_shared_experts": 1}, "halved"),
     ],
     ids=lambda value: value["model_type"] if isinstance(value, dict) else "",
 )

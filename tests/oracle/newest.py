@@ -187,6 +187,20 @@ NEWEST: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         | {"norm_epsilon": 1e-5, "d_rotary": 4, "attention_bias": True}
         | dense_first(n_expert=8, n_expert_per_token=3, d_expert=17, d_shared_expert=17, **SIGMOID),
     ),
+    "granite_swa": (
+        "granite_swa",
+        GROUPED
+        | {"layer_types": LOCAL_GLOBAL, "sliding_window": WINDOW, "layer_rope_theta": [50.0, 0, 700.0], "attention_multiplier": 0.3},
+        LLAMA
+        | {"norm_epsilon": 1e-5, "tied": True, "attention_scale": 0.3, "attention_sinks": True, "layout": ["a", "b", "c"]}
+        | {
+            "blocks": {
+                "a": {"sliding_window": WINDOW, "rope_theta": 50.0},
+                "b": {"sliding_window": WINDOW, "position": "none"},
+                "c": {"rope_theta": 700.0},
+            }
+        },
+    ),
     "granite_docling_text": (
         "granite_docling_text",
         BASE | {"num_key_value_heads": 3, "hidden_size": 48},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gptcalc.spec.huggingface.families.llama import LLAMA, NO_BIAS, ROOMY
 from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
 from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, factor, nothing, standard
-from gptcalc.spec.huggingface.layers import attentions
+from gptcalc.spec.huggingface.layers import ATTENTION, Layer, attentions
 from gptcalc.spec.huggingface.mixture import EXPERT_KEYS, everywhere, mixture
 
 
@@ -22,19 +24,29 @@ SCALES = {
 GRANITE = variant(ROOMY, "granite", "GraniteForCausalLM", "Granite", keys={"head_dim": HEAD_IF_GIVEN, **SCALES})
 
 
-def _theta_of_each(key: str, config: Config) -> Fields:
-    value = config[key]
-    if value is not None and (not isinstance(value, list) or not value or len(value) != config.layers or len(set(map(str, value))) > 1):
-        raise config.refuse(key, "must be one base for all layers")
-    if value is not None:
-        config.number(key, value[0])
-    return {}
+def _layers_of_swa(key: str, config: Config) -> Fields:
+    """Layers differ in their windows and in the base of their angles, which a list may give: zero is a layer without positions."""
+    fields = attentions(lambda config: lambda i: "sliding" if i % 4 else "full")(key, config)
+    bases = config["layer_rope_theta"]
+    if bases is None:
+        return fields
+    if not isinstance(bases, list) or len(bases) != config.layers:
+        raise config.refuse("layer_rope_theta", f"must be a list of {config.layers} numbers, one for each layer")
+    config.sources["rope_theta"] = "layer_rope_theta"
+    angles: list[Fields] = [
+        {"position": "none"} if base in (0, 0.0) and base is not False else {"rope_theta": config.number("layer_rope_theta", base)}
+        for base in bases
+    ]
+    if all(angle == angles[0] for angle in angles):
+        return fields | angles[0]
+    layers: Any = fields[ATTENTION]
+    return {ATTENTION: [Layer(layer.kind, layer.fields | angle) for layer, angle in zip(layers, angles, strict=True)]}
 
 
 SINKS_AND_WINDOWS = {
     "sliding_window": Key(128, nothing),
-    "layer_types": Key(None, attentions(lambda config: lambda i: "sliding" if i % 4 else "full")),
-    "layer_rope_theta": Key(None, _theta_of_each),
+    "layer_types": Key(None, _layers_of_swa),
+    "layer_rope_theta": Key(None, nothing),
 }
 
 GRANITE_SWA = variant(
