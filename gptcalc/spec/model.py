@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -79,9 +79,9 @@ class Form(Record):
     scale: float = Field(0.0, ge=0, le=128)  # of each group: its scale, and its zero point where it has one
     group: int | None = Field(None, ge=1)  # inputs that share a scale
     rows: int = Field(1, ge=1)  # outputs that share it too
-    input: int = Field(0, ge=0, le=128)  # for each input
-    output: int = Field(0, ge=0, le=128)  # for each output
-    matrix: int = Field(0, ge=0, le=1024)  # once
+    input: Annotated[int, Field(ge=0, le=128)] = 0  # for each input
+    output: Annotated[int, Field(ge=0, le=128)] = 0  # for each output
+    matrix: Annotated[int, Field(ge=0, le=1024)] = 0  # once
     of: tuple[str, ...] = Field(default=(), strict=False)  # the modules that are stored so; every matrix of the blocks where left out
 
     @property
