@@ -1,4 +1,4 @@
-"""The files published beside the weights of presets, without the keys that say nothing about the shape.
+"""Configs of presets, with the keys and the numbers of the files published beside their weights; those that say nothing of it are left out.
 
 data/configs.json has them whole; data/variants.json has those of models that differ from another in a few keys, and names that one (`of`).
 The variants' keys are those of their own config.json, as listed with the safetensors totals in llmfit 1.1.17 (PyPI), in litgpt 0.5.13

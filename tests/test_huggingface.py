@@ -232,8 +232,6 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"model_type": "gpt2", "n_layers": 2}, "n_layers"),
-        ({"model_type": "gpt2", "num_experts": 8}, "num_experts"),
         ({"model_type": "gpt2", "n_layer": "2"}, "n_layer"),
         ({"model_type": "gpt2", "n_layer": None}, "n_layer"),
         ({"model_type": "gpt2", "n_layer": True}, "n_layer"),
@@ -243,9 +241,9 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         ({"model_type": "gpt2", "n_inner": -1}, "n_inner"),
         ({"model_type": "gpt2", "n_embd": 770}, "n_head"),
         ({"model_type": "gpt2", "hidden_size": 96, "n_embd": 768}, "n_embd"),
-        ({"model_type": "gpt2", "n_ctx": 2048}, "n_ctx"),
-        ({"model_type": "gpt2", "head_dim": 128}, "head_dim"),
-        ({"model_type": "gpt2", "num_key_value_heads": 1}, "num_key_value_heads"),
+        ({"model_type": "gpt2", "sliding_window": 128}, "sliding_window"),
+        ({"model_type": "gpt2", "layer_types": ["sliding_attention"] * 12}, "layer_types"),
+        ({"model_type": "gpt2", "is_causal": False}, "is_causal"),
         ({"model_type": "gpt2", "activation_function": "hardswish"}, "activation_function"),
         ({"model_type": "gpt2", "activation_function": ["gelu"]}, "activation_function"),
         ({"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention"),
@@ -263,10 +261,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         ({"model_type": "gpt2", "architectures": [{}]}, "architectures"),
         ({"model_type": "gpt2", "auto_map": {"AutoModelForCausalLM": "x.Y"}}, "auto_map"),
         ({"model_type": "gpt2", "_name_or_path": 3}, "_name_or_path"),
-        ({"model_type": "openai-gpt", "n_special": 3}, "n_special"),
-        ({"model_type": "openai-gpt", "n_inner": 5}, "n_inner"),
         ({"model_type": "openai-gpt", "afn": "gelu_new"}, "afn"),
-        ({"model_type": "gptj", "rotary": False}, "rotary"),
         ({"model_type": "gptj", "rotary_dim": None}, "rotary_dim"),
         ({"model_type": "gptj", "rotary_dim": 63}, "d_rotary"),
         ({"model_type": "llama", "quantization_config": {"bits": 4}}, "quantization_config"),
@@ -280,15 +275,20 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
         ({"model_type": "llama", "rope_scaling": {"type": "linear"}}, "factor"),
         ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": "2"}}, "factor"),
         ({"model_type": "llama", "rope_scaling": {"type": "linear", "rope_type": "yarn", "factor": 2}}, "rope_"),
-        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0, "gamma": 1}}, "gamma"),
+        ({"model_type": "hunyuan_v1_dense", "head_dim": 128, "rope_scaling": {"type": "dynamic", "factor": 2.0, "alpha": 9.0}}, "alpha"),
+        ({"model_type": "llama", "rope_scaling": {1: 2}}, "not text"),
+        ({"model_type": "ministral3", "rope_parameters": {"type": [], "factor": 16.0, "rope_type": "yarn"}}, "rope_parameters"),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": float("inf")}}, "factor"),
+        ({"model_type": "dbrx", "attn_config": {"rope_theta": 1e4}, "ffn_config": {"ffn_act_fn": "silu"}}, "ffn_act_fn"),
+        ({"model_type": "smollm3", "num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"model_type": "llama4_text", "num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"model_type": "gpt_neox_japanese", "num_hidden_layers": 10**9}, "num_hidden_layers"),
         ({"model_type": "llama", "rope_scaling": {**LLAMA3, "factor": 0}}, "factor"),
         ({"model_type": "llama", "rope_scaling": [2.0]}, "rope_"),
         ({"model_type": "llama", "rope_theta": 0}, "rope_theta"),
         ({"model_type": "llama", "rope_theta": None}, "rope_theta"),
         ({"model_type": "mistral", "layer_types": ["full_attention"] * 32}, "layer_types"),
-        ({"model_type": "mistral", "attention_bias": True}, "attention_bias"),
         ({"model_type": "mistral", "sliding_window": 0}, "sliding_window"),
-        ({"model_type": "opt", "num_key_value_heads": 4}, "num_key_value_heads"),
         ({"model_type": "gpt_neox", "rope_theta": 500.0}, "rope_theta"),
         ({"model_type": "gpt_neox", "rotary_pct": 0.001}, "rotary_pct"),
         ({"model_type": "gpt_neox", "rotary_pct": None}, "rotary_pct"),
@@ -318,11 +318,94 @@ def test_keys_that_change_nothing(config: dict[str, Any]) -> None:
     assert load_model(config) == load_model({"model_type": "gpt2"})
 
 
-def test_text_config_is_named() -> None:
-    with pytest.raises(GptcalcError) as caught:
-        load_model({"model_type": "llava", "text_config": {"model_type": "llama"}, "vision_config": {}})
-    assert caught.value.hint is not None
-    assert "text_config" in caught.value.hint
+@pytest.mark.parametrize(
+    ("config", "unread"),
+    [
+        ({"model_type": "gpt2", "n_layers": 2}, ["n_layers"]),
+        ({"model_type": "gpt2", "n_special": 0, "predict_special_tokens": True}, ["n_special"]),
+        ({"model_type": "gpt2", "num_experts": 8, "n_ctx": 2048}, ["n_ctx", "num_experts"]),
+        ({"model_type": "gpt2", "head_dim": 128, "num_key_value_heads": 1}, ["head_dim", "num_key_value_heads"]),
+        ({"model_type": "openai-gpt", "n_special": 3, "n_inner": 5}, ["n_inner", "n_special"]),
+        ({"model_type": "gptj", "rotary": False}, ["rotary"]),
+        ({"model_type": "mistral", "attention_bias": True}, ["attention_bias"]),
+        ({"model_type": "opt", "num_key_value_heads": 4}, ["num_key_value_heads"]),
+        ({"model_type": "deepseek_v3", "scoring_func": "softmax"}, ["scoring_func"]),
+        ({"model_type": "llama", "is_llama_config": True, "rope_interleaved": True}, ["is_llama_config", "rope_interleaved"]),
+        ({"model_type": "starcoder2", "activation_function": "gelu"}, ["activation_function"]),
+        ({"model_type": "gpt_bigcode", "runner_max_sequence_length": None}, ["runner_max_sequence_length"]),
+        ({"model_type": "qwen3_moe", "qkv_bias": False}, ["qkv_bias"]),
+        ({"model_type": "minimax_m2", "use_mtp": True, "num_mtp_modules": 3, "attn_type_list": [1] * 62}, ["num_mtp_modules", "use_mtp"]),
+        ({"model_type": "minimax_m2", "shared_intermediate_size": 0}, ["shared_intermediate_size"]),
+        ({"model_type": "glm4_moe_lite", "first_k_dense_replace": 1}, ["first_k_dense_replace"]),
+        ({"model_type": "phi3", "full_attn_mod": 1}, ["full_attn_mod"]),
+        ({"model_type": "llama", "time_step_limit": [0.0, float("inf")]}, ["time_step_limit"]),
+        ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0, "gamma": 1}}, ["rope_parameters.gamma"]),
+    ],
+)
+def test_keys_that_the_class_does_not_read(config: dict[str, Any], unread: list[str]) -> None:
+    """They are listed, and the model is what the class builds without them."""
+    spec, read = load_model(config), read_config(config)
+    assert sorted(spec.unread) == sorted(read.unread) == unread
+    assert not set(unread) & (set(read.read) | set(read.ignored))
+    plain = {key: value for key, value in config.items() if key not in unread}
+    assert spec.model_copy(update={"unread": (), "notes": ()}) == load_model(plain).model_copy(update={"unread": (), "notes": ()})
+
+
+def test_where_angles_came_from() -> None:
+    """Older files give base and scaling apart; what a file gives is not called the class's default."""
+    old = read_config({"model_type": "llama", "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}})
+    new = read_config({"model_type": "llama", "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}})
+    none = read_config({"model_type": "llama"})
+    assert (old.origins["rope_theta"], old.origins["rope_scaling"]) == ("rope_theta", "rope_scaling")
+    assert (new.origins["rope_theta"], new.origins["rope_scaling"]) == ("rope_parameters", "rope_parameters")
+    assert "rope_theta: 500000.0  # rope_theta\n" in preset_text(old)
+    assert "rope_theta, left out: the class's default" in preset_text(none)
+
+
+@pytest.mark.parametrize(("key", "note"), [("num_hidden_layer", "num_hidden_layers"), ("use_mtp", None), ("rope_thta", "rope_theta")])
+def test_a_slip_is_near_to_a_key_that_is_missing(key: str, note: str | None) -> None:
+    told = load_model({"model_type": "llama", key: 1}).notes
+    assert told == ((f"{key} is not read: did you mean '{note}'?",) if note else ())
+    assert not load_model({"model_type": "llama", key: 1, "num_hidden_layers": 2, "rope_theta": 1e4}).notes
+
+
+def test_a_key_that_may_be_misspelt() -> None:
+    assert load_model({"model_type": "gpt2", "n_layers": 2}).notes == ("n_layers is not read: did you mean 'n_layer'?",)
+
+
+def test_code_of_its_own() -> None:
+    spec = load_model({"model_type": "minimax_m2", "auto_map": {"AutoModelForCausalLM": "modeling_minimax_m2.MiniMaxM2ForCausalLM"}})
+    assert spec.own_code == "modeling_minimax_m2.MiniMaxM2ForCausalLM"
+
+
+@pytest.mark.parametrize(("given", "name"), [("/mnt/data/SmolLM2-135M/", "SmolLM2-135M"), ("./step_250", "step_250"), ("HF/x", "HF/x")])
+def test_folders_of_another_machine_are_no_name(given: str, name: str) -> None:
+    assert load_model({"model_type": "gpt2", "_name_or_path": given}).name == name
+
+
+def test_a_type_without_a_class_is_the_class_that_it_names() -> None:
+    """Kimi K2 is DeepSeek V3's class, by the file published beside its weights."""
+    kimi = {
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "auto_map": {"AutoModelForCausalLM": "modeling_deepseek.DeepseekV3ForCausalLM"},
+        "first_k_dense_replace": 1,
+        "intermediate_size": 18432,
+        "max_position_embeddings": 131072,
+        "model_type": "kimi_k2",
+        "n_group": 1,
+        "n_routed_experts": 384,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 64,
+        "rope_scaling": {"type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "mscale": 1.0, "mscale_all_dim": 0.0},
+        "topk_group": 1,
+        "vocab_size": 163840,
+    }
+    spec = load_model(kimi)
+    assert params(spec).value == 1_026_408_209_408
+    assert "kimi_k2" in spec.notes[0]
+    assert spec.rope_scaling is not None
+    assert "mscale_all_dim" not in spec.rope_scaling
+    assert params(load_model(kimi | {"architectures": ["DeepSeekV3ForCausalLM"], "auto_map": None})).value == 1_026_408_209_408
 
 
 def test_a_head_of_its_own_width() -> None:
@@ -373,7 +456,7 @@ def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, obje
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_published_config_is_the_preset(name: str) -> None:
-    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq"}
+    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "left_out", "unread", "own_code"}
     imported, preset = load_model(CONFIGS[name]), load_model(name)
     written = {field for field in ModelSpec.model_fields if field not in told}
     assert {field: getattr(imported, field) for field in written} == {field: getattr(preset, field) for field in written}
@@ -427,7 +510,6 @@ def test_stored_bits_of_quantized_weights(config: dict[str, Any], bits: float) -
         ({"model_type": "qwen3_moe", "mlp_only_layers": ["1"]}, "mlp_only_layers"),
         ({"model_type": "deepseek_v3", "kv_lora_rank": None}, "kv_lora_rank"),
         ({"model_type": "deepseek_v3", "num_key_value_heads": 8}, "num_key_value_heads"),
-        ({"model_type": "deepseek_v3", "scoring_func": "softmax"}, "scoring_func"),
         ({"model_type": "deepseek_v3", "num_hidden_layers": 10**7}, "num_hidden_layers"),
         ({"model_type": "mixtral", "num_local_experts": 0}, "num_local_experts"),
         ({"model_type": "gemma2", "hidden_activation": None}, "hidden_activation"),
@@ -437,7 +519,12 @@ def test_stored_bits_of_quantized_weights(config: dict[str, Any], bits: float) -
         ({"model_type": "mpt", "attn_config": {"alibi": False}}, "alibi"),
         ({"model_type": "mpt", "expansion_ratio": 2}, "expansion_ratio"),
         ({"model_type": "bert", "tie_word_embeddings": False}, "tie_word_embeddings"),
-        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, "gemma3"),
+        ({"model_type": "qwen3_5", "text_config": {"model_type": "qwen3_5_text"}}, "qwen3_5_text"),
+        ({"model_type": "llava", "text_config": [], "vision_config": {}}, "text_config"),
+        ({"model_type": "llava", "text_config": {1: 2}}, "text_config"),
+        ({"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"], "hidden_size": 5120}, "LlavaLlamaForCausalLM"),
+        ({"model_type": "internvl_chat", "llm_config": {"model_type": "qwen2"}}, "llm_config"),
+        ({"model_type": "qwen3_moe", "num_hidden_layers": 36, "hidden_size": 4096, "intermediate_size": 12288}, "expert"),
         ({"model_type": "jamba"}, "jamba"),
         ({"model_type": "bart"}, "bart"),
     ],

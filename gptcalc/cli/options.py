@@ -246,7 +246,8 @@ def settings_of(model: Any) -> dict[str, Any]:
 
     shape = shape_of(model)
     numbers = {name: getattr(shape, name) for name in LETTERS}
-    return {"model": model.name, **numbers, "n_ctx": model.n_ctx, **shape.switches._asdict()}
+    told = {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
+    return {"model": model.name, **numbers, "n_ctx": model.n_ctx, **shape.switches._asdict(), **told}
 
 
 def typed(name: str, settings: list[str] | None) -> str:

@@ -49,7 +49,7 @@ def _sublayer(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, conven
 def close(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     """How a sublayer ends: its output normalised and scaled, where the model does so, and added to the residual stream."""
     c = s.switches
-    after = c.norm_placement in ("sandwich", "output")
+    after = c.norm_placement in ("sandwich", "output", *(["mlp_sandwich"] if path.endswith("/mlp") else []))
     add: Operation[N] = Operation(
         f"{path}/residual", "add", s.n_layer, other=((1 + c.residual_scaled, tokens, s.d_model),), source=f"{VASWANI}, section 3.1"
     )
@@ -62,7 +62,8 @@ def _projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     rows = []
     for name, width, source in widths:
         row = matmul(f"{path}/{name}", s.n_layer, tokens, s.d_model, width, c.attention_bias, source)
-        rows.append(row._replace(other=(*row.other, (CLIP, tokens, width))) if c.qkv_clipped else row)
+        each = CLIP * c.qkv_clipped + (name == "value" and c.value_scaled)
+        rows.append(row._replace(other=(*row.other, (each, tokens, width))) if each else row)
     rotary = [_rotary(path, s, tokens, s.n_head + s.n_kv_head)] if c.position == "rotary" else []
     norms = [] if c.qk_norm == "none" else [_qk_norm(f"{path}/{name}_norm", s, tokens, name) for name in ("query", "key")]
     return [*rows, *rotary, *norms] if c.qk_norm_after_rotary else [*rows, *norms, *rotary]

@@ -56,6 +56,8 @@ def _projected(x: Array, memory: Array | None, layer: Parts, context: Context) -
         if spec.qkv_clip is not None:
             np.minimum(y, spec.qkv_clip, out=y)
             np.maximum(y, -spec.qkv_clip, out=y)
+        if name == "value" and spec.value_scale != 1:
+            y *= spec.value_scale
         heads[name] = y.reshape(*y.shape[:2], n_head, width)
     if spec.qk_norm_after_rotary:
         _rotate(heads, context)
@@ -98,12 +100,12 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
     if spec.q_lora_rank is None:
         q = linear(x, layer, f"{path}/query")  # [B, T, d] -> [B, T, H*Q]
     else:
-        latent = norm(linear(x, layer, f"{path}/query_down"), layer, f"{path}/query_norm", spec)
+        latent = norm(linear(x, layer, f"{path}/query_down"), layer, f"{path}/query_norm", spec, spec.latent_norm_epsilon)
         q = linear(latent, layer, f"{path}/query_up")  # [B, T, q] -> [B, T, H*Q]
     q = q.reshape(B, T, s.n_head, s.d_head)
     down = linear(x, layer, f"{path}/key_value_down")  # [B, T, d] -> [B, T, c + R]
     turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
-    latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec)
+    latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec, spec.latent_norm_epsilon)
     up = linear(latent, layer, f"{path}/key_value_up").reshape(B, T, s.n_head, still + s.d_head_value)
     assert context.rotary is not None
     at(x, f"{path}/rotary")

@@ -19,7 +19,7 @@ from gptcalc.spec.shape import Shape, shape_of
 PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.")
 
 BUFFERS = re.compile(
-    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights)"
+    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights|mlp\.act_fn\.(?:beta|eps))"
 )
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
@@ -47,8 +47,12 @@ def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DType
 
     Arrays are copied, so the checkpoint may be dropped or changed afterwards.
     Raises GptcalcError, naming the tensor and both shapes, for a tensor that is missing, misshapen, or that the spec has no place for, and
-    for an unknown family.
+    for an unknown family; and for a model that has a step that `forward` has not, naming the step.
     """
+    if spec.unexecuted:
+        raise GptcalcError(
+            f"the weights of {spec.name} cannot be run here: {spec.unexecuted[0]}", hint="no count, FLOP or byte depends on it"
+        )
     dtype = floating(dtype)
     names: dict[str, str] = {}  # without the prefix -> as the checkpoint has it
     for name in state_dict:

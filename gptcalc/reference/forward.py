@@ -50,6 +50,10 @@ def forward(
     check_weights(spec, weights)
     ids = _checked_tokens(spec, tokens)
     rest, layers = _by_layer(weights, spec.n_layer)
+    if spec.query_scale_from is not None and ids.shape[1] > spec.query_scale_from:
+        raise GptcalcError(
+            f"{ids.shape[1]} tokens cannot be run: {spec.name} scales queries from position {spec.query_scale_from} on, unlike this pass"
+        )
     if tally is not None:
         tally.hold(weights)
     kinds = spec.kinds or {"": spec}
@@ -124,7 +128,7 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None)
         return x if spec.norm_placement in ("post", "output") else norm(x, layer, f"{path}/{sublayer}/norm", spec)
 
     def add(x: Array, change: Array, sublayer: str) -> Array:
-        if spec.norm_placement in ("sandwich", "output"):
+        if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, sublayer) == ("mlp_sandwich", "mlp"):
             change = norm(change, layer, f"{path}/{sublayer}/output_norm", spec)
         x = residual(x, change, f"{path}/{sublayer}/residual", spec)
         return norm(x, layer, f"{path}/{sublayer}/norm", spec) if spec.norm_placement == "post" else x

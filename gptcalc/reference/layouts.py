@@ -91,7 +91,7 @@ _GPT_WHOLE = f"{_GPT}\nembedding.token wte\nembedding.position wpe\nfinal_norm l
 
 _LLAMA = """
 embedding.token embed_tokens
-attention.norm input_layernorm
+attention.norm input_layernorm attention_layernorm
 attention.query self_attn.q_proj
 attention.key self_attn.k_proj
 attention.value self_attn.v_proj
@@ -106,12 +106,13 @@ attention.key_value_norm self_attn.kv_a_layernorm
 attention.key_value_up self_attn.kv_b_proj
 attention.softmax self_attn.sinks|
 attention.output self_attn.o_proj self_attn.dense
-attention.output_norm post_self_attn_layernorm post_attention_layernorm
-mlp.norm pre_feedforward_layernorm post_attention_layernorm
+attention.output_norm post_self_attn_layernorm post_norm1 post_attention_layernorm
+mlp.norm pre_feedforward_layernorm post_attention_layernorm feedforward_layernorm
 mlp.gate mlp.gate_proj feed_forward.gate_proj
 mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
 mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
-mlp.output_norm post_mlp_layernorm post_feedforward_layernorm
+mlp.output_norm post_mlp_layernorm mlp.post_mlp_layernorm post_norm2 post_feedforward_layernorm
+mlp.activation mlp.act_fn
 mlp.router mlp.gate mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
 mlp.correction mlp.gate mlp
 mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
@@ -249,7 +250,7 @@ LAYOUTS = (
         "layers",
         _LLAMA,
         fused=(Fused("mlp.experts.gate_up_proj|", EXPERTS, alternating),),
-        mark="self_attn.sinks",
+        mark="mlp.experts.gate_up_proj_bias",
         upright=_EXPERTS_UPRIGHT,
     ),
     layout(

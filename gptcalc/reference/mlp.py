@@ -47,11 +47,12 @@ def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
     """[t, d] -> [t, d]: the outputs of the chosen experts, each times its score, and the shared expert's."""
     scores = linear(x, layer, f"{path}/router")  # [t, d] -> [t, E]
     at(x, f"{path}/routing")
+    logits = np.array(scores) if spec.router_correction == "logit" else None
     if spec.router_score == "sigmoid":
         sigmoid(scores)
     else:
         softmax(scores)
-    chosen = _chosen(scores.view(np.ndarray), layer[f"{path}/router"].get("correction"), spec)  # [t, k]
+    chosen = _chosen(scores.view(np.ndarray) if logits is None else logits, layer[f"{path}/router"].get("correction"), spec)  # [t, k]
     shares = scores[np.arange(len(x))[:, None], chosen]  # [t, k]
     if spec.router_normalised:
         shares /= np.add.reduce(shares, axis=-1, keepdims=True)
@@ -87,7 +88,7 @@ def _chosen(scores: Array, correction: Array | None, spec: ModelSpec) -> Array:
     """The k experts of each token, by score: [t, E] -> [t, k]. Choosing is not counted.
 
     Where experts are in groups, only those of the best groups may be chosen: by their best expert, or with sigmoid scores by the sum of
-    their best two. A correction of the scores has its say in the choice and nowhere else.
+    their best two. A correction has its say in the choice and nowhere else; it is of the scores, or of the logits that stand here instead.
 
     Source: DeepSeek-AI 2024, arXiv:2405.04434 and arXiv:2412.19437, as released.
     """

@@ -41,9 +41,9 @@ def linear(x: Array, parts: Parts, path: str) -> Array:
     return y
 
 
-def norm(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
+def norm(x: Array, parts: Parts, path: str, spec: ModelSpec, epsilon: float | None = None) -> Array:
     at(x, path)
-    return normalise(x, parts.get(path, {}), centred=spec.norm == "layernorm", epsilon=spec.norm_epsilon)
+    return normalise(x, parts.get(path, {}), centred=spec.norm == "layernorm", epsilon=epsilon or spec.norm_epsilon)
 
 
 def residual(x: Array, change: Array, path: str, spec: ModelSpec) -> Array:

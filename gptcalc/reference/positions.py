@@ -31,10 +31,10 @@ def rotary_tables(spec: ModelSpec, shape: Shape[int], length: int, dtype: DTypeL
     """
     R = shape.d_rotary
     channel = np.arange(R)
-    if spec.rotary_pairs == "halves":
-        partner, pair, first = (channel + R // 2) % R, channel % (R // 2), channel < R // 2
-    else:
+    if spec.rotary_pairs == "neighbours":
         partner, pair, first = channel ^ 1, channel // 2, channel % 2 == 0
+    else:
+        partner, pair, first = (channel + R // 2) % R, channel % (R // 2), (channel < R // 2) == (spec.rotary_pairs == "halves")
     angles = np.outer(np.arange(length), rotary_frequencies(spec, R, length)[pair])[:, None, :]  # [T, 1, R]
     factor = table_factor(spec)
     cos, sin = factor * np.cos(angles), factor * np.sin(angles)

@@ -11,7 +11,18 @@ from gptcalc.spec.shape import Shape, shape_of
 TWIN_CONTEXT = 19
 LAYERS = (4, 5, 9, 13)
 """Of the first kind of block, of the second, ..."""
-DROPPED = {"published", "notes", "source", "training_tokens", "training_seq", "rope_scaling", "n_mtp", "blocks", "layout"}
+DROPPED = {
+    "published",
+    "notes",
+    "source",
+    "training_tokens",
+    "training_seq",
+    "rope_scaling",
+    "n_mtp",
+    "blocks",
+    "layout",
+    "query_scale_from",
+}
 
 
 def twin(spec: ModelSpec) -> ModelSpec:

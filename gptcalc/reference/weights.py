@@ -138,7 +138,7 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
             shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
         if spec.shared_expert_gate:
             shapes |= _linear(f"{path}.shared.scale", s.d_model, 1, bias=False)
-    return shapes | (_norm(f"{path}.output_norm", spec, s.d_model) if spec.norm_placement in ("sandwich", "output") else {})
+    return shapes | (_norm(f"{path}.output_norm", spec, s.d_model) if spec.norm_placement in ("sandwich", "mlp_sandwich", "output") else {})
 
 
 def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:

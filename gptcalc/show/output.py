@@ -27,6 +27,12 @@ def emit(
         from gptcalc.show import table
 
         made = tables()
+        if inputs.get("unread") or inputs.get("left_out"):
+            from gptcalc.show.importing import file_notes
+
+            notes = list(made[-1].notes)
+            last = len(notes) - 1 if notes and notes[-1].startswith("next: ") else len(notes)
+            made[-1] = made[-1]._replace(notes=[*notes[:last], *file_notes(inputs), *notes[last:]])
         if form == "csv":
             text = table.csv(made[0])
         else:

@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     def result(self) -> dict[str, Any]:
         result = self.node.to_dict()
         result["views"] = self._views()
+        result |= {"left_out": list(self.model.left_out), "unread": list(self.model.unread)}
         result["bytes"] = self._bytes(self.node.value)
         if self.model.quantization:
             stored = self._stored()

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from gptcalc.errors import GptcalcError
 from gptcalc.spec import catalogue
 from gptcalc.spec.entries import family_models
-from gptcalc.spec.reading import brief, check_mapping, check_name, parse_yaml, quoted, read_json, read_text, read_yaml, shown
+from gptcalc.spec.reading import (
+    brief,
+    check_finite,
+    check_mapping,
+    check_name,
+    parse_yaml,
+    quoted,
+    read_json,
+    read_text,
+    read_yaml,
+    shown,
+)
 
 if TYPE_CHECKING:
     from gptcalc.spec.huggingface import Imported
@@ -80,9 +91,10 @@ def _from_path(path: str) -> tuple[dict[str, Any], str]:
     where = shown(path)
     json_file = path.lower().endswith(".json")
     data = read_json(text, where) if json_file else read_yaml(text, where)
-    own = json_file and not {"d_model", "n_layer"} <= data.keys()
-    if own and "model_type" not in data:
-        raise _not_a_config(data, where)
+    if "model_type" not in data:
+        if json_file and not {"d_model", "n_layer"} <= data.keys():
+            raise _not_a_config(data, where)
+        check_finite(data, where)
     return _from_mapping(_with_quantization(data, path), where, name=_stem(path))
 
 

@@ -49,6 +49,7 @@ BLOCK_FIELDS = frozenset(
         "shared_expert_gate",
         "router_bias",
         "router_score",
+        "router_correction",
         "router_normalised",
         "router_scale",
         "router_weighs_input",

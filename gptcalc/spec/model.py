@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -82,9 +82,9 @@ class Form(Record):
     scale: float = Field(0.0, ge=0, le=128)  # of each group: its scale, and its zero point where it has one
     group: int | None = Field(None, ge=1)  # inputs that share a scale
     rows: int = Field(1, ge=1)  # outputs that share it too
-    input: int = Field(0, ge=0, le=128)  # for each input
-    output: int = Field(0, ge=0, le=128)  # for each output
-    matrix: int = Field(0, ge=0, le=1024)  # once
+    input: Annotated[int, Field(ge=0, le=128)] = 0  # for each input
+    output: Annotated[int, Field(ge=0, le=128)] = 0  # for each output
+    matrix: Annotated[int, Field(ge=0, le=1024)] = 0  # once
     of: tuple[str, ...] = Field(default=(), strict=False)  # the modules that are stored so; every matrix of the blocks where left out
 
     @property
@@ -130,6 +130,9 @@ class ModelSpec(Record):
     source: str = ""
     notes: tuple[str, ...] = Field(default=(), strict=False)
     published: tuple[Published, ...] = Field(default=(), strict=False)
+    left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
+    unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
+    own_code: str = ""  # the class in the file's own code, which is read as the class of that name
     training_tokens: int | None = None
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
 
@@ -149,7 +152,8 @@ class ModelSpec(Record):
     position: Literal["learned", "rotary", "alibi", "sinusoidal", "none"] = "learned"
     n_position: int | None = None  # rows of the learned table, where it has more than n_ctx (OPT: n_ctx + 2)
     d_rotary: int | None = None  # how many of a head's d_head channels are rotated; all where left out
-    rotary_pairs: Literal["halves", "neighbours"] = "halves"  # channel i turns with i + R/2 (NeoX, Llama) or with i + 1 (GPT-J)
+    # Channel i turns with i + R/2 (NeoX, Llama), with i + R/2 and the other way round (nanochat), or with i + 1 (GPT-J).
+    rotary_pairs: Literal["halves", "halves_back", "neighbours"] = "halves"
     rope_theta: float = Field(10000.0, gt=0)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
@@ -162,8 +166,9 @@ class ModelSpec(Record):
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
     norm_weight_plus_one: bool = False  # checkpoints store a norm's weight less one (Gemma); changes no count
     norm_epsilon: float = Field(1e-5, gt=0, lt=1)
-    # before each sublayer (GPT-2); after each residual sum (GPT-1); before and after (Gemma 2); on the sublayer's output only (OLMo 2)
-    norm_placement: Literal["pre", "post", "sandwich", "output"] = "pre"
+    # before each sublayer (GPT-2); after each residual sum (GPT-1); before and after (Gemma 2), or after the MLP alone (A.X K1); on the
+    # sublayer's output only (OLMo 2)
+    norm_placement: Literal["pre", "post", "sandwich", "mlp_sandwich", "output"] = "pre"
     embedding_norm: bool = False  # a norm on the token embedding (BLOOM)
     final_norm: bool = True
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
@@ -178,6 +183,7 @@ class ModelSpec(Record):
     qk_norm: Literal["none", "head", "heads", "full", "l2"] = "none"
     qk_norm_bias: bool = False
     qk_norm_after_rotary: bool = False  # rotated first, then normalised (Llama 4, Hunyuan)
+    value_scale: float = Field(1.0, gt=0)  # what values are multiplied by (MiMo V2)
     qkv_clip: float | None = Field(None, gt=0)  # queries, keys and values are kept within plus and minus this (MPT, DBRX)
     attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
     attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
@@ -194,6 +200,7 @@ class ModelSpec(Record):
     # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
     kv_lora_rank: int | None = None
     q_lora_rank: int | None = None
+    latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts
@@ -208,6 +215,7 @@ class ModelSpec(Record):
     shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
     router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field
     router_score: Literal["softmax", "sigmoid"] = "softmax"
+    router_correction: Literal["score", "logit"] = "score"  # what such a correction is added to, when experts are chosen (Kolibri: logit)
     router_normalised: bool = True  # the chosen experts' scores are divided by their sum
     router_scale: float = Field(1.0, gt=0)  # ... and multiplied by this
     router_weighs_input: bool = False  # scores multiply what goes into an expert, not what comes out (Llama 4)
@@ -227,6 +235,8 @@ class ModelSpec(Record):
     logit_softcap: float | None = Field(None, gt=0)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total
 
+    query_scale_from: int | None = Field(None, ge=0)  # queries of this position and later are scaled by it: `reference` runs none of them
+    unexecuted: tuple[str, ...] = Field(default=(), strict=False)  # steps that change logits, no count, and that `reference` does not have
     quantization: Quantization | None = None  # of the stored weights; None: in the number format that is asked for
 
     # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as

@@ -12,7 +12,8 @@ import json
 import os
 import re
 import stat
-from typing import Any, NoReturn
+from math import isfinite
+from typing import Any
 
 from gptcalc.errors import GptcalcError
 
@@ -68,9 +69,9 @@ def _decode(data: bytes, where: str) -> str:
 
 
 def read_json(text: str, where: str) -> dict[str, Any]:
-    """The mapping that a JSON text holds; `where` names it in errors.
+    """The mapping that a JSON text holds; `where` names it in errors. NaN and infinity are read as Python writes them.
 
-    Raises GptcalcError for malformed JSON, keys given twice, NaN and infinity, and anything that is not a mapping.
+    Raises GptcalcError for malformed JSON, keys given twice, and anything that is not a mapping.
 
     >>> read_json('{"model_type": "gpt2", "n_layer": 12}', "config.json")["n_layer"]
     12
@@ -86,11 +87,8 @@ def read_json(text: str, where: str) -> dict[str, Any]:
                 seen.add(key)
         return mapping
 
-    def constant(name: str) -> NoReturn:
-        raise GptcalcError(f"{where}: {name} is not a number that JSON knows")
-
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        value = json.loads(text, object_pairs_hook=pairs)
     except GptcalcError:
         raise
     except json.JSONDecodeError as error:
@@ -102,6 +100,19 @@ def read_json(text: str, where: str) -> dict[str, Any]:
     except ValueError:
         raise GptcalcError(f"{where}: holds a number with too many digits") from None
     return check_mapping(value, where)
+
+
+def check_finite(value: object, where: str, depth: int = 0) -> None:
+    """Raises GptcalcError where NaN or infinity stand in what was read from JSON, which knows neither, or more levels than any file has.
+
+    >>> check_finite({"n_layer": [1, 2.5]}, "mine.json")
+    """
+    if isinstance(value, float) and not isfinite(value):
+        raise GptcalcError(f"{where}: {json.dumps(value)} is not a number that JSON knows")
+    if depth > DEEPEST:
+        raise GptcalcError(f"{where}: is nested too deeply (more than {DEEPEST} levels)")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_finite(part, where, depth + 1)
 
 
 def read_yaml(text: str, where: str) -> dict[str, Any]:

@@ -222,6 +222,7 @@ UNUSUAL: dict[str, list[Any]] = {
     "attention_softcapped": [False],
     "attention_sinks": [False],
     "qkv_clipped": [False],
+    "value_scaled": [False],
     "residual_scaled": [False],
     "logit_scaled": [False],
     "logit_softcapped": [False],

@@ -101,6 +101,7 @@ class Switches(NamedTuple):
     shared_expert: bool = False
     qkv_clipped: bool = False
     attention_softcapped: bool = False
+    value_scaled: bool = False
     router_scaled: bool = False
     embedding_scaled: bool = False
     residual_scaled: bool = False
@@ -267,6 +268,7 @@ PRESENT = {
     "logit_softcapped": "logit_softcap",
 }
 SCALED = {
+    "value_scaled": "value_scale",
     "router_scaled": "router_scale",
     "embedding_scaled": "embedding_scale",
     "residual_scaled": "residual_scale",

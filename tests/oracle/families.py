@@ -3,9 +3,12 @@
 from typing import Any
 
 import torch
-from newer import BASE, CONTEXT, GROUPED, NEWER, SIZES, UNBIASED, VOCAB, config_of
+from newer import BASE, CONTEXT, GROUPED, SIZES, UNBIASED, VOCAB
 from newer import LLAMA as LLAMA_LIKE
+from newer import NEWER as BEFORE
+from newest import NEWEST
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
@@ -22,6 +25,7 @@ from transformers import (
     OPTConfig,
     OPTForCausalLM,
 )
+from variations import PARTS, part_with_head
 
 from gptcalc.spec.model import ModelSpec, parse_model
 
@@ -110,15 +114,18 @@ OLDER: dict[str, tuple[type, Any, dict[str, Any]]] = {
 }
 
 
+NEWER = BEFORE | NEWEST
 FAMILIES = [*OLDER, *NEWER]
 
 
 def oracle(family: str) -> tuple[torch.nn.Module, ModelSpec]:
     """The model in transformers with every parameter drawn at random, and its spec."""
     if family in NEWER:
-        config, fields = config_of(family), NEWER[family][2]
+        model_type, settings, fields = NEWER[family]
+        config = AutoConfig.for_model(model_type, **settings)
         config._attn_implementation = config._experts_implementation = "eager"
-        model = AutoModelForCausalLM.from_config(config).eval()
+        part = config.model_type in PARTS
+        model = (part_with_head(config.model_type, config) if part else AutoModelForCausalLM.from_config(config)).eval()
     else:
         kind, config, fields = OLDER[family]
         config._attn_implementation = "eager"

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from transformers import AutoConfig
-
 VOCAB, CONTEXT, WINDOW = 61, 19, 7
 
 BASE = {
@@ -397,8 +395,3 @@ NEWER: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "seed_oss": ("seed_oss", GROUPED | {"tie_word_embeddings": False}, LLAMA | {"attention_bias": True}),
     "arcee": ("arcee", GROUPED, LLAMA | {"norm_epsilon": 1e-5, "activation": "relu_squared", "gated": False}),
 }
-
-
-def config_of(name: str) -> Any:
-    model_type, settings, _ = NEWER[name]
-    return AutoConfig.for_model(model_type, **settings)

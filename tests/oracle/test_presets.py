@@ -140,7 +140,7 @@ def test_importing_the_real_config_gives_the_preset(name: str) -> None:
     """Not only the count: every field that says what the model computes."""
     spec = catalogue.find(name)
     imported = load_model(json.loads(json.dumps(published(name).to_dict())))
-    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq"}
+    told = {"name", "family", "source", "notes", "published", "training_tokens", "training_seq", "unread"}
     told |= {"quantization"}  # the config was built without
     differ = {
         field: (getattr(spec, field), getattr(imported, field))

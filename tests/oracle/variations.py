@@ -1,7 +1,9 @@
 """Random small configs of any causal language model class: every key of the class may vary, and the sizes stay small."""
 
 import dataclasses
+import importlib
 import random
+import types
 from typing import Any
 
 import torch
@@ -9,6 +11,26 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 CLASSES: dict[str, str] = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+# Language models that transformers builds inside another model only, by the class of the part without a head; and Mistral 4.
+PARTS: dict[str, str] = {
+    "cosmos3_edge_text": "Cosmos3EdgeTextModel",
+    "deepseek_ocr2_text": "DeepseekOcr2TextModel",
+    "glm4v_moe_text": "Glm4vMoeTextModel",
+    "glm4v_text": "Glm4vTextModel",
+    "glm_ocr_text": "GlmOcrTextModel",
+    "granite4_vision_text": "Granite4VisionTextModel",
+    "granite_docling_text": "GraniteDoclingTextModel",
+    "mistral4": "Mistral4Model",
+    "paddleocr_vl_text": "PaddleOCRTextModel",
+    "qwen2_5_omni_text": "Qwen2_5OmniThinkerTextModel",
+    "qwen2_5_vl_text": "Qwen2_5_VLTextModel",
+    "qwen2_vl_text": "Qwen2VLTextModel",
+    "qwen3_omni_moe_text": "Qwen3OmniMoeThinkerTextModel",
+    "qwen3_vl_moe_text": "Qwen3VLMoeTextModel",
+    "qwen3_vl_text": "Qwen3VLTextModel",
+}
+NEVER_TIED = ("cosmos3_edge_text",)  # its head is a matrix of its own, whatever the config says
 
 VOCABULARY = 300_000
 """Above every token id that the classes fill in, one of which must have a row."""
@@ -100,5 +122,26 @@ def real_config(config: dict[str, Any]) -> Any:
 def count(model_type: str, config: Any) -> int:
     """What the real class holds, built where it takes no memory. Buffers are not parameters."""
     with torch.device("meta"):
-        model = getattr(transformers, CLASSES[model_type])(config)
+        model = part_with_head(model_type, config) if model_type in PARTS else getattr(transformers, CLASSES[model_type])(config)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def part_with_head(model_type: str, config: Any) -> "WithHead":
+    """The language model of a class that has it as a part, as that class puts a head on it."""
+    modeling = type(config).__module__.replace("configuration_", "modeling_")
+    return WithHead(getattr(importlib.import_module(modeling), PARTS[model_type])(config), config)
+
+
+class WithHead(torch.nn.Module):
+    base_model_prefix = "model"
+
+    def __init__(self, model: Any, config: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self.lm_head = torch.nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if getattr(config, "tie_word_embeddings", False) and config.model_type not in NEVER_TIED:
+            self.lm_head.weight = model.embed_tokens.weight
+
+    def forward(self, input_ids: torch.Tensor, use_cache: bool = False) -> types.SimpleNamespace:
+        hidden = self.model(input_ids=input_ids, use_cache=use_cache).last_hidden_state
+        return types.SimpleNamespace(logits=self.lm_head(hidden) / getattr(self.config, "logits_scaling", 1))

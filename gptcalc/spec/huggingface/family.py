@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -11,6 +12,9 @@ from gptcalc.spec.reading import quoted, shown
 
 LARGEST_SIZE = 10**12
 """Wider than this is a slip of the keyboard, as in `spec.model`."""
+
+MOST_LAYERS = 10_000
+"""Of layers that differ from one another, which are listed one by one."""
 
 Fields = dict[str, object]
 
@@ -73,7 +77,7 @@ def variant(
     kept = {field: value for field, value in base.fixed.items() if field not in gone}
     return Family(
         model_type,
-        (cls,),
+        tuple(cls.split()),
         changed,
         kept | ({"family": name} if name else {}) | (fixed or {}),
         {other: own for other, own in {**base.aliases, **(aliases or {})}.items() if own in changed},
@@ -120,6 +124,7 @@ class Config:
     def __init__(self, data: Mapping[str, Any], family: Family, where: str) -> None:
         self.data, self.family, self.where = data, family, where
         self.sources: dict[str, str] = {}  # fields that came from another key than the one whose handler gives them; "" for no key
+        self.unread: dict[str, str] = {}  # keys of the file that the class does not read: what the file says against what is built, or ""
 
     def __getitem__(self, key: str) -> Any:
         own = self.family.aliases.get(key, key)
@@ -152,7 +157,11 @@ class Config:
 
     @property
     def layers(self) -> int:
-        return self.size("num_hidden_layers")
+        """How many layers there are, where each is looked at by itself."""
+        layers = self.size("num_hidden_layers")
+        if layers > MOST_LAYERS:
+            raise self.refuse("num_hidden_layers", f"{layers} is too large for layers that differ: at most {MOST_LAYERS}")
+        return layers
 
     @property
     def d_head(self) -> int:
@@ -167,8 +176,33 @@ Handler = Callable[[str, Config], Fields]
 """What a key becomes. It is called whether or not the file gives the key: `config[key]` is then the class's default."""
 
 
+@dataclass(frozen=True)
+class Unread:
+    """The handler of a key that the class does not read. Where `agrees` refuses a value, the file says something that is not built.
+
+    `unless` says of which families the code reads it after all.
+    """
+
+    agrees: Handler
+    unless: Callable[[Family], bool] = lambda family: False
+
+    def __call__(self, key: str, config: Config) -> Fields:
+        return self.agrees(key, config)
+
+
+def same_class(name: object, known: str) -> bool:
+    """Whether two names of a class differ in capitals and underscores at most, as those of its maker's own code do.
+
+    >>> same_class("PhiMoEForCausalLM", "PhimoeForCausalLM"), same_class("GPT2Model", "GPT2LMHeadModel")
+    (True, False)
+    """
+    return isinstance(name, str) and name.replace("_", "").lower() == known.replace("_", "").lower()
+
+
 def written(value: object) -> str:
     """A value of a file, as JSON writes it."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     return quoted(value)

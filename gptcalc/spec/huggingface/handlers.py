@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, because, written
-from gptcalc.spec.reading import shown
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, Unread, because, written
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -109,21 +108,24 @@ def only(*values: object, why: str) -> Handler:
 
 
 def agrees(built: Callable[[Config], object], what: str) -> Handler:
-    """A key that the class does not read: its value must be what the class builds anyway."""
+    """A key that says again what others say: its value must be what the class builds anyway."""
 
     def read(key: str, config: Config) -> Fields:
         value = config[key]
         if value is not ABSENT and value is not None and (isinstance(value, bool) or value != built(config)):
-            raise config.refuse(
-                key, f"{written(value)} contradicts {what}, {written(built(config))}: the model's code does not read {shown(key)}"
-            )
+            raise config.refuse(key, f"{written(value)} contradicts {what}, {written(built(config))}")
         return {}
 
     return read
 
 
 def unread(why: str = "the model's code does not read it", *values: object) -> Key:
-    """A key that the class lacks and files carry all the same, harmless as these values or as null."""
+    """A key that the class lacks and files carry all the same, saying what is built anyway as these values or as null."""
+    return Key(ABSENT, Unread(only(None, *values, why=why)))
+
+
+def read_but(why: str, *values: object) -> Key:
+    """A key that the class does not declare and its code reads where a file gives it, understood as these values or as null."""
     return Key(ABSENT, only(None, *values, why=why))
 
 
@@ -166,11 +168,13 @@ def heads(K: int, Q: int | None = None) -> dict[str, Key]:
 
 
 def unread_head_width() -> Key:
-    return Key(ABSENT, agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads"))
+    """Code that does not read it for its projections reads it for its angles, where it has some."""
+    width = agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads")
+    return Key(ABSENT, Unread(width, lambda family: family.fixed.get("position") == "rotary"))
 
 
 def unread_kv_heads() -> Key:
-    return Key(ABSENT, agrees(lambda config: config["num_attention_heads"], "num_attention_heads"))
+    return Key(ABSENT, Unread(agrees(lambda config: config["num_attention_heads"], "num_attention_heads")))
 
 
 def divides(key: str, config: Config) -> Fields:

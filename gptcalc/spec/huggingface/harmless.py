@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gptcalc.spec.huggingface.family import Config, Fields, Key, written
+from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, written
 from gptcalc.spec.huggingface.handlers import only
 from gptcalc.spec.huggingface.quantization import quantization
+from gptcalc.spec.huggingface.wrappers import own_code
 
 _KEYS: Mapping[str, str] = {
     "says where the file came from": """
@@ -45,14 +46,8 @@ HARMLESS: Mapping[str, str] = {key: why for why, keys in _KEYS.items() for key i
 
 
 def _own_code(key: str, config: Config) -> Fields:
-    """Code that comes with the weights: transformers runs its own class unless told to trust that code. Both must be the same class."""
-    value = config[key]
-    if value is not None and not isinstance(value, dict):
-        raise config.refuse(key, f"must be a mapping, not {written(value)}")
-    named = (value or {}).get("AutoModelForCausalLM")
-    if named is not None and str(named).rpartition(".")[2] not in config.family.classes:
-        raise config.refuse(key, f"names {written(named)}: the model brings code of its own, which may build something else")
-    return {}
+    named = own_code(config.data, config.family.classes, config.where)
+    return {"own_code": named} if named else {}
 
 
 COMMON: Mapping[str, Key] = {
@@ -69,3 +64,22 @@ COMMON: Mapping[str, Key] = {
     "compression_config": Key(None, only(None, why="compressed weights are stored in ways of their own")),
 }
 """Keys that no class reads the way a model would be built with them; they may say what every model here is."""
+
+
+def _all_full(key: str, config: Config) -> Fields:
+    if config[key] is not None and config[key] != ["full_attention"] * config.layers:
+        raise config.refuse(
+            key, f"{written(config[key])} is not understood: the model's code has no windows, and its cache would have them"
+        )
+    return {}
+
+
+_CACHED = only(None, why="the model's code has no window, and its cache would have one")
+GENERIC: Mapping[str, Handler] = {
+    "sliding_window": _CACHED,
+    "attention_chunk_size": _CACHED,
+    "layer_types": _all_full,
+    "is_causal": only(True, why="gptcalc knows decoders only"),
+    "kv_sharing_modes": only(None, why="layers share keys and values"),
+}
+"""Keys that the code of every class reads for its masks and its cache: they matter to classes that do not know them."""

@@ -13,7 +13,6 @@ from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, wri
 from gptcalc.spec.huggingface.rotary import angles
 
 ATTENTION, MLP = "attention of each layer", "mlp of each layer"
-MOST_LAYERS = 10_000
 
 
 class Layer(NamedTuple):
@@ -86,10 +85,7 @@ def _runs(names: Sequence[str]) -> tuple[str, ...]:
 
 def listed(key: str, config: Config, known: Mapping[str, str], default: Callable[[int], str] | None) -> list[str]:
     """The kind of each layer, by a list in the file or by the class's own rule; `known` maps the words of the file."""
-    layers = config.layers
-    if layers > MOST_LAYERS:
-        raise config.refuse("num_hidden_layers", f"{layers} is too large for layers that differ: at most {MOST_LAYERS}")
-    value = config[key]
+    layers, value = config.layers, config[key]
     if value is None or value is ABSENT:
         return [default(i) for i in range(layers)] if default else []
     if not isinstance(value, list) or len(value) != layers:
@@ -180,7 +176,7 @@ def angles_by_kind(
             theta_key = (old or {}).get(kind)
             theta = config.data.get(theta_key, thetas[kind]) if theta_key else thetas[kind]
             share = inside.get("partial_rotary_factor", (shares or {}).get(kind, 1.0))
-            return angles("rope_parameters", inside, config, theta=theta, share=share)
+            return angles("rope_parameters", inside, config, theta=theta, theta_key=theta_key or "", share=share)
 
         return read
 
@@ -200,17 +196,11 @@ def experts_in(is_sparse: Callable[[Config, int], bool], experts: Callable[[Conf
     """Experts in some layers and one MLP in the others."""
 
     def read(key: str, config: Config) -> Fields:
-        sparse = [is_sparse(config, i) for i in range(_bounded(config))]
+        sparse = [is_sparse(config, i) for i in range(config.layers)]
         own = experts(config) if any(sparse) else {}
         return {MLP: [Layer("moe", own) if flag else Layer("dense", {}) for flag in sparse]}
 
     return read
-
-
-def _bounded(config: Config) -> int:
-    if config.layers > MOST_LAYERS:
-        raise config.refuse("num_hidden_layers", f"{config.layers} is too large for layers that differ: at most {MOST_LAYERS}")
-    return config.layers
 
 
 def experts_listed(experts: Callable[[Config], Fields], rule: Callable[[Config], Callable[[int], str]]) -> Handler:

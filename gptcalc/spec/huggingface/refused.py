@@ -8,25 +8,32 @@ _REASONS: Mapping[str, str] = {
     "its layers are state spaces or other recurrences, not attention": "falcon_mamba mamba mamba2 rwkv xlstm",
     "some of its layers are recurrences or convolutions, not attention": """
         bailing_hybrid bamba falcon_h1 granitemoehybrid jamba kimi_linear lfm2 lfm2_moe lfm3 minimax nemotron_h olmo_hybrid
-        qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
+        lara_mini qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
     "an indexer with weights of its own chooses the keys of each query": """
-        axk2 deepseek_v32 deepseek_v4 glm_moe_dsa minimax_m3_vl_text dots3_note_text hy_v4""",
+        axk2 deepseek_v32 deepseek_v4 dots3_note_text glm5_next_text glm_moe_dsa hy_v4 hy_v4_vl_text minimax_m3_vl_text
+        mistral_large4_text""",
     "it is the decoder of an encoder-decoder model, with cross-attention": """
         bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper""",
     "it reads images, sound or music, and its language model is only a part of it": """
-        cohere_compass_text dots3_note emu3 fuyu gemma3 gemma3n gemma4 gemma4_unified git got_ocr2 llama4 mllama moshi
-        moss_transcribe_diarize musicgen musicgen_melody phi4_multimodal qwen3_5 qwen3_5_moe qwen4_exp""",
+        dots3_note emu3 git moshi musicgen musicgen_melody phi4_multimodal""",
+    "gptcalc has no reading of its class yet": "cohere_compass_text hunyuan_vl_text muse_glimmer_text step3p5",
+    "some of its layers see an image's keys in place of the text's": "mllama_text_model",
+    "each of its sparse layers has two sets of experts, for text and for images": "ernie4_5_vl_moe_text",
+    "its MLPs have a norm between their matrices": "kosmos_2_text_model kosmos_2_5_text_model",
+    "its embedding has rows that its head has not": "molmo2_text",
+    "a query sees all of an image and a window of the text": "unlimited_ocr_text",
+    "each layer is told the delay of the sound by two small matrices": "voxtral_realtime_text",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
-    "each layer has an embedding table of its own": "gemma3n_text gemma4_text",
+    "each layer has an embedding table of its own": "gemma3n_text",
+    "its full layers have heads of another width, and their values may be the keys": "gemma4_text",
     "layers share keys and values, and values may be the keys": "gemma4_unified_text",
     "it reads bytes, through models around a model": "blt",
     "each layer's attention subtracts two softmaxes": "diffllama",
     "its attention masks have weights of their own": "doge",
     "its attention heads are experts": "jetmoe",
     "each layer has two attentions and experts that do nothing": "longcat_flash",
-    "the same layers run several times": "hrm_text",
+    "the same layers run several times": "dory hrm_text inkling2_loop_text",
     "its first layer has no norm, and its head an MLP without a norm's bias": "modernbert-decoder",
-    "the experts' output has a norm that a dense layer's has not": "axk1",
     "its positions are a table of relative distances": "cpmant xlnet",
     "its attention sees random and nearby blocks of keys": "big_bird",
     "its attention is by hashing": "reformer",

@@ -8,7 +8,6 @@ from typing import Any
 from gptcalc.errors import did_you_mean
 from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, written
 from gptcalc.spec.huggingface.handlers import nothing
-from gptcalc.spec.reading import shown
 
 # Per kind of scaling: the keys it cannot do without, and those that it also reads.
 ROPE_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -25,29 +24,43 @@ NAMES_THE_CONTEXT = ("yarn", "longrope", "llama3")
 OTHER_KEYS = {"original_max_position_embeddings", "rope_type", "type", "finetuned", "max_position_embeddings", "llama_4_scaling_beta"}
 OLD_NAMES = {"su": "longrope"}
 
+OF_CLASSES = {"alpha": "hunyuan", "short_mscale": "phimoe", "long_mscale": "phimoe"}
+"""Keys that the code of one lineage alone reads, in ways of its own. What no code reads changes no angle."""
 
-def rotary_keys(theta: float = 10000.0, *, share: float | None = None, odd_up: bool = False, **names: str) -> dict[str, Key]:
+
+def rotary_keys(
+    theta: float = 10000.0, *, share: float | None = None, odd_up: bool = False, sections: bool = False, **names: str
+) -> dict[str, Key]:
     """The keys that say it: today's `rope_parameters`, and the older `rope_scaling`, `rope_theta` and share of a head's channels.
 
     `share` is the class's default where it rotates a part of each head; None where it always rotates whole heads. `odd_up`: an odd number
-    of channels becomes the next even one.
+    of channels becomes the next even one. `sections`: channels may turn by the place of a token in an image instead.
     """
     theta_key, share_key = names.get("theta_key", "rope_theta"), names.get("share_key", "partial_rotary_factor")
     return {
-        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None, odd_up=odd_up)),
+        "rope_parameters": Key(None, rope(theta_key, share_key, partly=share is not None, odd_up=odd_up, sections=sections)),
         "rope_scaling": Key(None, nothing),
         theta_key: Key(theta, nothing),
         share_key: Key(1.0 if share is None else share, nothing),
     }
 
 
-def rope(theta_key: str = "rope_theta", share_key: str = "partial_rotary_factor", *, partly: bool = False, odd_up: bool = False) -> Handler:
+def rope(
+    theta_key: str = "rope_theta",
+    share_key: str = "partial_rotary_factor",
+    *,
+    partly: bool = False,
+    odd_up: bool = False,
+    sections: bool = False,
+) -> Handler:
     """The handler of `rope_parameters`."""
 
     def read(key: str, config: Config) -> Fields:
         given = given_angles(key, config)
+        given = _without_sections(key, given, config) if sections else given
         share = _share(config, share_key, given, partly)
-        return angles(key, given, config, theta=config[theta_key], share=share, share_key=share_key, odd_up=odd_up)
+        theta = config[theta_key]
+        return angles(key, given, config, theta=theta, share=share, theta_key=theta_key, share_key=share_key, odd_up=odd_up)
 
     return read
 
@@ -60,7 +73,25 @@ def given_angles(key: str, config: Config) -> Mapping[str, Any]:
         raise config.refuse(key, f"must be a mapping, not {written(given)}")
     if old and new and old != new:
         raise config.refuse("rope_scaling", f"and {key} say different things")
+    config.sources["rope_scaling"] = _source(key, config)
+    config.sources["rope_theta"] = _source(key, config) if "rope_theta" in given else "rope_theta"
     return given
+
+
+def _source(key: str, config: Config) -> str:
+    return "rope_scaling" if config.data.get("rope_scaling") else key
+
+
+SECTIONS = ("mrope_section", "mrope_interleaved", "interleaved")
+
+
+def _without_sections(key: str, given: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """Some channels turn by a token's time, some by its row and its column in an image: for text all three are its position."""
+    widths = given.get("mrope_section")
+    if widths is not None and (not isinstance(widths, list) or not all(type(width) is int and width >= 0 for width in widths)):
+        raise config.refuse(key, f"has mrope_section {written(widths)}, which must be a list of whole numbers")
+    plain = {name: "default" if name in ("rope_type", "type") and value == "mrope" else value for name, value in given.items()}
+    return {name: value for name, value in plain.items() if name not in SECTIONS}
 
 
 def _share(config: Config, share_key: str, given: Mapping[str, Any], partly: bool) -> Any:
@@ -78,15 +109,22 @@ def angles(
     *,
     theta: Any,
     share: Any = 1.0,
+    theta_key: str = "",
     share_key: str = "partial_rotary_factor",
     odd_up: bool = False,
 ) -> Fields:
     """The fields of one set of angles, of all layers or of those of one kind."""
     inside = dict(given)
+    whole = _source(key, config)
+    config.sources["rope_scaling"] = whole
+    config.sources["rope_theta"] = whole if "rope_theta" in inside else theta_key or whole
+    config.sources["d_rotary"] = whole if "partial_rotary_factor" in inside else share_key
     fields: Fields = {"rope_theta": config.number("rope_theta", inside.pop("rope_theta", theta))}
     inside.pop("partial_rotary_factor", None)
     rotated = _rotated(share, config, share_key)
-    rotated += rotated % 2 if odd_up and rotated < config.d_head else 0
+    if odd_up and rotated % 2 and rotated < config.d_head:
+        rotated += 1
+        fields["unexecuted"] = (f"the angles of {rotated - 1} channels turn {rotated}",)
     if rotated != config.d_head:
         fields["d_rotary"] = rotated
     scaling = scaling_of(key, inside, config)
@@ -107,27 +145,36 @@ def _rotated(share: Any, config: Config, share_key: str) -> int:
 
 def scaling_of(key: str, inside: Mapping[str, Any], config: Config) -> Fields | None:
     """The scaling in full, with the length that transformers fills in; None where the angles are the plain ones."""
-    kind = inside.get("rope_type", inside.get("type", "default"))
-    kind = OLD_NAMES.get(kind, kind) if isinstance(kind, str) else kind
-    if not isinstance(kind, str) or kind not in ROPE_KINDS or OLD_NAMES.get(inside.get("type", kind), inside.get("type", kind)) != kind:
-        raise config.refuse(key, f"of type {written(kind)} is not understood", f"known: {', '.join(ROPE_KINDS)}")
+    kind = _kind(inside.get("rope_type", inside.get("type", "default")), key, config)
+    if "type" in inside and _kind(inside["type"], key, config) != kind:
+        raise config.refuse(key, f"has rope_type {written(kind)} and type {written(inside['type'])}")
     needed, read = ROPE_KINDS[kind]
     for name in inside:
-        if name not in OTHER_KEYS and name not in needed and name not in read:
-            known = {*needed, *read, *OTHER_KEYS}
-            raise config.refuse(key, f"has the key {shown(name)!r}, which is not understood for type '{kind}'", did_you_mean(name, known))
+        lineage = OF_CLASSES.get(name)
+        if lineage and config.family.model_type.startswith(lineage) and "unexecuted" not in config.family.fixed:
+            raise config.refuse(key, f"has the key {name!r}, by which the model's code makes angles that gptcalc does not know")
+        if name not in OTHER_KEYS and not any(name in part for both in ROPE_KINDS.values() for part in both):
+            config.unread[f"{key}.{name}"] = ""
     for name in needed:
         if inside.get(name) is None:
-            raise config.refuse(key, f"of type '{kind}' needs {name!r}")
+            raise config.refuse(key, f"of type '{kind}' needs {name!r}", did_you_mean(name, inside))
     if kind == "default":
         return None
-    scaling: Fields = {name: inside[name] for name in (*needed, *read) if inside.get(name) is not None}
+    zero_is_none = [name for name in ("mscale", "mscale_all_dim") if inside.get(name) == 0]
+    scaling: Fields = {name: inside[name] for name in (*needed, *read) if inside.get(name) is not None and name not in zero_is_none}
     if kind in NAMES_THE_CONTEXT:
         original = config.data.get("original_max_position_embeddings", inside.get("original_max_position_embeddings"))
         scaling["original_max_position_embeddings"] = config.size("max_position_embeddings") if original is None else original
     for name, value in scaling.items():
         _check_number(key, name, value, config)
     return {"rope_type": kind, **scaling}
+
+
+def _kind(given: object, key: str, config: Config) -> str:
+    kind = OLD_NAMES.get(given, given) if isinstance(given, str) else ""
+    if kind not in ROPE_KINDS:
+        raise config.refuse(key, f"of type {written(given)} is not understood", f"known: {', '.join(ROPE_KINDS)}")
+    return kind
 
 
 def _check_number(key: str, name: str, value: Any, config: Config) -> None:

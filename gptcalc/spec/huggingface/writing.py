@@ -9,7 +9,7 @@ from gptcalc.spec.huggingface import Imported
 from gptcalc.spec.huggingface.family import written
 from gptcalc.spec.reading import shown
 
-FIRST = ("name", "family", "source", "notes")
+FIRST = ("name", "family", "source", "notes", "left_out", "unread", "own_code")
 
 
 def preset_text(read: Imported) -> str:
@@ -19,7 +19,7 @@ def preset_text(read: Imported) -> str:
     >>> print(preset_text(read_config({"model_type": "gpt2", "n_layer": 2, "resid_pdrop": 0.1})).splitlines()[7])
     n_layer: 2  # n_layer
     """
-    about = [_line(name, read.fields[name], "") for name in FIRST if name in read.fields]
+    about = [_line(name, read.fields[name], "") for name in FIRST if read.fields.get(name)]
     rest = [_line(name, value, _origin(name, read)) for name, value in read.fields.items() if name not in FIRST]
     return "\n".join([*about, "", *rest, *_account(read)]) + "\n"
 
@@ -58,6 +58,13 @@ def _account(read: Imported) -> list[str]:
     left = {key: value for key, value in read.defaulted.items() if key not in read.origins.values()}
     if left:
         lines += ["", "# Left out by the file, with the class's default:", *(f"#   {key}: {_short(value)}" for key, value in left.items())]
+    against = {key: why for key, why in read.unread.items() if why}
+    if against:
+        lines += [
+            "",
+            "# Not read by the class, against what it builds:",
+            *(f"#   {shown(key)}: {shown(why)}" for key, why in against.items()),
+        ]
     if read.ignored:
         lines += ["", "# Changes nothing that gptcalc computes:", *(f"#   {shown(key)}: {why}" for key, why in read.ignored.items())]
     return lines

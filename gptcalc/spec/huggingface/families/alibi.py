@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, because, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, Unread, because, written
 from gptcalc.spec.huggingface.handlers import (
     activation,
     agrees,
@@ -32,7 +32,7 @@ BLOOM = Family(
         "apply_residual_connection_post_layernorm": Key(False, only(False, why="the residual stream would be the norm's output")),
         "seq_length": Key(2048, size("n_ctx")),  # the class has no longest sequence; BLOOM was trained on 2,048
         "n_embed": Key(ABSENT, agrees(lambda config: config["hidden_size"], "hidden_size")),
-        "n_inner": Key(ABSENT, agrees(lambda config: 4 * config.size("hidden_size"), "4 * hidden_size")),
+        "n_inner": Key(ABSENT, Unread(agrees(lambda config: 4 * config.size("hidden_size"), "4 * hidden_size"))),
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread_kv_heads(),
     },
@@ -117,7 +117,9 @@ def _key_heads_of_falcon(key: str, config: Config) -> Fields:
 
 
 def _positions_of_falcon(key: str, config: Config) -> Fields:
-    return {"position": "alibi"} if config.flag(key) else {**rotary_keys()["rope_parameters"].handler("rope_parameters", config)}
+    if config.flag(key):
+        return {"position": "alibi", "unexecuted": ("Falcon's biases of scores are rounded to bf16",)}
+    return {**rotary_keys()["rope_parameters"].handler("rope_parameters", config)}
 
 
 FALCON = Family(

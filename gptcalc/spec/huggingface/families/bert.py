@@ -4,8 +4,8 @@ head. Their classes read both ways unless `is_decoder` is true; the parameters a
 
 from __future__ import annotations
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, variant
-from gptcalc.spec.huggingface.handlers import ACTIVATIONS, activation, only, size, standard, unread_head_width, unread_kv_heads
+from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, variant
+from gptcalc.spec.huggingface.handlers import ACTIVATIONS, activation, only, size, standard, unread, unread_head_width, unread_kv_heads
 
 
 def _activations(key: str, config: Config) -> Fields:
@@ -23,7 +23,7 @@ BERT = Family(
         "tie_word_embeddings": Key(True, only(True, why="the class then holds the head's bias twice")),
         "hidden_act": Key("gelu", _activations),
         "type_vocab_size": Key(2, size("n_token_type")),
-        "position_embedding_type": Key(ABSENT, only("absolute", None, why="positions would be relative")),
+        "position_embedding_type": unread("the model's code adds a learned position", "absolute"),
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread_kv_heads(),
     },

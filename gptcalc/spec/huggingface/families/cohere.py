@@ -62,6 +62,8 @@ def _shared_of_cohere(key: str, config: Config) -> Fields:
     strategy = config[key]
     if strategy not in ("average", "sum"):
         raise config.refuse(key, f"must be 'average' or 'sum', not {written(strategy)}")
+    if strategy == "average" and config.size("num_shared_experts", least=0):
+        return {"unexecuted": ("the sum of the routed and the shared experts is halved",)}
     return {}
 
 

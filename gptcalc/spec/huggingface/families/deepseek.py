@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gptcalc.spec.huggingface.families.llama import LLAMA, MLP_UNBIASED, UNBIASED
@@ -18,15 +19,20 @@ from gptcalc.spec.huggingface.handlers import (
     read_elsewhere,
     size,
     unread,
+    unread_head_width,
 )
-from gptcalc.spec.huggingface.layers import attentions, experts_in
+from gptcalc.spec.huggingface.layers import attentions, experts_in, experts_listed
 from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, mixture, past, shares
 from gptcalc.spec.huggingface.rotary import given_angles, scaling_of
 
 
 def _angles(key: str, config: Config) -> Fields:
+    return latent_angles(key, given_angles(key, config), config)
+
+
+def latent_angles(key: str, given: Mapping[str, Any], config: Config) -> Fields:
     """The rotated channels are apart from the others: their number is a key of its own."""
-    inside = dict(given_angles(key, config))
+    inside = dict(given)
     theta = config.number("rope_theta", inside.pop("rope_theta", config["rope_theta"]))
     if inside.pop("partial_rotary_factor", 1.0) not in (None, 1, 1.0):
         raise config.refuse("partial_rotary_factor", "is not understood: qk_rope_head_dim says how many channels rotate")
@@ -52,7 +58,14 @@ def _value_head(key: str, config: Config) -> Fields:
     return {"d_head_value": width}
 
 
+def _epsilon(key: str, config: Config) -> Fields:
+    """The norms of the latents keep the default of their code, whatever the key says."""
+    given = config.number(key, config[key])
+    return {"norm_epsilon": given} if given == 1e-6 else {"norm_epsilon": given, "latent_norm_epsilon": 1e-6}
+
+
 LATENT: dict[str, Key] = {
+    "rms_norm_eps": Key(1e-6, _epsilon),
     "num_key_value_heads": Key(None, _all_heads),
     "head_dim": Key(ABSENT, agrees(lambda config: config.size("qk_rope_head_dim"), "qk_rope_head_dim")),
     "qk_head_dim": Key(
@@ -72,7 +85,7 @@ YOUTU = variant(
     "youtu",
     "YoutuForCausalLM",
     "Youtu",
-    defaults=sizes(V=128256, d=2048, F=6144, H=16, T=131072, tie_word_embeddings=True),
+    defaults=sizes(V=128256, d=2048, F=6144, H=16, K=16, T=131072, tie_word_embeddings=True),
     keys={
         **LATENT,
         "rope_interleave": Key(True, lambda key, config: {"rotary_pairs": "neighbours" if config.flag(key) else "halves"}),
@@ -100,7 +113,7 @@ MINICPM3 = variant(
     "minicpm3",
     "MiniCPM3ForCausalLM",
     "MiniCPM 3",
-    defaults=sizes(V=73448, d=2560, F=6400, L=62, H=40, T=32768, rms_norm_eps=1e-5, tie_word_embeddings=True),
+    defaults=sizes(V=73448, d=2560, F=6400, L=62, H=40, K=40, T=32768, rms_norm_eps=1e-5, tie_word_embeddings=True),
     keys={
         **LATENT,
         "kv_lora_rank": Key(256, size("kv_lora_rank")),
@@ -135,6 +148,7 @@ DEEPSEEK_V2 = variant(
     "deepseek_v2",
     "DeepseekV2ForCausalLM",
     "DeepSeek V2",
+    defaults={"vocab_size": 102400},
     keys={
         **LATENT,
         **_EXPERTS,
@@ -146,6 +160,32 @@ DEEPSEEK_V2 = variant(
         "scoring_func": unread("the model's code scores by a softmax", "softmax"),
     },
     fixed={"mlp_bias": False, "rotary_pairs": "neighbours"},
+    aliases={"num_experts": "n_routed_experts"},
+)
+
+
+def _must_be_listed(config: Config) -> Callable[[int], str]:
+    def rule(layer: int) -> str:
+        raise config.refuse("mlp_layer_types", "is missing: the model's code needs the kind of each layer")
+
+    return rule
+
+
+# DeepSeek-OCR 2's language model: Llama's attention, and the experts of DeepSeek V2.
+DEEPSEEK_OCR2 = variant(
+    LLAMA,
+    "deepseek_ocr2_text",
+    "DeepseekOcr2ForConditionalGeneration DeepseekOcr2TextModel DeepseekOcr2Model",
+    "DeepSeek-OCR 2",
+    defaults={"vocab_size": 102400},
+    keys={
+        "mlp_bias": Key(False, only(False, why="the shared experts would have biases and the routed ones none")),
+        **read_elsewhere(num_experts_per_tok=None, n_shared_experts=2, routed_scaling_factor=1.0, n_group=None, topk_group=None),
+        **read_elsewhere(topk_method="greedy", moe_intermediate_size=1407, n_routed_experts=64),
+        "mlp_layer_types": Key(None, experts_listed(_experts_of_v2, _must_be_listed)),
+        "head_dim": unread_head_width(),
+    },
+    fixed={"mlp_bias": False},
     aliases={"num_experts": "n_routed_experts"},
 )
 
@@ -174,6 +214,51 @@ DEEPSEEK_V3 = variant(
     aliases={"num_local_experts": "n_routed_experts", "num_mtp_layers": "num_nextn_predict_layers"},
 )
 
+
+SARVAM_MLA = variant(
+    DEEPSEEK_V3,
+    "sarvam_mla",
+    "SarvamMLAForCausalLM DeepseekV3ForCausalLM",
+    "Sarvam",
+    defaults=sizes(V=262144, d=4096, F=16384, L=32, H=64, num_key_value_heads=None, n_routed_experts=128, q_lora_rank=None)
+    | {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "num_nextn_predict_layers": 0},
+    aliases={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"},
+)
+
+
+def _dense_between(config: Config) -> Callable[[int], str]:
+    """Dense layers first, and then experts in every so many layers."""
+    first, step = config.size("first_k_dense_replace", least=0), config.size("moe_layer_freq")
+    return lambda i: "dense" if i < first or i % step else "moe"
+
+
+AXK1 = variant(
+    DEEPSEEK_V3,
+    "axk1",
+    "AXK1ForCausalLM",
+    "A.X K1",
+    without="num_nextn_predict_layers",
+    defaults=sizes(V=163840, H=64, K=64, T=32768, n_routed_experts=192),
+    keys={
+        "q_lora_rank": Key(1536, size("q_lora_rank")),
+        "n_routed_experts": Key(192, nothing),
+        **read_elsewhere(first_k_dense_replace=1, moe_layer_freq=1),
+        "mlp_layer_types": Key(
+            None,
+            experts_listed(
+                mixture(
+                    "n_routed_experts",
+                    normalised="norm_topk_prob",
+                    groups=True,
+                    router_score="sigmoid",
+                    norm_placement="mlp_sandwich",
+                    **_ROUTER,
+                ),
+                _dense_between,
+            ),
+        ),
+    },
+)
 
 DOTS1 = variant(
     MLP_UNBIASED,
@@ -207,4 +292,4 @@ DOTS1 = variant(
     aliases={"num_local_experts": "n_routed_experts"},
 )
 
-FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_V3, DOTS1)
+FAMILIES = (YOUTU, MINICPM3, DEEPSEEK_V2, DEEPSEEK_OCR2, DEEPSEEK_V3, SARVAM_MLA, AXK1, DOTS1)

@@ -7,6 +7,7 @@ from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
 from gptcalc.spec.huggingface.handlers import (
     HEAD_IF_GIVEN,
     activation,
+    agrees,
     flag,
     kv_heads_needed,
     read_elsewhere,
@@ -44,6 +45,20 @@ APERTUS = variant(
         "qk_norm": unread("the model's code always has it", True),
     },
     fixed={"qk_norm": "head", "gated": False},
+)
+
+
+def _whole_vocabulary(config: Config) -> int:
+    return config.size("vocab_size")
+
+
+APERTUS15 = variant(
+    APERTUS,
+    "apertus1p5_text",
+    "Apertus1p5TextForCausalLM Apertus1p5ForConditionalGeneration",
+    "Apertus 1.5",
+    defaults={"vocab_size": 266752},
+    keys={"output_vocab_size": Key(None, agrees(_whole_vocabulary, "the embedding's rows"))},
 )
 
 BITNET = variant(
@@ -85,7 +100,8 @@ NANOCHAT = variant(
     "nanochat",
     defaults=sizes(V=50304, d=768, F=8192, L=12, H=6, hidden_act="relu2"),
     keys={"head_dim": HEAD_IF_GIVEN, **standard(final_logit_softcapping=15.0)},
-    fixed={"norm_weight": False, "embedding_norm": True, "qk_norm": "l2", "qk_norm_after_rotary": True, "gated": False},
+    fixed={"norm_weight": False, "embedding_norm": True, "qk_norm": "l2", "qk_norm_after_rotary": True, "gated": False}
+    | {"rotary_pairs": "halves_back"},
 )
 
 
@@ -126,4 +142,4 @@ SMOLLM3 = variant(
     },
 )
 
-FAMILIES = (APERTUS, BITNET, HELIUM, NANOCHAT, SMOLLM3)
+FAMILIES = (APERTUS, APERTUS15, BITNET, HELIUM, NANOCHAT, SMOLLM3)

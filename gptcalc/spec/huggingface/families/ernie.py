@@ -7,6 +7,7 @@ from gptcalc.spec.huggingface.family import Config, Key, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import flag, heads, nothing, only, read_elsewhere
 from gptcalc.spec.huggingface.layers import experts_in
 from gptcalc.spec.huggingface.mixture import mixture, shares
+from gptcalc.spec.huggingface.rotary import rotary_keys
 
 ERNIE45 = variant(
     UNBIASED,
@@ -54,4 +55,13 @@ ERNIE45_MOE = variant(
     harmless={"moe_norm_min": "keeps a division from zero"},
 )
 
-FAMILIES = (ERNIE45, ERNIE45_MOE)
+PADDLEOCR_VL = variant(
+    ERNIE45,
+    "paddleocr_vl_text",
+    "PaddleOCRVLForConditionalGeneration PaddleOCRTextModel PaddleOCRVLModel",
+    "PaddleOCR-VL",
+    keys=rotary_keys(500000.0, sections=True),
+    fixed={"rotary_pairs": "halves"},
+)
+
+FAMILIES = (ERNIE45, ERNIE45_MOE, PADDLEOCR_VL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptcalc.spec.huggingface.families.llama import UNBIASED
+from gptcalc.spec.huggingface.families.llama import LLAMA, UNBIASED
 from gptcalc.spec.huggingface.family import Config, Key, sizes, variant
 from gptcalc.spec.huggingface.handlers import heads, read_elsewhere
 from gptcalc.spec.huggingface.layers import attentions, every, experts_listed, unrotated_beside_windows
@@ -19,6 +19,15 @@ def pattern_or_none(config: Config) -> int:
         raise config.refuse("sliding_window_pattern", "in letters is not understood: write layer_types")
     return config.size("sliding_window_pattern")
 
+
+EXAONE = variant(
+    LLAMA,
+    "exaone",
+    "ExaoneForCausalLM LlamaForCausalLM",
+    "EXAONE",
+    defaults=sizes(V=102400, F=14336, K=8, T=4096, rms_norm_eps=1e-5, rope_theta=500000.0),
+    aliases={"num_layers": "num_hidden_layers", "layer_norm_epsilon": "rms_norm_eps", "activation_function": "hidden_act"},
+)
 
 EXAONE4 = variant(
     UNBIASED,
@@ -50,4 +59,4 @@ EXAONE_MOE = variant(
     harmless=MTP,
 )
 
-FAMILIES = (EXAONE4, EXAONE_MOE)
+FAMILIES = (EXAONE, EXAONE4, EXAONE_MOE)

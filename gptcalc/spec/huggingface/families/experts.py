@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import LLAMA, ROOMY, UNBIASED
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, sizes, variant, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, Unread, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import (
     ACTIVATIONS,
+    agrees,
     config_inside,
     divides,
     heads,
@@ -65,9 +66,10 @@ def _experts_of_dbrx(key: str, config: Config) -> Fields:
         if type(value) is not int or value < 1:
             raise config.refuse(f"{key}.{name}", f"must be a whole number above zero, not {written(value)}")
         fields[field] = value
-    act = (given.get("ffn_act_fn") or {"name": "silu"}).get("name")
-    if act not in ACTIVATIONS:
-        raise config.refuse(f"{key}.ffn_act_fn", f"{written(act)} is an activation that gptcalc does not know")
+    named = given.get("ffn_act_fn") or {"name": "silu"}
+    act = named.get("name") if isinstance(named, dict) else None
+    if not isinstance(act, str) or act not in ACTIVATIONS:
+        raise config.refuse(f"{key}.ffn_act_fn", f"{written(named)} is not a mapping with the name of an activation that gptcalc knows")
     if given.get("moe_normalize_expert_weights", 1.0) not in (None, 1, 1.0):
         raise config.refuse(f"{key}.moe_normalize_expert_weights", "must be 1 or null")
     normalised = given.get("moe_normalize_expert_weights", 1.0) is not None
@@ -161,7 +163,7 @@ MINIMAX_M2 = variant(
         "use_qk_norm": unread("the model's code always has it", True),
         "qk_norm_type": unread("the model's code normalises all heads as one row", "per_layer"),
         "use_routing_bias": unread("a correction of scores, which is no parameter", True),
-        "attn_type_list": unread("every layer attends in full"),
+        "attn_type_list": Key(ABSENT, Unread(agrees(lambda config: [1] * config.layers, "full attention in every layer"))),
     },
     fixed={"qk_norm": "full"},
     aliases={"num_experts": "num_local_experts"},

@@ -72,7 +72,7 @@ GEMMA3 = variant(
     "gemma3_text",
     "Gemma3ForCausalLM",
     "Gemma 3",
-    defaults=sizes(V=262208, T=131072, final_logit_softcapping=None, attn_logit_softcapping=None),
+    defaults=sizes(V=262208, T=131072, final_logit_softcapping=None, attn_logit_softcapping=None, use_bidirectional_attention=False),
     keys={
         **read_elsewhere(rope_parameters=None, rope_local_base_freq=10_000.0, sliding_window_pattern=ABSENT),
         "_sliding_window_pattern": Key(ABSENT, nothing),

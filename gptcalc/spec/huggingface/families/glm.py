@@ -5,7 +5,17 @@ from __future__ import annotations
 from gptcalc.spec.huggingface.families.deepseek import DEEPSEEK_V3, SIGMOID_EXPERTS
 from gptcalc.spec.huggingface.families.llama import UNBIASED
 from gptcalc.spec.huggingface.family import Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import flag, head_width_needed, heads, nothing, read_elsewhere, standard, unread
+from gptcalc.spec.huggingface.handlers import (
+    HEAD_IF_GIVEN,
+    flag,
+    head_width_needed,
+    heads,
+    nothing,
+    read_elsewhere,
+    standard,
+    unread,
+    unread_head_width,
+)
 from gptcalc.spec.huggingface.layers import experts_in, experts_listed
 from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, MTP, everywhere, first_dense, mixture, past, shares
 from gptcalc.spec.huggingface.rotary import rotary_keys
@@ -82,4 +92,56 @@ GLM4_MOE_LITE = variant(
     aliases={"num_local_experts": "n_routed_experts", "head_dim": "qk_rope_head_dim"},
 )
 
-FAMILIES = (GLM, GLM4, GLM4_MOE, SOLAR_OPEN, GLM4_MOE_LITE)
+SARVAM_MOE = variant(
+    GLM4_MOE,
+    "sarvam_moe",
+    "SarvamMoEForCausalLM Glm4MoeForCausalLM",
+    "Sarvam",
+    defaults=sizes(V=262144, F=8192, L=19, H=64, K=4, rms_norm_eps=1e-6, moe_intermediate_size=1024, num_experts_per_tok=6)
+    | {"routed_scaling_factor": 2.5, "use_qk_norm": True},
+    keys={
+        "head_dim": Key(64, head_width_needed),
+        **rotary_keys(8000000.0, share=1.0, odd_up=True),
+        "score_function": unread("the model's code scores by a sigmoid", "sigmoid"),
+        "moe_router_enable_expert_bias": unread("a correction of scores, which is no parameter", True),
+    },
+    aliases={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts", "use_qkv_bias": "attention_bias"},
+)
+
+# --- The language models of GLM's models of images -------------------------------------------------------------------------------------
+
+GLM4V = variant(
+    GLM4,
+    "glm4v_text",
+    "Glm4vForConditionalGeneration Glm4vTextModel Glm4vModel Glm46VForConditionalGeneration",
+    "GLM 4.1V",
+    defaults=sizes(T=32768, rms_norm_eps=1e-5),
+    keys={
+        **standard(num_key_value_heads=2),
+        "head_dim": unread_head_width(),
+        "attention_bias": unread("the code has biases of queries, keys and values, and no others", True),
+        **rotary_keys(share=1.0, odd_up=True, sections=True),
+    },
+    fixed={"attention_bias": True},
+)
+
+GLM_OCR = variant(
+    GLM4V,
+    "glm_ocr_text",
+    "GlmOcrForConditionalGeneration GlmOcrTextModel GlmOcrModel",
+    "GLM-OCR",
+    defaults=sizes(V=59392, d=1024, F=4096, L=16, H=16, K=8, T=131072),
+    keys={"head_dim": HEAD_IF_GIVEN, "attention_bias": unread("the code has no biases", False)},
+    fixed={"attention_bias": False},
+)
+
+GLM4V_MOE = variant(
+    GLM4_MOE,
+    "glm4v_moe_text",
+    "Glm4vMoeForConditionalGeneration Glm4vMoeTextModel Glm4vMoeModel",
+    "GLM 4.5V",
+    defaults=sizes(V=151424, T=65536, attention_bias=True),
+    keys={"use_qk_norm": unread("the code has no norms of heads", False), **rotary_keys(share=0.5, odd_up=True, sections=True)},
+)
+
+FAMILIES = (GLM, GLM4, GLM4_MOE, SOLAR_OPEN, GLM4_MOE_LITE, SARVAM_MOE, GLM4V, GLM_OCR, GLM4V_MOE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, because, variant, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Family, Fields, Key, Unread, because, variant, written
 from gptcalc.spec.huggingface.handlers import (
     activation,
     agrees,
@@ -16,6 +16,7 @@ from gptcalc.spec.huggingface.handlers import (
     read_elsewhere,
     size,
     standard,
+    unread,
     unread_head_width,
     unread_kv_heads,
 )
@@ -38,7 +39,7 @@ SUMMARY: Mapping[str, str] = because(
         summary_last_dropout predict_special_tokens""",
 )
 
-UNREAD_CONTEXT = Key(ABSENT, agrees(lambda config: config["n_positions"], "n_positions"))
+UNREAD_CONTEXT = Key(ABSENT, Unread(agrees(lambda config: config["n_positions"], "n_positions")))
 
 GPT2 = Family(
     "gpt2",
@@ -58,8 +59,8 @@ GPT2 = Family(
             False, only(False, why="the logits change, and the forward pass here scales all layers alike")
         ),
         "n_ctx": UNREAD_CONTEXT,
-        "head_dim": Key(ABSENT, agrees(lambda config: config.size("n_embd") // config.size("n_head"), "n_embd / n_head")),
-        "num_key_value_heads": Key(ABSENT, agrees(lambda config: config["n_head"], "n_head")),
+        "head_dim": Key(ABSENT, Unread(agrees(lambda config: config.size("n_embd") // config.size("n_head"), "n_embd / n_head"))),
+        "num_key_value_heads": Key(ABSENT, Unread(agrees(lambda config: config["n_head"], "n_head"))),
     },
     {"family": "GPT-2"},
     GPT_ALIASES,
@@ -77,8 +78,8 @@ GPT1 = variant(
     defaults={"vocab_size": 40478, "n_positions": 512},
     keys={
         "afn": Key("gelu", activation(GPT1_ACTIVATIONS)),
-        "n_special": Key(0, only(0, why="old versions added these tokens to the vocabulary, today's do not")),
-        "n_inner": Key(ABSENT, agrees(lambda config: 4 * config.size("n_embd"), "4 * n_embd")),
+        "n_special": unread("old versions added these tokens to the vocabulary, today's do not", 0),
+        "n_inner": Key(ABSENT, Unread(agrees(lambda config: 4 * config.size("n_embd"), "4 * n_embd"))),
     },
     fixed={"norm_placement": "post", "final_norm": False},
 )
@@ -92,8 +93,8 @@ GPTJ = variant(
     defaults={"vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 28, "n_head": 16, "tie_word_embeddings": False},
     keys={
         "rotary_dim": Key(64, size("d_rotary")),
-        "rotary": Key(True, only(True, why="GPT-J's code always rotates")),
-        "scale_attn_weights": Key(True, only(True, why="GPT-J's code always scales")),
+        "rotary": unread("GPT-J's code always rotates", True),
+        "scale_attn_weights": unread("GPT-J's code always scales", True),
     },
     fixed={
         "position": "rotary",

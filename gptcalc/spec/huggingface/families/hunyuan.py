@@ -45,6 +45,12 @@ HUNYUAN_MOE = variant(
     aliases={"num_experts_per_tok": "moe_topk", "num_local_experts": "num_experts"},
 )
 
+
+def _shared_of_v3(config: Config) -> int:
+    """None at all are one of the dense layers' width: the code takes a width of zero for one that was not given."""
+    return shares("num_shared_experts")(config) or config.size("intermediate_size")
+
+
 HY_V3 = variant(
     ROOMY,
     "hy_v3",
@@ -59,7 +65,7 @@ HY_V3 = variant(
         "mlp_layer_types": Key(
             None,
             experts_listed(
-                mixture(shared=shares("num_shared_experts"), scale="router_scaling_factor", **SIGMOID),
+                mixture(shared=_shared_of_v3, scale="router_scaling_factor", **SIGMOID),
                 first_dense,
             ),
         ),

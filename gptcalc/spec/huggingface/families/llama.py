@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, because, sizes, variant, written
-from gptcalc.spec.huggingface.handlers import divides, flag, nothing, read_elsewhere, size, standard, unread
+from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, sizes, variant, written
+from gptcalc.spec.huggingface.handlers import divides, flag, nothing, read_but, read_elsewhere, size, standard, unread
 from gptcalc.spec.huggingface.layers import ATTENTION, Layer, attentions, experts_in, from_key
 from gptcalc.spec.huggingface.mixture import mixture
 from gptcalc.spec.huggingface.rotary import rotary_keys
@@ -59,6 +59,18 @@ _CWM_ROPE = {
     "original_max_position_embeddings": 8192,
     "rope_type": "llama3",
 }
+COSMOS3_EDGE = variant(
+    ARCEE,
+    "cosmos3_edge_text",
+    "Cosmos3EdgeForConditionalGeneration Cosmos3EdgeTextModel Cosmos3EdgeModel",
+    "Cosmos 3 Edge",
+    defaults=sizes(V=131072, d=2048, F=9216, L=28, H=16, K=8, Q=128, T=131072, rms_norm_eps=1e-5),
+    keys={
+        **rotary_keys(100000000.0, sections=True),
+        "tie_word_embeddings": Key(False, lambda key, config: {"tied": config.flag(key) and False}),  # the head is never tied
+    },
+)
+
 CWM = variant(
     UNBIASED,
     "cwm",
@@ -80,7 +92,7 @@ IQUESTCODER = variant(
     "LlamaForCausalLM",
     "IQuest-Coder",
     defaults=sizes(V=76800, d=5120, F=27648, L=80, H=40, K=8, Q=128, T=131072, rms_norm_eps=1e-5),
-    keys={"clip_qkv": unread("the model's code does not clip"), "use_sliding_window": unread("the model's code has no window", False)},
+    keys={"clip_qkv": read_but("the model's code does not clip"), "use_sliding_window": read_but("the model's code has no window", False)},
 )
 
 
@@ -127,6 +139,13 @@ def _llama4_layers(key: str, config: Config) -> Fields:
     return {ATTENTION: [Layer("chunked", chunked) if entry else Layer("full", {"position": "none"}) for entry in rotated]}
 
 
+def _scaled_queries(key: str, config: Config) -> Fields:
+    """Layers that see everything scale their queries by how many times `floor_scale` positions stand before."""
+    if not config[key] or not config["attn_scale"]:
+        return {}
+    return {"query_scale_from": config.size("floor_scale") - 1}
+
+
 def _llama4_sparse(config: Config, layer: int) -> bool:
     given = config["moe_layers"]
     if given is None:
@@ -161,10 +180,11 @@ LLAMA4 = variant(
         **read_elsewhere(intermediate_size=8192, num_experts_per_tok=1, moe_layers=None, interleave_moe_layer_step=1, use_qk_norm=True),
         **read_elsewhere(no_rope_layers=None, no_rope_layer_interval=4, attention_chunk_size=8192),
         "layer_types": Key(None, _llama4_layers),
+        "attn_temperature_tuning": Key(True, _scaled_queries),
+        **read_elsewhere(floor_scale=8192, attn_scale=0.1),
         "for_llm_compressor": unread("a way to store the experts", False),
     },
     fixed={"rotary_pairs": "neighbours"},
-    harmless=because("scales queries past 8,192 positions: no weights", "attn_temperature_tuning floor_scale attn_scale"),
 )
 
-FAMILIES = (LLAMA, ARCEE, CWM, IQUESTCODER, INTERNLM3, SEED_OSS, LLAMA4)
+FAMILIES = (LLAMA, ARCEE, COSMOS3_EDGE, CWM, IQUESTCODER, INTERNLM3, SEED_OSS, LLAMA4)

@@ -76,7 +76,11 @@ XGLM = Family(
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread_kv_heads(),
     },
-    {"family": "XGLM", "position": "sinusoidal"},
+    {
+        "family": "XGLM",
+        "position": "sinusoidal",
+        "unexecuted": ("XGLM's positions begin at 2, and all sines come before all cosines",),
+    },
     {"num_attention_heads": "attention_heads", "hidden_size": "d_model", "num_hidden_layers": "num_layers"},
 )
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, NO_BIAS, ROOMY, UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, flag, norm_of_each_head, nothing, optional_size, standard, unread_head_width
-from gptcalc.spec.huggingface.mixture import EXPERT_KEYS, everywhere, mixture
+from gptcalc.spec.huggingface.handlers import (
+    HEAD_IF_GIVEN,
+    flag,
+    norm_of_each_head,
+    nothing,
+    only,
+    optional_size,
+    standard,
+    unread_head_width,
+)
+from gptcalc.spec.huggingface.mixture import everywhere, mixture
 from gptcalc.spec.huggingface.rotary import rotary_keys
 
 PHI = variant(
@@ -57,10 +66,10 @@ PHIMOE = variant(
         "sliding_window": Key(None, optional_size("sliding_window")),
         "lm_head_bias": Key(False, flag("head_bias")),
         "num_local_experts": Key(16, everywhere(mixture("num_local_experts", normalised=False))),
-        **EXPERT_KEYS,
+        "num_experts_per_tok": Key(2, only(2, why="the model's code chooses two experts whatever the key says")),
         "original_max_position_embeddings": Key(ABSENT, nothing),
     },
-    fixed={"norm": "layernorm", "norm_bias": True},
+    fixed={"norm": "layernorm", "norm_bias": True, "unexecuted": ("its router weighs by masked softmaxes (SparseMixer)",)},
 )
 
 FAMILIES = (PHI, PHI3, PHIMOE)

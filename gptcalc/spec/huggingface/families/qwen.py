@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptcalc.spec.huggingface.families.llama import UNBIASED
-from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import (
     HEAD_IF_GIVEN,
+    divides,
     flag,
     head_width_needed,
     heads,
     kv_heads_needed,
+    nothing,
     optional_size,
     read_elsewhere,
     standard,
     unread,
+    unread_head_width,
 )
 from gptcalc.spec.huggingface.layers import always, angles_by_kind, attentions, experts_in, experts_listed, from_key, window_or_none
 from gptcalc.spec.huggingface.mixture import MTP, mixture
+from gptcalc.spec.huggingface.rotary import rotary_keys
 
 _QWEN_WINDOW = read_elsewhere(use_sliding_window=False, sliding_window=4096, max_window_layers=28)
 
@@ -162,4 +166,71 @@ MELLUM = variant(
     harmless=MTP,
 )
 
-FAMILIES = (QWEN2, QWEN3, QWEN3_MOE, QWEN2_MOE, MELLUM)
+# --- The language models of Qwen's models of images and sound, which have the tensors of Qwen 2 and 3 ----------------------------------
+
+QWEN2_VL = variant(
+    QWEN2,
+    "qwen2_vl_text",
+    "Qwen2VLForConditionalGeneration Qwen2VLTextModel Qwen2VLModel",
+    "Qwen 2 VL",
+    defaults=sizes(V=152064, d=8192, F=29568, L=80, K=8, rms_norm_eps=1e-5, max_window_layers=80),
+    keys={"num_attention_heads": Key(64, divides), "head_dim": unread_head_width(), **rotary_keys(1000000.0, sections=True)},
+)
+
+QWEN25_VL = variant(QWEN2_VL, "qwen2_5_vl_text", "Qwen2_5_VLForConditionalGeneration Qwen2_5_VLTextModel Qwen2_5_VLModel", "Qwen 2.5 VL")
+
+QWEN25_OMNI = variant(
+    QWEN2,
+    "qwen2_5_omni_text",
+    "Qwen2_5OmniThinkerForConditionalGeneration Qwen2_5OmniThinkerTextModel Qwen2_5OmniModel",
+    "Qwen 2.5 Omni",
+    defaults=sizes(V=152064, d=3584, F=18944, L=28, H=28, K=4, sliding_window=32768, tie_word_embeddings=True),
+    keys=rotary_keys(1000000.0, sections=True),
+)
+
+_NO_WINDOW = {
+    "sliding_window": unread("the model's code has no window"),
+    "use_sliding_window": unread("the model's code has no window", False),
+    "max_window_layers": Key(ABSENT, nothing),
+}
+
+QWEN3_VL = variant(
+    QWEN3,
+    "qwen3_vl_text",
+    "Qwen3VLForConditionalGeneration Qwen3VLTextModel Qwen3VLModel",
+    "Qwen 3 VL",
+    without="layer_types",
+    defaults=sizes(T=128000),
+    keys={**_NO_WINDOW, **rotary_keys(500000.0, sections=True)},
+)
+
+QWEN3_VL_MOE = variant(
+    QWEN3_MOE,
+    "qwen3_vl_moe_text",
+    "Qwen3VLMoeForConditionalGeneration Qwen3VLMoeTextModel Qwen3VLMoeModel",
+    "Qwen 3 VL",
+    defaults=sizes(F=5632, H=16, K=16, T=128000, tie_word_embeddings=True, moe_intermediate_size=1408, num_experts_per_tok=4),
+    keys={
+        **_NO_WINDOW,
+        **rotary_keys(500000.0, sections=True),
+        **standard(head_dim=None),
+        "num_local_experts": Key(60, experts_in(_qwen_sparse, mixture("num_local_experts", width="moe_intermediate_size"))),
+        "norm_topk_prob": unread("the model's code always divides by the sum", True),
+    },
+)
+
+QWEN3_OMNI_MOE = variant(
+    QWEN3_MOE,
+    "qwen3_omni_moe_text",
+    "Qwen3OmniMoeThinkerForConditionalGeneration Qwen3OmniMoeThinkerTextModel Qwen3OmniMoeForConditionalGeneration",
+    "Qwen 3 Omni",
+    defaults=sizes(V=3584, F=18944, L=28, H=28, norm_topk_prob=True),
+    keys={
+        **_NO_WINDOW,
+        "sliding_window": Key(None, nothing),  # the code makes a window of it nowhere
+        "head_dim": HEAD_IF_GIVEN,
+        **rotary_keys(1000000.0, sections=True),
+    },
+)
+
+FAMILIES = (QWEN2, QWEN3, QWEN3_MOE, QWEN2_MOE, MELLUM, QWEN2_VL, QWEN25_VL, QWEN25_OMNI, QWEN3_VL, QWEN3_VL_MOE, QWEN3_OMNI_MOE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import flag, head_width_needed, heads, nothing, only, read_elsewhere, size, unread
+from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_but, read_elsewhere, size
 from gptcalc.spec.huggingface.layers import (
     ATTENTION,
     Layer,
@@ -66,6 +66,7 @@ KOLIBRI1 = variant(
                     "num_local_experts",
                     shared=from_key("shared_expert_intermediate_size"),
                     normalised="norm_topk_prob",
+                    router_correction="logit",
                     **SIGMOID,
                 )
             ),
@@ -136,6 +137,10 @@ LAGUNA = variant(
 )
 
 
+def _value_scale(key: str, config: Config) -> Fields:
+    return {} if config[key] is None else factor("value_scale")(key, config)
+
+
 def _mimo_layers(config: Config) -> Fields:
     """Windowed layers have twice the key-value heads, and sinks."""
     return {"n_kv_head": 2 * config.size("num_key_value_heads"), "attention_sinks": True}
@@ -157,7 +162,7 @@ MIMO_V2 = variant(
         "head_dim": Key(192, size("d_head")),
         "v_head_dim": Key(128, size("d_head_value")),
         "attention_bias": Key(False, flag("attention_bias")),
-        "sliding_window_size": unread("sliding_window says so"),
+        "sliding_window_size": read_but("sliding_window says so"),
         "layer_types": Key(
             None,
             attentions(
@@ -166,7 +171,8 @@ MIMO_V2 = variant(
                 sliding=lambda config: {**_MIMO_ANGLES("sliding_attention")(config), **_mimo_layers(config)},
             ),
         ),
-        **read_elsewhere(attention_value_scale=0.707, rope_parameters=None, partial_rotary_factor=ABSENT, rope_theta=ABSENT),
+        "attention_value_scale": Key(0.707, _value_scale),
+        **read_elsewhere(rope_parameters=None, partial_rotary_factor=ABSENT, rope_theta=ABSENT),
         **read_elsewhere(sliding_window=129, moe_intermediate_size=2048, num_experts_per_tok=8, n_routed_experts=256),
         **read_elsewhere(routed_scaling_factor=1.0, n_group=1, topk_group=1, norm_topk_prob=True),
         "mlp_layer_types": Key(

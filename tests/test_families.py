@@ -1,0 +1,110 @@
+"""Model types whose code has a rule of its own: what they count, and what weights the forward pass refuses to run."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gptcalc.errors import GptcalcError
+from gptcalc.formulas.flops import flops
+from gptcalc.formulas.params import params
+from gptcalc.reference import forward, load_state_dict, random_weights
+from gptcalc.spec.files import load_model
+
+SMALL = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96}
+EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
+
+
+# What transformers 5.24 holds of each, on the meta device.
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ({"model_type": "hy_v3", **SMALL, **EXPERTS, "head_dim": 16, "vocab_size": 300000, "num_shared_experts": 0}, 38_486_656),
+        ({"model_type": "deepseek_v2", "num_experts_per_tok": 6}, 38_612_307_968),
+        ({"model_type": "qwen2_vl_text"}, 72_706_203_648),
+        ({"model_type": "qwen2_5_omni_text"}, 7_070_619_136),
+        ({"model_type": "qwen3_vl_text"}, 12_049_461_248),
+        ({"model_type": "qwen3_vl_moe_text"}, 13_173_956_608),
+        ({"model_type": "glm4v_text"}, 9_400_279_040),
+        ({"model_type": "mistral4"}, 118_972_826_624),
+        ({"model_type": "sarvam_mla"}, 106_031_763_456),
+        ({"model_type": "axk1"}, 518_983_052_288),
+        ({"model_type": "exaone"}, 7_818_448_896),
+    ],
+    ids=lambda value: value["model_type"] if isinstance(value, dict) else "",
+)
+def test_parameters_are_those_of_the_class(config: dict[str, Any], total: int) -> None:
+    assert params(load_model(config)).value == total
+
+
+@pytest.mark.parametrize(
+    ("config", "step"),
+    [
+        ({"model_type": "phimoe"}, "SparseMixer"),
+        ({"model_type": "xglm"}, "begin at 2"),
+        ({"model_type": "falcon", "alibi": True}, "bf16"),
+        ({"model_type": "glm4", "head_dim": 18}, "the angles of 9 channels turn 10"),
+        ({"model_type": "mistral4", "n_group": 2}, "groups"),
+        ({"model_type": "cohere2_moe", "num_shared_experts": 1}, "halved"),
+    ],
+    ids=lambda value: value["model_type"] if isinstance(value, dict) else "",
+)
+def test_weights_whose_steps_are_not_here_are_refused_by_the_step(config: dict[str, Any], step: str) -> None:
+    spec = load_model(config)
+    with pytest.raises(GptcalcError, match=step) as caught:
+        load_state_dict(spec, {})
+    assert spec.name in str(caught.value)
+    assert params(spec).value > 0
+    assert flops(spec, batch=1, seq=8).value > 0
+
+
+def test_a_router_that_always_chooses_two_refuses_another_number() -> None:
+    with pytest.raises(GptcalcError, match="num_experts_per_tok 4 is not understood"):
+        load_model({"model_type": "phimoe", "num_experts_per_tok": 4})
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "value"),
+    [
+        ({"model_type": "hyperclovax", "logits_scaling": 0.125}, "logit_scale", 0.125),
+        ({"model_type": "granite", "logits_scaling": 8.0}, "logit_scale", 0.125),
+        ({"model_type": "mimo_v2_flash"}, "value_scale", 0.707),
+        ({"model_type": "mimo_v2_flash", "attention_value_scale": None}, "value_scale", 1.0),
+        ({"model_type": "nanochat"}, "rotary_pairs", "halves_back"),
+        ({"model_type": "kolibri1"}, "router_correction", "logit"),
+        ({"model_type": "deepseek_v3", "rms_norm_eps": 1e-5}, "latent_norm_epsilon", 1e-6),
+        ({"model_type": "deepseek_v3"}, "latent_norm_epsilon", None),
+        ({"model_type": "llama4_text"}, "query_scale_from", 8191),
+        ({"model_type": "llama4_text", "attn_temperature_tuning": False}, "query_scale_from", None),
+        ({"model_type": "ministral3"}, "query_scale_from", 16384),
+        ({"model_type": "mistral4"}, "query_scale_from", 8192),
+    ],
+)
+def test_a_key_that_changes_logits_is_read(config: dict[str, Any], field: str, value: object) -> None:
+    assert getattr(load_model(config), field) == value
+
+
+def test_a_sequence_beyond_which_queries_are_scaled_is_not_run() -> None:
+    tiny = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    scaling = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 2.0, "original_max_position_embeddings": 4, "llama_4_scaling_beta": 0.1}
+    spec = load_model({"model_type": "ministral3", **tiny, "intermediate_size": 8, "vocab_size": 11, "rope_parameters": scaling})
+    weights = random_weights(spec)
+    assert forward(spec, weights, np.zeros((1, 4), dtype=int)).shape == (1, 4, 11)
+    with pytest.raises(GptcalcError, match="from position 4 on"):
+        forward(spec, weights, np.zeros((1, 5), dtype=int))
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [
+        {"type": "mrope", "mrope_section": [16, 24, 24]},
+        {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+    ],
+)
+def test_angles_by_the_place_in_an_image_are_those_of_text(angles: dict[str, Any]) -> None:
+    assert load_model({"model_type": "qwen3_vl_text", "rope_scaling": angles}) == load_model({"model_type": "qwen3_vl_text"})
+
+
+def test_sections_are_whole_numbers() -> None:
+    with pytest.raises(GptcalcError, match="mrope_section"):
+        load_model({"model_type": "qwen2_vl_text", "rope_scaling": {"type": "mrope", "mrope_section": "16"}})
