@@ -133,8 +133,9 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, SIZES, choices_of, divided, stack_for, warnings
+    from gptcalc.formulas.cluster.layout import stack_for, warnings
     from gptcalc.formulas.cluster.room import room_of
+    from gptcalc.formulas.division import CHOICES, SIZES, choices_of, divided
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, whole_number
 
@@ -163,10 +164,11 @@ def _train(
     division = divided(
         model,
         defaults,
-        batch,
         sizes,
-        None if count is None else whole(count, "count"),
-        None if global_batch is None else whole(global_batch, "global batch"),
+        batch=batch,
+        seq=T,
+        count=None if count is None else whole(count, "count"),
+        global_batch=None if global_batch is None else whole(global_batch, "global batch"),
     )
     layout = division.layout._replace(shard_within=place.node if software.shard_in_node else None)
     count, sequences, chosen = division.count, division.sequences, chosen._replace(layout=layout)
