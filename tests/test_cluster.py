@@ -556,7 +556,7 @@ def test_arrays_of_layouts_through_train() -> None:
     [
         (
             {"pp": np.array([1.0, 8.0]), "virtual_stages": np.array([2.0, 2.0]), "global_batch": 16},
-            "several virtual stages need a pipeline",
+            "2 virtual stages need a pipeline, in one place of the arrays",
         ),
         ({"zero": np.array([0.0, 3.0]), "dp": 8}, "different stacks"),
     ],

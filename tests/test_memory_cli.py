@@ -235,11 +235,11 @@ def test_quantized_weights_count_their_scales(run) -> None:
 
 BAD = {
     "gpt3-175b --tp 7": "n_head 96 is not a multiple of tensor parallel size 7",
-    "gpt2 --pp 5 --virtual-stages 2": "n_layer 12 is not a multiple of pipeline stages 5 times virtual stages 2: 10",
-    "gpt2 --count 10 --tp 4": "device count 10 is not a multiple of tp times pp times cp 4",
+    "gpt2 --pp 5 --virtual-stages 2": "12 layers do not divide into 5 stages of 2 virtual stages, 10 in all",
+    "gpt2 --count 10 --tp 4": "10 devices are not a multiple of tp 4 times pp 1 times cp 1, which is 4",
     "gpt2 --cp 3": "sequence length 1024 is not a multiple of context parallel size 3",
-    "gpt2 --batch 3 --global-batch 8": "batch of a replica 8 is not a multiple of micro-batch 3",
-    "gpt2 --dp 3 --global-batch 8": "global batch 8 is not a multiple of data parallel size 3",
+    "gpt2 --batch 3 --global-batch 8": "the global batch of 8 sequences does not divide into micro-batches of 3 on 1 replica",
+    "gpt2 --dp 3 --global-batch 8": "the global batch of 8 sequences does not divide into micro-batches of 1 on 3 replicas",
     "gpt2 --ep 2": "expert parallel size 2 on gpt2, which has no experts",
     "gpt2 --seq 2048": "gpt2 has learned positions for 1,024 tokens (n_ctx): there is none for token 2,048",
     "gpt2 --precision int8": "precision int8 and optimizer adamw contradict: integers have no gradients",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.cluster.layout import CHOICES, SIZES
+from gptcalc.formulas.division import CHOICES, SIZES
 from gptcalc.formulas.inference.request import request_of
 from gptcalc.formulas.memory.request import inference, training
 from gptcalc.formulas.run.request import TIMED, _train

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_word
-from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, maximum, minimum
@@ -164,25 +163,6 @@ def shards_of(layout: Layout) -> Any:
 
 def has_experts(model: "ModelSpec") -> bool:
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
-
-
-def check_virtual_stages(layout: Layout) -> None:
-    """Raises GptcalcError where one stage is to be interleaved, in any place of arrays."""
-    odd = (layout.pp == 1) & (layout.virtual_stages != 1)
-    if odd.any() if hasattr(odd, "any") else odd:
-        several = "several" if hasattr(odd, "any") else quoted(layout.virtual_stages)
-        raise GptcalcError(f"{several} virtual stages need a pipeline", hint="give --pp, or leave --virtual-stages out")
-
-
-def check_experts(model: "ModelSpec", layout: Layout) -> None:
-    """Raises GptcalcError where there are no experts to divide, or the ranks of a stage with the same weights are no multiple of `ep`."""
-    alone = layout.ep == 1
-    if alone.all() if hasattr(alone, "all") else alone:
-        return
-    if not has_experts(model):
-        raise GptcalcError(f"expert parallel size {quoted(layout.ep)} on {model.name}, which has no experts", hint="leave --ep out")
-    beside = "" if isinstance(layout.cp, int) and layout.cp == 1 else " times context"
-    divide(layout.dp * layout.cp, layout.ep, f"data{beside} parallel size", "expert parallel size")
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

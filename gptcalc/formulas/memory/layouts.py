@@ -1,14 +1,13 @@
-"""Reading a layout: which sizes follow from the number of devices and the global batch, and which contradict each other."""
+"""Reading sizes, and the memory of arrays of them."""
 
 from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
-from gptcalc.formulas.sharding import check_experts, check_virtual_stages, divide
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, check_layouts, check_shapes, float_array
 from gptcalc.spec.reading import quoted
-from gptcalc.spec.recipe import Layout, Recipe
+from gptcalc.spec.recipe import Recipe
 
 
 def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
@@ -45,40 +44,10 @@ def _read(name: str, value: Any) -> Any:
     raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
 
 
-def layout_of(layout: Layout, *, model: ModelSpec, dp: Any, count: Any, batch: Any, global_batch: Any) -> tuple[Layout, Any]:
-    """The layout with what follows from the numbers of devices and of sequences in a step, and how many micro-batches that is.
-
-    Raises GptcalcError for sizes that do not divide, naming both numbers.
-    """
-    if isinstance(layout.zero, bool) or not isinstance(layout.zero, int) or layout.zero not in (0, 1, 2, 3):
-        raise GptcalcError(f"zero {quoted(layout.zero)} is not one of 0, 1, 2, 3")
-    check_virtual_stages(layout)
-    if count is not None:
-        model_parallel = layout.tp * layout.pp * layout.cp
-        groups = divide(count, model_parallel, "device count", "tp times pp times cp")
-        if dp is not None and differ(dp, groups):
-            sizes = f"dp {quoted(dp)} times tp {quoted(layout.tp)}, pp {quoted(layout.pp)} and cp {quoted(layout.cp)}"
-            raise GptcalcError(f"{sizes} is not the device count {quoted(count)}")
-        dp = groups
-    dp = 1 if dp is None else dp
-    layout = layout._replace(dp=dp)
-    check_experts(model, layout)
-    if global_batch is None:
-        return layout, 1
-    pieces = divide(divide(global_batch, dp, "global batch", "data parallel size"), batch, "batch of a replica", "micro-batch")
-    if not _is(layout.virtual_stages, 1):
-        divide(pieces, layout.pp, "micro-batches of a step", "pipeline stages")
-    return (layout, pieces) if _is(layout.pp, 1) else (layout._replace(micro_batches=pieces), pieces)
-
-
 def differ(a: Any, b: Any) -> bool:
     """Whether two sizes differ, in any place where they are arrays."""
     odd = a != b
     return bool(odd.any() if hasattr(odd, "any") else odd)
-
-
-def _is(size: Any, number: int) -> bool:
-    return isinstance(size, int) and size == number
 
 
 GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches")

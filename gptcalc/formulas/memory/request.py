@@ -66,12 +66,12 @@ def training(
     lora_targets: tuple[str, ...] = (),
     qlora: bool = False,
     offload_optimizer: bool = False,
-    tp: Any = 1,
-    pp: Any = 1,
+    tp: Any = None,
+    pp: Any = None,
     dp: Any = None,
-    cp: Any = 1,
-    ep: Any = 1,
-    virtual_stages: Any = 1,
+    cp: Any = None,
+    ep: Any = None,
+    virtual_stages: Any = None,
     sequence_parallel: bool | None = None,
     zero: int | None = None,
     stage: str = "worst",
@@ -86,7 +86,8 @@ def training(
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
-    from gptcalc.formulas.memory.layouts import differ, in_groups, layout_of, read_numbers
+    from gptcalc.formulas.division import SIZES, choices_of, divided
+    from gptcalc.formulas.memory.layouts import differ, in_groups, read_numbers
     from gptcalc.spec.cluster import cluster_for
     from gptcalc.spec.device import load_device
     from gptcalc.spec.runtime import load_runtime
@@ -97,36 +98,30 @@ def training(
     chip = None if device is None else load_device(device)
     place = cluster_for(chip.name) if chip is not None and software is not None and software.shard_in_node else None
     seq = model.usual_seq if seq is None else seq
-    sizes = {"batch": batch, "seq": seq, "tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
-    sizes |= {"count": count, "global_batch": global_batch}
-    optional = ("dp", "count", "global_batch")
-    read = dict.fromkeys(optional) | read_numbers(model, **{k: v for k, v in sizes.items() if v is not None or k not in optional})
+    asked = {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
+    asked |= {"count": count, "global_batch": global_batch}
+    read = read_numbers(model, batch=batch, seq=seq, **{name: size for name, size in asked.items() if size is not None})
     batch, seq = read["batch"], read["seq"]
-    layout, pieces = layout_of(
-        Layout(
-            tp=read["tp"],
-            pp=read["pp"],
-            cp=read["cp"],
-            ep=read["ep"],
-            virtual_stages=read["virtual_stages"],
-            sequence_parallel=preset.get("sequence_parallel", False) if sequence_parallel is None else sequence_parallel,
-            zero=preset.get("zero", 0) if zero is None else zero,
-            stage=stage,
-            shard_within=None if place is None else place.node,
-        ),
-        model=model,
-        dp=read["dp"],
-        count=read["count"],
+    accumulate = None if accumulate is None else whole_number("accumulate", accumulate)
+    if not (zero is None or isinstance(zero, int)):
+        raise GptcalcError(f"zero {quoted(zero)} is not one of 0, 1, 2, 3")
+    division = divided(
+        model,
+        preset,
+        {name: read.get(name) for name in SIZES} | choices_of({"zero": zero, "sequence_parallel": sequence_parallel}),
         batch=batch,
-        global_batch=read["global_batch"],
+        seq=seq,
+        count=read.get("count"),
+        global_batch=read.get("global_batch"),
+        accumulate=accumulate,
     )
-    if accumulate is not None:
-        accumulate = whole_number("accumulate", accumulate)
-        if global_batch is not None and differ(accumulate, pieces):
-            raise GptcalcError(
-                f"accumulate {accumulate} and global batch {quoted(global_batch)} contradict: that is {quoted(pieces)} micro-batches",
-                hint="give one of the two",
-            )
+    pieces = division.micro_batches
+    layout = division.layout._replace(stage=stage, shard_within=None if place is None else place.node)
+    if accumulate is not None and global_batch is not None and differ(accumulate, pieces):
+        raise GptcalcError(
+            f"accumulate {accumulate} and global batch {quoted(global_batch)} contradict: that is {quoted(pieces)} micro-batches",
+            hint="give one of the two",
+        )
     code = load_runtime((preset.get("runtime") or default_runtime(model)) if runtime is None else runtime)
     usual, adapters = usual_precision(lora_rank, qlora=qlora)
     recipe = Recipe(
@@ -138,7 +133,7 @@ def training(
         attention_kernel=preset.get("attention_kernel", "flash") if attention_kernel is None else attention_kernel,
         compiled=compiled,
         dropout=preset.get("dropout", code.dropout) if dropout is None else dropout,
-        accumulate=pieces if accumulate is None else accumulate,
+        accumulate=pieces,
         freeze=words("freeze", freeze),
         lora_rank=None if lora_rank is None else whole_number("the LoRA rank", lora_rank),
         lora_targets=words("lora_targets", lora_targets),
@@ -154,7 +149,9 @@ def training(
         return TrainingMemory(answer, apart, recipe, batch=batch)
     if not isinstance(answer.value, int | float):
         raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
-    return TrainingMemory(answer, apart, recipe, verdict(model, recipe, batch, seq, answer, apart, chip, read["global_batch"]), chip, batch)
+    return TrainingMemory(
+        answer, apart, recipe, verdict(model, recipe, batch, seq, answer, apart, chip, read.get("global_batch")), chip, batch
+    )
 
 
 def inference(

@@ -139,8 +139,9 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import CHOICES, ON_TPUS, SIZES, choices_of, divided, stack_for, stacks_for, warnings
+    from gptcalc.formulas.cluster.layout import ON_TPUS, stack_for, stacks_for, warnings
     from gptcalc.formulas.cluster.room import room_of
+    from gptcalc.formulas.division import CHOICES, SIZES, choices_of, divided
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
 
@@ -171,10 +172,11 @@ def _train(
     division = divided(
         model,
         defaults,
-        batch,
         sizes,
-        None if count is None else whole(count, "count"),
-        None if global_batch is None else whole(global_batch, "global batch"),
+        batch=batch,
+        seq=T,
+        count=None if count is None else whole(count, "count"),
+        global_batch=None if global_batch is None else whole(global_batch, "global batch"),
     )
     where, stacks = (True, [named]) if named else stacks_for(recipe.get("runtime"), sizes["zero"], division.layout, division.count)
     software = stacks[0]

@@ -1,0 +1,109 @@
+"""One question has one answer: the same layout in `train` and in `memory`, as numbers and as arrays; refused by all or by none."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gptcalc as gc
+from gptcalc.formulas.legality import Sizes, check, legal
+
+DENSE = gc.model("gpt2", {"n_layer": 12, "n_head": 12, "n_ctx": 512})
+GROUPED = gc.model("llama3-8b", {"n_layer": 8, "n_ctx": 512, "d_model": 1024, "n_head": 8, "n_kv_head": 2, "d_ff": 2816})
+MIXTURE = gc.model("mixtral-8x7b", {"n_layer": 8, "n_ctx": 512, "d_model": 512, "n_head": 8, "n_kv_head": 4, "d_ff": 1024})
+
+size = st.sampled_from([1, 1, 1, 2, 2, 3, 4, 6, 8, 16])
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> dict[str, Any]:
+    """Legal or not: sizes, what devices and sequences there are, how much is recomputed."""
+    drawn = {name: draw(size) for name in ("tp", "pp", "cp")}
+    drawn |= {"batch": draw(st.sampled_from([1, 2, 3])), "seq": draw(st.sampled_from([256, 384, 500])), "zero": draw(st.integers(0, 3))}
+    if draw(st.booleans()):
+        drawn["virtual_stages"] = draw(st.sampled_from([1, 2, 3]))
+    if draw(st.booleans()):
+        drawn["dp"] = draw(size)
+    if draw(st.booleans()):
+        drawn["count"] = draw(st.sampled_from([1, 4, 8, 12, 16, 32, 64, 96]))
+    if draw(st.booleans()):
+        drawn["global_batch"] = draw(st.sampled_from([1, 8, 12, 24, 64, 96]))
+    drawn["sequence_parallel"] = draw(st.booleans())
+    return drawn
+
+
+RECIPE: dict[str, Any] = {"runtime": "ideal", "precision": "bf16", "stack": "megatron", "recompute": "none"}
+
+
+def answer(call: Any) -> Any:
+    try:
+        return call()
+    except gc.GptcalcError as error:
+        return str(error).replace(", in one place of the arrays", "").replace(",", ""), error.hint
+
+
+def trained(model: Any, layout: dict[str, Any]) -> Any:
+    return gc.train(model, tokens=10**9, device="h100-80gb", **RECIPE, **layout)
+
+
+def alike(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple) or isinstance(other, tuple):
+        return bool(one == other)
+    return bool(one == pytest.approx(other, rel=1e-12))
+
+
+@given(st.sampled_from([DENSE, GROUPED, MIXTURE]), layouts(), st.sampled_from([None, 2, 4]))
+@settings(deadline=None)
+def test_train_and_memory_agree(model: Any, layout: dict[str, Any], ep: int | None) -> None:
+    layout = layout if ep is None else layout | {"ep": ep}
+    run = answer(lambda: trained(model, layout))
+    held = answer(lambda: gc.memory(model, **RECIPE, **layout))
+    assert alike(run if isinstance(run, tuple) and not hasattr(run, "memory") else run.memory["peak_allocated"], _peak(held))
+
+
+@given(st.sampled_from([DENSE, GROUPED]), layouts())
+@settings(deadline=None)
+def test_arrays_of_layouts_refuse_what_their_places_do(model: Any, layout: dict[str, Any]) -> None:
+    """Two places of the same layout: as arrays the answer is that of the numbers, or its refusal."""
+    of_numbers = answer(lambda: trained(model, layout))
+    arrays = {name: np.array([value, value]) for name, value in layout.items() if name not in ("zero", "sequence_parallel")}
+    of_arrays = answer(lambda: trained(model, layout | arrays))
+    if hasattr(of_numbers, "memory"):
+        assert of_arrays.step_time == pytest.approx([of_numbers.step_time] * 2, rel=1e-12)
+        assert of_arrays.memory["peak_allocated"] == pytest.approx([of_numbers.memory["peak_allocated"]] * 2, rel=1e-12)
+    else:
+        assert of_arrays == of_numbers
+    kept = {name: value for name, value in arrays.items() if name not in ("zero", "sequence_parallel")}
+    of_memory = answer(lambda: gc.memory(model, **RECIPE, **(layout | kept)))
+    if hasattr(of_numbers, "memory"):
+        assert of_memory.value == pytest.approx([of_numbers.memory["peak_allocated"]] * 2, rel=1e-12)
+    else:
+        assert of_memory == of_numbers
+
+
+def _peak(held: Any) -> Any:
+    return held if isinstance(held, tuple) and not hasattr(held, "training") else held.value
+
+
+@given(st.sampled_from([DENSE, GROUPED, MIXTURE]), st.lists(st.tuples(*[size] * 6, st.sampled_from([64, 96])), min_size=2, max_size=8))
+@settings(deadline=None)
+def test_the_mask_is_what_each_place_says(model: Any, rows: list[tuple[int, ...]]) -> None:
+    names = ("tp", "pp", "cp", "dp", "ep", "virtual_stages", "count")
+    columns = {name: np.array(column, dtype=float) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    mask = legal(model, Sizes(**columns, global_batch=96, batch=2, seq=384))
+    for place, row in enumerate(rows):
+        sizes = Sizes(**dict(zip(names, row, strict=True)), global_batch=96, batch=2, seq=384)
+        refused = isinstance(answer(lambda sizes=sizes: check(model, sizes)), tuple)
+        assert bool(mask[place]) == (not refused) == bool(legal(model, sizes))
+
+
+def test_a_pipeline_longer_than_the_model_is_refused_everywhere() -> None:
+    for call in (
+        lambda: gc.memory("gpt3-175b", pp=128, runtime="megatron"),
+        lambda: gc.train("gpt3-175b", tokens="1B", pp=128, count=128),
+        lambda: gc.train("gpt3-175b", tokens="1B", pp=np.array([64, 96, 128]), runtime="megatron"),
+    ):
+        with pytest.raises(gc.GptcalcError, match="128 pipeline stages for 96 layers"):
+            call()
