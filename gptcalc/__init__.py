@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gptcalc.formulas.run.published import replicate
     from gptcalc.formulas.run.request import train
     from gptcalc.reference.verify import verify
+    from gptcalc.search.scale import scale
     from gptcalc.spec.files import load_model as model
     from gptcalc.spec.model import ModelSpec
 
@@ -36,6 +37,7 @@ _HOMES = {
     "model": "gptcalc.spec.files:load_model",
     "params": "gptcalc.formulas.params",
     "replicate": "gptcalc.formulas.run.published",
+    "scale": "gptcalc.search.scale",
     "train": "gptcalc.formulas.run.request",
     "verify": "gptcalc.reference.verify",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "model",
     "params",
     "replicate",
+    "scale",
     "train",
     "verify",
 ]

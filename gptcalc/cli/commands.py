@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, proof, replicate, train
+from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, proof, replicate, scale, train
 from gptcalc.cli.options import Commands, Grouped
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (
     memory.memory,
     train.train,
     infer.infer,
+    scale.scale,
     comparison.compare,
     proof.verify,
     replicate.replicate,

@@ -5,6 +5,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from gptcalc.formulas.inference.answer import Inference
+from gptcalc.search.scale import Scale
 
 
 def throughput(answer: Inference) -> str:
@@ -41,6 +42,27 @@ def roofline(data: dict[str, Any]) -> str:
     plotext.yticks(list(powers), [f"1e{power}" for power in powers])
     plotext.xlabel("FLOP per byte")
     plotext.ylabel("FLOP/s")
+    return text_of(plotext)
+
+
+def valley(answer: Scale) -> str:
+    """The default law's loss over the parameters, for the compute of the answer."""
+    from math import log10
+
+    from gptcalc.search.laws import BESIROGLU
+    from gptcalc.show.scale import nats, size
+
+    best = answer.optima[0]
+    plotext = figure()
+    powers = [log10(best.parameters) + step / 20 for step in range(-30, 31)]
+    losses = [BESIROGLU.loss(10**power, best.flops / (6 * 10**power)) for power in powers]
+    plotext.plot(powers, losses, marker=line())
+    found = nats(BESIROGLU.loss(best.parameters, best.tokens))
+    plotext.scatter([log10(best.parameters)], [best.loss], marker="o", label=f"{size(best.parameters)} parameters, loss {found}")
+    ticks = range(int(powers[0]) + 1, int(powers[-1]) + 1)
+    plotext.xticks(list(ticks), [size(10.0**power) for power in ticks])
+    plotext.xlabel(f"parameters, at {best.flops:.3g} FLOP")
+    plotext.ylabel("loss, nats a token")
     return text_of(plotext)
 
 
