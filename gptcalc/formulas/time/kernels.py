@@ -103,7 +103,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     """
     width = padded_width(d_head)
     seen = seq if window is None else least((window, seq))
-    scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal) if causal else seq * seq)
+    scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal - 1) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
     text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens"
     if phase == "forward":
