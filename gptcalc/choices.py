@@ -5,7 +5,7 @@ from typing import Literal
 Attention = Literal["full", "causal", "half"]
 Phase = Literal["forward", "backward", "training", "decode"]
 Recompute = Literal["none", "selective", "full"]
-Format = Literal["table", "json", "csv", "markdown"]
+Format = Literal["table", "json", "csv", "markdown", "html", "svg"]
 
 BYTES_PER_WEIGHT = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "amp-bf16": 4, "amp-fp16": 4, "fp8": 1, "int8": 1, "int4": 0.5}
 """Bytes that one stored weight takes; amp keeps fp32 weights under autocast, and the scales of int8 and int4 come on top."""

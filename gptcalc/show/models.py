@@ -59,7 +59,7 @@ def table(rows: list[Row], explain: bool = False) -> Table:
         columns = [
             Column("name"),
             Column("parameters", integer, right=True),
-            Column("also called", fold=True),
+            Column("also called", fold=True, drop=1),
             Column("source", fold=True),
         ]
         return Table(f"{len(rows)} models", columns, [[row.name, row.parameters, ", ".join(row.aliases), row.source] for row in rows])

@@ -1,4 +1,4 @@
-"""One way out for every command: the result as JSON, or its tables as terminal text, CSV or Markdown."""
+"""One way out for every command: the result as JSON, or its tables as terminal text, CSV, Markdown, HTML or SVG."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -35,8 +35,12 @@ def emit(
             made[-1] = made[-1]._replace(notes=[*notes[:last], *file_notes(inputs), *notes[last:]])
         if form == "csv":
             text = table.csv(made[0])
+        elif form == "markdown":
+            text = "\n".join(table.markdown(one) for one in made)
         else:
-            text = "\n".join((table.markdown if form == "markdown" else table.terminal)(one) for one in made)
+            from gptcalc.show.terminal import page, terminal
+
+            text = page(made, form, f"gptcalc {command}") if form in ("html", "svg") else "\n".join(terminal(one) for one in made)
     sys.stdout.write(text)
 
 

@@ -1,31 +1,42 @@
-"""A table of raw values with a way to write each column, and its renderings: terminal, CSV, Markdown.
+"""A table of raw values with a way to write each column, as every command's answer is; its CSV and its Markdown. `terminal` renders it."""
 
-A number is never cut: a table that does not fit drops its columns marked as droppable first, folds its text, and at last runs over
-the edge.
-"""
-
-import os
 import re
-import sys
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
-from shutil import get_terminal_size
-from textwrap import wrap
-from typing import Any, NamedTuple, TypeVar
-
-from rich.cells import cell_len
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from gptcalc.spec.reading import printable
 from gptcalc.units import binary
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")} | str.maketrans(
-    {"·": "*", "×": "x", "–": "-", "─": "-", "█": "#", "░": "-", "▒": "=", "≤": "<=", "≥": ">=", "±": "+-", "…": "...", "\xa0": " "}
+    {
+        "·": "*",
+        "×": "x",
+        "–": "-",
+        "─": "-",
+        "│": "|",
+        "├": "|",
+        "└": "`",
+        "░": "-",
+        "▒": "=",
+        "≤": "<=",
+        "≥": ">=",
+        "±": "+-",
+        "…": "...",
+        "\xa0": " ",
+    }
+    | dict.fromkeys("█▉▊▋▌", "#")
+    | dict.fromkeys("▍▎▏", "-")
+    | {"µ": "u"}
 )
+"""What is near to a sign that an output of other codes than UTF-8 lacks."""
+Verdict = Literal["", "yes", "no", "beware"]
+"""What an answer comes to: it fits or holds; it does not; it does, but tightly or uncalibrated. Empty: no question of yes or no."""
 
 
 class Column(NamedTuple):
-    """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays).
+    """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays); a cell whose
+    column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red.
 
     What is `drawn`, a bar, is no value: CSV has none of it.
     """
@@ -36,10 +47,12 @@ class Column(NamedTuple):
     drop: int = 0
     fold: bool = False
     drawn: bool = False
+    style: str | Callable[[Any], str] = ""
 
 
 class Table(NamedTuple):
-    """`headline` is the answer, printed above; `notes` stand below. Rows hold raw values; None is an empty cell.
+    """`headline` is the answer, printed above, in the colour of its verdict; `notes` stand below. Rows hold raw values; None is an empty
+    cell.
 
     Names come from files that anyone may have written: nothing in them reaches a terminal that would steer it.
     """
@@ -49,6 +62,7 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     bold: frozenset[int] = frozenset()
+    verdict: Verdict = ""
 
     def cells(self) -> list[list[str]]:
         return [["" if v is None else clean(c.write(v)) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
@@ -93,6 +107,21 @@ def unit_of(value: Any, column: Column) -> str:
 def integer(value: float) -> str:
     """Grouped digits, never rounded: 174,604,259,328."""
     return f"{value:,}"
+
+
+def bar(share: float) -> str:
+    """A share as a bar of eighths of a character, twelve characters the whole.
+
+    >>> bar(1.0), bar(0.1)
+    ('████████████', '█▎')
+    """
+    eighths = round(96 * share)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def small(share: float) -> str:
+    """The style of a share: below one per cent it can be skipped."""
+    return "dim" if share < 0.01 else ""
 
 
 @in_unit("fraction")
@@ -173,90 +202,11 @@ def markdown(table: Table) -> str:
     rule = ["---:" if column.right else "---" for column in table.columns]
     body = [line([column.name for column in table.columns]), line(rule), *(line(cells) for cells in table.cells())]
     notes = "  \n".join(clean(note) for note in table.notes)
-    return "\n\n".join(part for part in (f"**{clean(table.headline)}**", "\n".join(body), notes) if part) + "\n"
+    headline = "  \n".join(f"**{clean(line)}**" for line in table.headline.split("\n") if line)
+    return "\n\n".join(part for part in (headline, "\n".join(body), notes) if part) + "\n"
 
 
 def _indented(cell: str) -> str:
     """Markdown drops blanks at the start of a cell, and keeps those that do not break."""
     text = cell.lstrip(" ")
     return "\xa0" * (len(cell) - len(text)) + text
-
-
-def terminal(table: Table) -> str:
-    """Text for a terminal: in colour and fitted to its width there, plain when piped."""
-    utf8 = "utf" in (sys.stdout.encoding or "").lower()
-    width = get_terminal_size((PIPED, 24)).columns
-    cells = table.cells()
-    keep = _fitting(table.columns, cells, width)
-    widths = _widths(table.columns, cells, keep, width)
-    wrapped = sys.stdout.isatty()
-    headline = wrap(clean(table.headline), width, break_long_words=False) if wrapped else [clean(table.headline)]
-    lines = [*(_styled(line, GREEN) for line in headline), ""] if table.headline else []
-    if cells:
-        lines += [_styled(line, BOLD) for line in _lines([column.name for column in table.columns], table.columns, keep, widths)]
-        lines.append("─" * (sum(widths.values()) + len(GAP) * (len(keep) - 1)))
-    for number, row in enumerate(cells):
-        lines += [_styled(line, BOLD) if number in table.bold else line for line in _lines(row, table.columns, keep, widths)]
-    left_out = [column.name for i, column in enumerate(table.columns) if cells and i not in keep and column.name and not column.drawn]
-    notes = [*table.notes, *([f"no room for the column{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else [])]
-    if notes:
-        lines += ["", *(line for note in map(clean, notes) for line in (wrap(note, width) if wrapped else [note]))]
-    text = "\n".join(lines) + "\n"
-    return text if utf8 else text.translate(ASCII).encode("ascii", "replace").decode()
-
-
-PIPED = 120
-"""Columns of output that no terminal shows, unless $COLUMNS says otherwise."""
-
-GAP = "  "
-FOLDED = 16
-"""A column that folds is given at least this many characters."""
-
-BOLD, GREEN = "1", "1;32"
-
-
-def _styled(line: str, code: str) -> str:
-    """In colour on a terminal, unless the user asks for none (https://no-color.org)."""
-    plain = not line or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return line if plain else f"\x1b[{code}m{line}\x1b[0m"
-
-
-def _natural(columns: Sequence[Column], cells: Sequence[Sequence[str]], i: int) -> int:
-    return max([cell_len(columns[i].name), *(cell_len(row[i]) for row in cells)])
-
-
-def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns that are shown: all, or those that are left after the droppable ones went."""
-    least = [min(FOLDED, n) if columns[i].fold else n for i in range(len(columns)) for n in [_natural(columns, cells, i)]]
-    keep = list(range(len(columns)))
-    while sum(least[i] + len(GAP) for i in keep) - len(GAP) > width:
-        droppable = [i for i in keep if columns[i].drop]
-        if not droppable:
-            break
-        first = max(columns[i].drop for i in droppable)
-        keep = [i for i in keep if columns[i].drop != first]
-    return keep
-
-
-def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int], width: int) -> dict[int, int]:
-    """Each column as wide as its widest cell; those that fold share what is left of the line."""
-    widths = {i: _natural(columns, cells, i) for i in keep}
-    folding = sorted((i for i in keep if columns[i].fold), key=lambda i: widths[i])
-    left = width - len(GAP) * (len(keep) - 1) - sum(widths[i] for i in keep if not columns[i].fold)
-    for position, i in enumerate(folding):
-        widths[i] = min(widths[i], max(FOLDED, left // (len(folding) - position)))
-        left -= widths[i]
-    return widths
-
-
-def _lines(row: Sequence[str], columns: Sequence[Column], keep: Sequence[int], widths: dict[int, int]) -> list[str]:
-    """The lines of one row: more than one where a cell folds."""
-    folded = [wrap(row[i], widths[i]) if columns[i].fold and cell_len(row[i]) > widths[i] else [row[i]] for i in keep]
-    lines = []
-    for parts in zip_longest(*folded, fillvalue=""):
-        padded = []
-        for i, text in zip(keep, parts, strict=True):
-            space = " " * (widths[i] - cell_len(text))
-            padded.append(space + text if columns[i].right else text + space)
-        lines.append(GAP.join(padded).rstrip())
-    return lines

@@ -80,16 +80,18 @@ def block_labels(shape: Shape[int]) -> dict[str, str]:
 
 def derivation(headline: str, root: Node[Any], letters: Mapping[str, int], notes: list[str]) -> Table:
     """Each leaf with its formula, the numbers put in, and where the formula comes from."""
+    sources = list(dict.fromkeys(node.source for _, node in root.leaves() if node.source))
     columns = [
         Column("part"),
         Column("formula", formula, fold=True),
-        Column("numbers", formula, fold=True, drop=2),
+        Column("numbers", formula, fold=True, drop=1, style="dim"),
         Column(root.unit, integer, right=True),
-        Column("source", fold=True, drop=1),
+        Column("source", lambda source: f"[{sources.index(source) + 1}]" if source else ""),
     ]
     rows = [[path, node.formula, _with_numbers(node.formula, letters), node.value, node.source] for path, node in root.leaves()]
     rows.append(["total", root.formula, _with_numbers(root.formula, letters), root.value, ""])
-    return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))
+    cited = [f"[{number}] {source}" for number, source in enumerate(sources, start=1)]
+    return Table(headline, columns, rows, [*cited, *notes], bold=frozenset({len(rows) - 1}))
 
 
 def _with_numbers(text: str, letters: Mapping[str, int]) -> str:
