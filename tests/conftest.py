@@ -1,5 +1,6 @@
 """The command line as a function: `run("params", "gpt2")` gives exit code, stdout and stderr."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +8,20 @@ from typing import NamedTuple
 import pytest
 
 from gptcalc.cli import main
+
+ALL = os.environ.get("GPTCALC_TESTS") == "all"
+"""Whether every law tries all its examples: `GPTCALC_TESTS=all pytest -m "slow or law"`, as CI does."""
+
+
+def examples(number: int) -> int:
+    """How many examples a law tries: all of them, or a sixth, so that the tests of a change take minutes."""
+    return number if ALL else max(5, number // 6)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("law")
 
 
 class Ran(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
+from conftest import Ran, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -328,7 +328,7 @@ words |= st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["params", "flops", "compare", "models"]), st.lists(words, max_size=5))
 def test_no_words_lead_to_a_traceback(run: Run, command: str, arguments: list[str]) -> None:
     ran = run(command, *(word.replace("\0", "") for word in arguments))

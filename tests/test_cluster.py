@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bills import parts_add_up
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,7 +90,7 @@ OF_EXPERTS = st.builds(lambda row, ep: row | {"ep": ep, "dp": 24}, LAYOUTS, st.s
     ),
     st.sampled_from(["megatron-2021", "megatron", "fsdp", "maxtext"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_arrays_equal_scalars(several: tuple[dict[str, Any], list[dict[str, Any]]], name: str) -> None:
     stack, (model, rows) = load_stack(name), several
     arrays = {key: np.array([row[key] for row in rows], dtype=bool if key == "sequence_parallel" else float) for key in rows[0]}
@@ -103,7 +104,7 @@ def test_arrays_equal_scalars(several: tuple[dict[str, Any], list[dict[str, Any]
 
 
 @given(st.one_of(st.tuples(st.just(TINY), LAYOUTS), st.tuples(st.just(EXPERTS), OF_EXPERTS)), st.sampled_from(stack_names()))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_parts_add_up_and_nothing_is_negative(one: tuple[dict[str, Any], dict[str, Any]], name: str) -> None:
     model, row = one
     step = parallel_step(plan(load_stack(name), model=model, **row))
@@ -113,7 +114,7 @@ def test_parts_add_up_and_nothing_is_negative(one: tuple[dict[str, Any], dict[st
 
 
 @given(OF_EXPERTS, st.sampled_from(["tensor_forward", "tensor_backward", "data", "gather", "pipeline", "context", "expert"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_more_overlap_is_never_slower(row: dict[str, Any], what: str) -> None:
     stack = load_stack("megatron")
     times = []
@@ -175,7 +176,7 @@ def test_exchanges_can_hide_under_another_micro_batch() -> None:
 
 
 @given(st.sampled_from([1, 2, 4, 8, 24]), st.sampled_from([0, 1, 3]), st.sampled_from([1, 2]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_experts_on_several_devices_leave_the_arithmetic_as_it_is(ep: int, zero: int, tp: int) -> None:
     """A rank has fewer experts and of each as many more tokens: the same products, in fewer and fuller tiles."""
     whole, parted = (parallel_step(plan(load_stack("megatron"), model=EXPERTS, batch=8, dp=24, tp=tp, zero=zero, ep=g)) for g in (1, ep))
@@ -333,7 +334,7 @@ def test_zero_moves_no_weights_before_its_third_stage() -> None:
 
 
 @given(st.integers(1, 64), st.integers(10**3, 10**9), st.sampled_from(["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_collectives_grow_with_their_size(ranks: int, size: int, operation: str) -> None:
     for cluster in all_clusters():
         net = network_of(cluster)
@@ -500,6 +501,7 @@ def test_other_tables(name: str, rows: int, median: float) -> None:
     assert statistics.median(found) < median
 
 
+@pytest.mark.slow
 def test_nine_in_ten_predictions_are_within_the_interval_that_is_printed() -> None:
     rows = [row for name in table_names() for row in gc.replicate(name)]
     inside = [abs(row.error or 0.0) <= (row.interval or 0.0) for row in rows]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from bills import phases_add_up
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import model_of, rows
@@ -50,7 +51,7 @@ def test_time_of_a_measured_mixtral_step() -> None:
     assert run.step_time == pytest.approx(102.46e-3, rel=0.05)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 3]), st.sampled_from([0, 1, 2, 3]), st.sampled_from(["megatron", "ideal"]))
 def test_the_shares_of_all_ranks_add_up_to_the_whole(ep, times, zero, runtime) -> None:
     """Each expert is on 1/ep of the data-parallel ranks; what ZeRO divides is on one rank each, all else on all of them."""
@@ -95,7 +96,7 @@ ALIKE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(ALIKE, st.booleans(), st.sampled_from([["a*2", "b*2"], ["a", "b", "..."], ["a", "b*3"]]))
 def test_kinds_of_block_that_do_not_differ_change_nothing(options, experts, layout) -> None:
     fields = SMALL | (EXPERTS if experts else {})
@@ -105,7 +106,7 @@ def test_kinds_of_block_that_do_not_differ_change_nothing(options, experts, layo
         assert kinds["phases"][phase] == pytest.approx(size, rel=2e-3), phase
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.sampled_from([SMALL | EXPERTS, DEEPSEEK]), ALIKE, st.integers(1, 9))
 def test_every_parent_is_the_sum_of_its_parts_and_formulas_give_their_values(fields, options, batch) -> None:
     model = parse_model(fields)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from configs import CONFIGS
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -440,7 +441,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(FAMILIES)), st.dictionaries(st.one_of(st.sampled_from(every_key), st.text(max_size=5)), values, max_size=3))
 def test_any_config_is_a_spec_or_a_refusal(model_type: str, keys: dict[str, object]) -> None:
     try:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bills import parts_add_up
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def test_parts_and_shares_add_up(runtime: str, options: dict[str, Any]) -> None:
         assert {one["bound"] for one in phase.to_list()} <= set(BOUNDS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 300), st.integers(1, 4000))
 def test_more_work_never_takes_less_and_twice_the_users_never_slow_the_server(batch: int, prompt: int) -> None:
     work = served().work

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures
@@ -45,7 +46,7 @@ def nodes_of(model: ModelSpec, batch: int, seq: int, attention: Any) -> list[Nod
     return nodes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures(), st.integers(1, 3), st.integers(1, 11), st.sampled_from(["full", "causal", "half"]))
 def test_parts_add_up_and_the_shown_formula_gives_the_shown_value(fields: dict[str, Any], batch: int, seq: int, attention: str) -> None:
     model = parse_model(fields)
@@ -58,7 +59,7 @@ def test_parts_add_up_and_the_shown_formula_gives_the_shown_value(fields: dict[s
                 assert node.value == sum(part.value for part in node.parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures(), st.integers(1, 3), st.integers(1, 11))
 def test_counted_equals_predicted(fields: dict[str, Any], batch: int, seq: int) -> None:
     model = parse_model(fields)
@@ -72,7 +73,7 @@ def test_counted_equals_predicted(fields: dict[str, Any], batch: int, seq: int) 
     assert params(model).value == sum(array.size for array in random_weights(model).values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures(), st.lists(st.tuples(st.integers(1, 9), st.integers(1, 50), st.integers(1, 90)), min_size=1, max_size=5))
 def test_arrays_agree_with_ints(fields: dict[str, Any], variants: list[tuple[int, int, int]]) -> None:
     fields = fields | {"padded_vocab_size": None, "d_embedding": None}
@@ -89,7 +90,7 @@ def test_arrays_agree_with_ints(fields: dict[str, Any], variants: list[tuple[int
                 assert np.broadcast_to(node.value, (len(variants),))[i] == integer.value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures(), st.sampled_from(["n_layer", "d_ff", "vocab_size", "n_ctx"]))
 def test_a_bigger_model_never_costs_less(fields: dict[str, Any], grown: str) -> None:
     fields = fields | {"padded_vocab_size": None, "n_position": None}
@@ -101,7 +102,7 @@ def test_a_bigger_model_never_costs_less(fields: dict[str, Any], grown: str) -> 
     assert flops(large, seq=9).value >= flops(small, seq=9).value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures(), st.integers(1, 10))
 def test_passes_and_conventions_are_ordered(fields: dict[str, Any], seq: int) -> None:
     model = parse_model(fields)
@@ -119,7 +120,7 @@ def test_passes_and_conventions_are_ordered(fields: dict[str, Any], seq: int) ->
         assert full[f"recompute/{path}"].value == once[path].value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(architectures(), st.integers(2, 11))
 def test_decoding_token_by_token_is_the_causal_pass(fields: dict[str, Any], seq: int) -> None:
     """Each token once, each with the keys before it: exactly the pairs that the causal convention counts, in windows and chunks too."""
@@ -128,7 +129,7 @@ def test_decoding_token_by_token_is_the_causal_pass(fields: dict[str, Any], seq:
     assert sum(tokens) == flops(model, seq=seq, attention="causal").value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_windowed_pairs_are_those_that_a_mask_keeps(window: int, seq: int) -> None:
     model = parse_model({"name": "w", "n_layer": 1, "d_model": 4, "n_head": 2, "vocab_size": 5, "n_ctx": 40, "sliding_window": window})

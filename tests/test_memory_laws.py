@@ -2,6 +2,7 @@
 
 import pytest
 from bills import phases_add_up
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,7 +99,7 @@ recipes = st.fixed_dictionaries({name: st.sampled_from(values) for name, values 
 gpt2 = gc.model("gpt2")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(recipes, st.integers(1, 9), st.integers(1, 1024))
 def test_every_parent_is_the_sum_of_its_parts_and_the_peak_the_largest_phase(options, batch, seq) -> None:
     answer = training(gpt2, batch=batch, seq=seq, **options)
@@ -108,7 +109,7 @@ def test_every_parent_is_the_sum_of_its_parts_and_the_peak_the_largest_phase(opt
     phases_add_up(answer, formulas=False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(recipes, st.integers(1, 9), st.integers(1, 900))
 def test_more_tokens_never_need_less(options, batch, seq) -> None:
     peak = training(gpt2, batch=batch, seq=seq, **options).value
@@ -125,7 +126,7 @@ def test_few_tokens_need_no_more_than_twice_as_many() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(recipes)
 def test_arrays_give_what_whole_numbers_give(options) -> None:
     import numpy as np

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,7 +92,7 @@ CALLS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@settings(max_examples=len(WRONG), deadline=None)
+@settings(max_examples=examples(len(WRONG)), deadline=None)
 @given(wrong)
 def test_any_value_is_answered_or_refused(call: str, value: Any) -> None:
     refusal = ""

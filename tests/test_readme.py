@@ -3,9 +3,12 @@
 import doctest
 import re
 
+import pytest
 from readme import README, current
 
 
+@pytest.mark.slow
+@pytest.mark.golden
 def test_the_generated_parts_are_current() -> None:
     text = README.read_text("utf-8")
     assert "<!-- gptcalc " in text

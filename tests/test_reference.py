@@ -6,6 +6,7 @@ from typing import Any
 import measured
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from strategies import architectures
 
@@ -291,7 +292,7 @@ def test_progress_is_told_layer_by_layer() -> None:
 # Any architecture
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(architectures())
 def test_any_architecture_runs_and_holds_its_weights(fields: dict[str, Any]) -> None:
     spec, weights = model(fields)
@@ -309,7 +310,7 @@ def test_any_architecture_runs_and_holds_its_weights(fields: dict[str, Any]) -> 
     assert np.allclose(logits[:, :4], again, atol=1e-4) if routed else np.array_equal(logits[:, :4], again)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(architectures())
 def test_the_pass_reads_every_weight(fields: dict[str, Any]) -> None:
     """Each array, made NaN in turn, spoils the logits: none is held in vain."""
@@ -325,7 +326,7 @@ def test_the_pass_reads_every_weight(fields: dict[str, Any]) -> None:
 # Twins
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(architectures())
 def test_a_twin_has_the_same_switches_and_no_two_numbers_alike(fields: dict[str, Any]) -> None:
     spec = parse_model(fields)
