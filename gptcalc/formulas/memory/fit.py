@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.memory.phases import Training, training_memory
+from gptcalc.formulas.memory.phases import Training, peak_of
 from gptcalc.formulas.memory.reserve import Reserve
 from gptcalc.formulas.memory.serving import largest
 from gptcalc.spec.model import ModelSpec
@@ -59,7 +59,7 @@ def verdict(
     peak = int(answer.value)
 
     def needs(n: int) -> int:
-        return int(training_memory(model, recipe, n, seq).value)
+        return int(peak_of(model, recipe, n, seq).value)
 
     fits = said(answer.value, answer.high, room, lower_bound=answer.lower_bound)
     weights = int(answer.phases["before_forward"]["weights"].value)
@@ -95,7 +95,7 @@ def cheapest(
         if timed and change.option.startswith(("--offload-optimizer", "--lora-rank", "--zero 3 --count")):
             continue
         try:
-            peak = int(training_memory(model, new, n, seq).high)
+            peak = int(peak_of(model, new, n, seq).high)
         except GptcalcError:  # this runtime or layout cannot do it
             continue
         if peak <= room:
