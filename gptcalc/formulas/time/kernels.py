@@ -69,7 +69,7 @@ def matmul(
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
         text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}, unaligned"
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
-    busy = least(_tiled(chip, m, n, k, batch, tile, split, per_unit, arithmetic) for tile in TILES for split in SPLITS)
+    busy = _tiled(chip, m, n, k, batch, per_unit, arithmetic)
     speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}"
@@ -80,18 +80,29 @@ FEW_ROWS = 1024
 """Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
 
 
-def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int], split: int, per_unit: Any, arithmetic: str) -> Any:
-    rows, columns = tile
-    area = rows * columns
-    loss = 1.0 if area >= 24576 else chip.small_tile if area >= 8192 else chip.tiny_tile
-    if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
-        loss = 1.0
-    waves = ceil(ceil(m, rows) * ceil(n, columns) * split * batch, chip.multiprocessors)
-    seconds = waves * 2 * area * (k / split + chip.prologue) / (per_unit * loss)
-    if split == 1:
-        return seconds
-    partial_sums = 4 * m * n * split * batch / (chip.streaming * chip.bandwidth)
-    return pick(k >= split * SHORTEST_SPLIT, seconds + partial_sums, float("inf"))
+def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, per_unit: Any, arithmetic: str) -> Any:
+    """Seconds of waves of the best tile, with the sum over k in the best number of parts."""
+    units, small, tiny = chip.multiprocessors, chip.small_tile, chip.tiny_tile
+    parts = []
+    for split in SPLITS:
+        partial_sums: Any = 0.0
+        if split > 1:
+            enough = k >= split * SHORTEST_SPLIT
+            if enough is False:
+                continue
+            partial_sums = pick(enough, 4 * m * n * split * batch / (chip.streaming * chip.bandwidth), float("inf"))
+        parts.append((split, k / split + chip.prologue, partial_sums))
+    down, across = ({size: ceil(length, size) for size in {tile[side] for tile in TILES}} for side, length in enumerate((m, n)))
+    found = []
+    for rows, columns in TILES:
+        area = rows * columns
+        loss = 1.0 if area >= 24576 else small if area >= 8192 else tiny
+        if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
+            loss = 1.0
+        tiles, speed = down[rows] * across[columns], per_unit * loss
+        for split, depth, partial_sums in parts:
+            found.append(ceil(tiles * split * batch, units) * 2 * area * depth / speed + partial_sums)
+    return least(found)
 
 
 def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
