@@ -1,6 +1,7 @@
 """Does it fit: the room on a device, the largest batch in it, and the cheapest change where it does not."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.formulas.memory.phases import Training, peak_of
@@ -58,8 +59,9 @@ def verdict(
     room = device.memory - apart.apart
     peak = int(answer.value)
 
+    @cache
     def needs(n: int) -> int:
-        return int(peak_of(model, recipe, n, seq).value)
+        return peak if n == batch else int(peak_of(model, recipe, n, seq).value)
 
     fits = said(answer.value, answer.high, room, lower_bound=answer.lower_bound)
     weights = int(answer.phases["before_forward"]["weights"].value)

@@ -33,7 +33,10 @@ class Step(NamedTuple):
         return {phase: [self.total(moment, totals) for moment in moments.values()] for phase, moments in self.moments.items()}
 
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
-        return sum(times * totals[group] for group, times in moment)
+        total: Any = 0
+        for group, times in moment:
+            total = total + times * totals[group]
+        return total
 
     def bill(self, moment: Moment) -> dict[str, Any]:
         items: dict[str, Any] = {}
