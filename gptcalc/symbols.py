@@ -137,6 +137,30 @@ def ceiling(a: N, b: Any) -> N:
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
+def differ(a: Any, b: Any) -> bool:
+    """Whether two numbers differ, in any place where they are arrays.
+
+    >>> differ(2, 2), differ(2, 4)
+    (False, True)
+    """
+    odd = a != b
+    return bool(odd.any() if hasattr(odd, "any") else odd)
+
+
+def distinct(columns: list[Any]) -> tuple[Any, Any]:
+    """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
+    import numpy as np
+
+    which: Any = np.zeros(columns[0].shape, dtype=np.intp)
+    for column in columns:
+        values, place = np.unique(column, return_inverse=True)
+        if len(values) > 1:
+            _, which = np.unique(which * len(values) + place, return_inverse=True)
+    some = np.empty(which.max() + 1, dtype=np.intp)
+    some[which] = np.arange(which.size)  # any row of each kind
+    return np.stack([column[some] for column in columns]), which
+
+
 def quotient(a: N, b: N) -> tuple[N, N]:
     """How often b goes into a, and what is left, of two numbers of the same kind.
 

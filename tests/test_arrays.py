@@ -102,10 +102,30 @@ def test_the_bounds_are_far_above_a_sweep() -> None:
     assert 10**5 <= MOST_PLANS <= MOST_PLACES
 
 
-@pytest.mark.parametrize("calculate", [gc.memory, lambda model, **options: gc.train(model, tokens="1B", **options)])
-def test_each_different_step_takes_its_time(calculate: Any) -> None:
-    with pytest.raises(gc.GptcalcError, match=r"5,000 different steps: at most 1,000"):
-        calculate("gpt2", seq=64, pp=2, global_batch=2 * np.arange(1, 5001))
+def test_each_different_step_takes_its_time() -> None:
+    with pytest.raises(gc.GptcalcError, match=r"1,001 different steps: at most 1,000"):
+        gc.train("gpt2", tokens="1B", count=2, batch=np.arange(1, 1002))
+
+
+@pytest.mark.parametrize("peaks", [gc.memory, lambda model, **options: gc.train(model, tokens="1B", **options).memory["peak_allocated"]])
+def test_steps_that_differ_in_their_number_of_micro_batches_are_one_step(peaks: Any) -> None:
+    def peak(global_batch: Any) -> Any:
+        answer = peaks("gpt2", seq=64, pp=2, global_batch=global_batch)
+        return answer.value if hasattr(answer, "apart") else answer
+
+    many = peak(2 * np.arange(1, 5001))
+    assert [many[place] for place in (0, 1, 4999)] == [peak(2), peak(4), peak(10_000)]
+
+
+def test_the_reserve_in_arrays_is_that_of_the_fullest_stage() -> None:
+    sizes = {"pp": [2, 4, 8, 2], "batch": [1, 2, 1, 4]}
+    many = gc.memory("gpt2-medium", global_batch=64, seq=256, runtime="megatron", **{name: np.array(size) for name, size in sizes.items()})
+    each = [
+        gc.memory("gpt2-medium", global_batch=64, seq=256, runtime="megatron", pp=pp, batch=b)
+        for pp, b in zip(*sizes.values(), strict=True)
+    ]
+    assert np.abs(many.apart.likely - [one.apart.likely for one in each]).max() < 1  # bytes: one answer alone is rounded down
+    assert many.training.role.tolist() == [one.training.role for one in each]
 
 
 def test_servers_in_a_table() -> None:

@@ -73,16 +73,17 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
     padded = ceiling(rows, multiple) * multiple if pad else rows
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
-    times = f" {layout.pp} times virtual stages {layout.virtual_stages}:"
-    if layout.virtual_stages == 1:  # the longest stage
+    if isinstance(layout.virtual_stages, int) and layout.virtual_stages == 1:  # the longest stage
         own = ceiling(shape.n_layer, layout.pp)
     else:
-        own = divide(shape.n_layer, layout.pp * layout.virtual_stages, "n_layer", "pipeline stages" + times) * layout.virtual_stages
+        v = layout.virtual_stages
+        times = f"pipeline stages {layout.pp} times virtual stages {v}:" if isinstance(v, int) else "pipeline stages times virtual stages"
+        own = divide(shape.n_layer, layout.pp * v, "n_layer", times) * v
     for _, kind in shape.blocks:
         divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
-    if layout.pp != 1:
-        here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp)) if kinds else ()
+    if kinds and layout.pp != 1:
+        here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
     local = _divided(shape, t)._replace(n_layer=own, vocab_size=padded // t if pad else rows, kinds=kinds)
     chunks = _in_flight(layout, role)
@@ -98,8 +99,11 @@ def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
     if isinstance(kv, int) and isinstance(t, int) and t > kv:
         divide(t, kv, size, "n_kv_head")
         kv = 1  # every kv head stands on t / K ranks
-    else:
+    elif isinstance(t, int):
         kv = divide(kv, t, "n_kv_head", size)
+    else:
+        divide(maximum(kv, t), minimum(kv, t), "n_kv_head", size)
+        kv = maximum(kv // t, 1)
     return shape._replace(
         n_head=heads,
         n_kv_head=kv,

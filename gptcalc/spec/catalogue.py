@@ -6,6 +6,7 @@ can go stale.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -181,8 +182,9 @@ def _words() -> list[str]:
     return list(dict.fromkeys(words))
 
 
+@functools.lru_cache(maxsize=256)
 def _models(path: Path, text: str) -> list[dict[str, Any]]:
-    """The models of one file: a family's, or one flat spec. Each has a name and `aliases`."""
+    """The models of one file's text: a family's, or one flat spec. Each has a name and `aliases`. Kept, and changed by none who read."""
     where = shown(path)
     data = read_yaml(text, where)
     return family_models(data, where, default_name=path.stem)

@@ -182,7 +182,9 @@ def _measured() -> DeviceSpec:
     return load_device(DEFAULT_CONSTANTS)
 
 
+@functools.lru_cache(maxsize=64)
 def _devices(path: Path, text: str) -> list[dict[str, Any]]:
+    """The devices of a file's text: kept, since every call on a device asks for one. Whoever reads them changes none."""
     return [named(fields, shown(path)) for fields in entries_of(text, shown(path), "devices")]
 
 

@@ -8,6 +8,7 @@ from gptcalc.formulas.cluster.quantities import Plan, local_of, quantities
 from gptcalc.formulas.time.kernels import ceil
 from gptcalc.spec.options import check_layouts
 from gptcalc.spec.recipe import Layout
+from gptcalc.symbols import distinct
 
 SEEN = ("tp", "cp", "ep", "sequence_parallel", "sharded", "batch", "seq", "layers", "alone")
 """What the kernels of a stage depend on."""
@@ -60,17 +61,3 @@ def numbers_of(plan: Plan) -> tuple[dict[str, Any], Local, Layout, Any]:
     together: dict[str, Any] = {name: flat[name] for name in ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "zero")}
     layout = layout._replace(**together, sequence_parallel=flat["sequence_parallel"] == 1)
     return stacked, next(iter(known.values())), layout, flat["micro_batches"]
-
-
-def distinct(columns: list[Any]) -> tuple[Any, Any]:
-    """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
-    import numpy as np
-
-    code: Any = np.zeros(columns[0].shape)
-    for column in columns:
-        values = np.unique(column)
-        code = code * len(values) + np.searchsorted(values, column)
-    which: Any = np.searchsorted(np.unique(code), code)
-    some = np.empty(which.max() + 1, dtype=np.intp)
-    some[which] = np.arange(which.size)  # any row of each kind
-    return np.stack([column[some] for column in columns]), which

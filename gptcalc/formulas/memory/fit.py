@@ -1,9 +1,10 @@
 """Does it fit: the room on a device, the largest batch in it, and the cheapest change where it does not."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.formulas.memory.phases import Training, training_memory
+from gptcalc.formulas.memory.phases import Training, peak_of
 from gptcalc.formulas.memory.reserve import Reserve
 from gptcalc.formulas.memory.serving import largest
 from gptcalc.spec.model import ModelSpec
@@ -58,8 +59,9 @@ def verdict(
     room = device.memory - apart.apart
     peak = int(answer.value)
 
+    @cache
     def needs(n: int) -> int:
-        return int(training_memory(model, recipe, n, seq).value)
+        return peak if n == batch else int(peak_of(model, recipe, n, seq).value)
 
     fits = said(answer.value, answer.high, room, lower_bound=answer.lower_bound)
     weights = int(answer.phases["before_forward"]["weights"].value)
@@ -95,7 +97,7 @@ def cheapest(
         if timed and change.option.startswith(("--offload-optimizer", "--lora-rank", "--zero 3 --count")):
             continue
         try:
-            peak = int(training_memory(model, new, n, seq).high)
+            peak = int(peak_of(model, new, n, seq).high)
         except GptcalcError:  # this runtime or layout cannot do it
             continue
         if peak <= room:

@@ -1,13 +1,15 @@
 """Reading sizes, and the memory of arrays of them."""
 
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.memory.phases import PHASES, Training, nodes, training_memory
+from gptcalc.formulas.memory.phases import PHASES, Peak, Training, nodes, peak_of, training_memory
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, check_layouts, check_shapes, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe
+from gptcalc.symbols import distinct
 
 
 def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
@@ -44,53 +46,102 @@ def _read(name: str, value: Any) -> Any:
     raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
 
 
-def differ(a: Any, b: Any) -> bool:
-    """Whether two sizes differ, in any place where they are arrays."""
-    odd = a != b
-    return bool(odd.any() if hasattr(odd, "any") else odd)
+SIZES = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
 
 
 GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches")
-"""Sizes that decide which stages there are and what is replicated: arrays of them are computed one value at a time."""
+"""Sizes of which arrays have no formula in text: it differs from place to place."""
+
+
+class Alike(NamedTuple):
+    """Some places of arrays, `here`, whose steps have the same stages and tensors: what is one number in all of them is an int."""
+
+    here: Any
+    recipe: Recipe
+    batch: Any
+    seq: Any
+
+
+def _varies(recipe: Recipe, *sizes: Any) -> bool:
+    return any(hasattr(size, "dtype") for size in (*sizes, recipe.accumulate, *recipe.layout))
+
+
+def _alike(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> tuple[tuple[int, ...], list[Alike]]:
+    """The shape that the sizes have together, and its places in groups, each of which one evaluation answers."""
+    import numpy as np
+
+    sizes = {name: getattr(recipe.layout, name) for name in SIZES} | {"batch": batch, "seq": seq, "accumulate": recipe.accumulate}
+    given = {name: np.asarray(size, dtype=np.float64) for name, size in sizes.items() if size is not None}
+    given["accumulate"] = np.minimum(given["accumulate"], 2)  # one micro-batch or more is all that matters
+    together = np.broadcast_arrays(*given.values())
+    flat = dict(zip(given, (array.ravel() for array in together), strict=True))
+    keys = {name: flat[name] for name in ("accumulate", "zero", "sequence_parallel")}
+    # whether a vocabulary is padded; which kinds of stage there are; whether chunks are interleaved
+    keys |= {name: np.minimum(flat[name], most) for name, most in (("tp", 2), ("pp", 3), ("virtual_stages", 2))}
+    if model.layers:  # which layers are on a stage
+        keys |= {name: flat[name] for name in ("pp", "virtual_stages", "micro_batches") if name in flat}
+    groups, which = distinct(list(keys.values()))
+    if model.layers:
+        check_layouts(groups.shape[1])
+    found = []
+    for here in np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1]):
+        own = {name: _one(array[here]) for name, array in flat.items()}
+        changed = recipe._replace(accumulate=own.pop("accumulate"))
+        batch, seq, parallel = own.pop("batch"), own.pop("seq"), bool(own.pop("sequence_parallel"))
+        found.append(Alike(here, changed._replace(layout=recipe.layout._replace(**own, sequence_parallel=parallel)), batch, seq))
+    return together[0].shape, found
+
+
+def _one(sizes: Any) -> Any:
+    return int(sizes[0]) if (sizes == sizes[0]).all() else sizes
+
+
+def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
+    """`peak_of`, whichever of batch, seq and the sizes of a layout are arrays; these are broadcast against each other.
+
+    Raises GptcalcError as it does, and for shapes that do not go together.
+    """
+    if not _varies(recipe, batch, seq):
+        return peak_of(model, recipe, batch, seq)
+    import numpy as np
+
+    shape, groups = _alike(model, recipe, batch, seq)
+    found = {name: np.zeros(shape).ravel() for name in ("value", "high", "logits", "trained")}
+    for group in groups:
+        peak = peak_of(model, group.recipe, group.batch, group.seq)
+        for name, array in found.items():
+            array[group.here] = getattr(peak, name)
+    numbers: dict[str, Any] = {name: array.reshape(shape) for name, array in found.items()}
+    return Peak(**numbers, role=None, stages={}, lower_bound=peak.lower_bound)
 
 
 def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
-    """`training_memory`, whichever of batch, seq and the parallel sizes are arrays; these are broadcast against each other.
+    """`training_memory`, whichever of batch, seq and the sizes of a layout are arrays; these are broadcast against each other.
 
     Raises GptcalcError as it does, and for shapes that do not go together.
     """
     layout = recipe.layout
-    numbers = {"batch": batch, "seq": seq, **{name: getattr(layout, name) for name in ("dp", "cp", *GROUPED)}}
-    numbers["accumulate"] = recipe.accumulate
-    if all(value is None or isinstance(value, int) for name, value in numbers.items() if name in GROUPED or name == "accumulate"):
+    if not any(hasattr(getattr(layout, name), "dtype") for name in GROUPED) and not hasattr(recipe.accumulate, "dtype"):
         return training_memory(model, recipe, batch, seq)
     import numpy as np
 
-    given = {name: np.asarray(value, dtype=np.float64) for name, value in numbers.items() if value is not None}
-    given["accumulate"] = np.minimum(given["accumulate"], 2)  # one micro-batch or more is all that matters
-    arrays = dict(zip(given, (a.ravel() for a in np.broadcast_arrays(*given.values())), strict=True))
-    shape = np.broadcast_shapes(*(a.shape for a in given.values()))
-    keys = [*(name for name in GROUPED if name in arrays), "accumulate"]
-    groups, which = np.unique(np.stack([arrays[name] for name in keys]), axis=1, return_inverse=True)
-    check_layouts(groups.shape[1])
+    shape, groups = _alike(model, recipe, batch, seq)
+    size = prod(shape)
     found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
-    sums = {name: np.zeros(which.size) for name in ("logits", "trained", "unsettled")}
-    roles = np.empty(which.size, dtype=object)
-    last = None
-    for number, sizes in enumerate(groups.T):
-        here = np.flatnonzero(which.ravel() == number)
-        fixed: dict[str, Any] = {name: int(size) for name, size in zip(keys, sizes, strict=True)}
-        changed = recipe._replace(accumulate=fixed.pop("accumulate"))
-        one = layout._replace(dp=arrays["dp"][here], cp=arrays["cp"][here], **fixed)
-        last = training_memory(model, changed._replace(layout=one), arrays["batch"][here], arrays["seq"][here])
-        roles[here] = last.role
+    sums = {name: np.zeros(size) for name in ("logits", "trained", "unsettled")}
+    roles = np.empty(size, dtype=object)
+    for group in groups:
+        last = training_memory(model, group.recipe, group.batch, group.seq, text=False)
+        roles[group.here] = last.role
         for name, array in sums.items():
-            array[here] = getattr(last, name)
+            array[group.here] = getattr(last, name)
         for phase in PHASES:
             for path, node in last.phases[phase].leaves():
-                found[phase].setdefault(path, np.zeros(which.size))[here] = node.value
-    assert last is not None
-    phases = {name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items()}) for name, items in found.items()}
+                found[phase].setdefault(path, np.zeros(size))[group.here] = node.value
+    phases = {
+        name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items() if size.any()})
+        for name, items in found.items()
+    }
     peak = np.stack([phases[name].value for name in PHASES]).argmax(axis=0)
     anew: dict[str, Any] = {name: array.reshape(shape) for name, array in {**sums, "role": roles}.items()}
     return last._replace(phases=phases, peak=peak, when={}, stages={}, **anew)

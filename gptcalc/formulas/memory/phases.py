@@ -1,6 +1,6 @@
 """The phases of a training step on one device, each an itemised bill at its fullest moment; of a pipeline, the stage that needs most."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,12 +17,24 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
-from gptcalc.symbols import Symbol, ceiling, product
+from gptcalc.symbols import Symbol, ceiling, differ, product
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation
 
 PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
+
+
+class Peak(NamedTuple):
+    """The peak of the stage that needs most, as a number without its bill. Bytes, as in `Training`, whose `value` and `high` these are."""
+
+    value: Any
+    high: Any
+    role: Any
+    logits: Any
+    trained: Any
+    stages: Mapping[str, Any]
+    lower_bound: bool
 
 
 class Training(NamedTuple):
@@ -52,12 +64,65 @@ class Training(NamedTuple):
         return fullest([self.phases[name].value + (self.unsettled if name in ("forward", "backward") else 0) for name in PHASES])[0]
 
 
-def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
-    """Peak memory of one training step on one device, phase by phase; of a pipeline, the stage that needs most.
+class Stage(NamedTuple):
+    """One kind of stage in numbers: `values` are the bytes at each moment of each phase."""
+
+    inputs: Inputs
+    step: Step
+    values: dict[str, list[Any]]
+    logits: Any
+    unsettled: Any
+
+    @property
+    def peak(self) -> Peak:
+        each = {phase: fullest(values)[0] for phase, values in self.values.items()}
+        high = [value + (self.unsettled if phase in ("forward", "backward") else 0) for phase, value in each.items()]
+        role, bound = self.inputs.share.role, self.inputs.runtime.lower_bound
+        return Peak(fullest([*each.values()])[0], fullest(high)[0], role, self.logits, self.step.trained, {}, bound)
+
+
+def peak_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
+    """The peak of `training_memory`, which of a stage is the same number without names, text and trees.
+
+    Units: bytes.   Raises: GptcalcError as it does.   Source: its own.
+    """
+    peaks = [stage.peak for stage in _stages(model, recipe, batch, seq)]
+    if len(peaks) == 1:
+        return peaks[0]
+    _, index = fullest([peak.value for peak in peaks])
+    stages = {peak.role: peak.value for peak in peaks}
+    if isinstance(index, int):
+        return peaks[index]._replace(stages=stages)
+    numbers = {name: _chosen(index, peaks, name) for name in ("value", "high", "logits", "trained", "role")}
+    return Peak(**numbers, stages=stages, lower_bound=peaks[0].lower_bound)
+
+
+def _chosen(index: Any, found: Sequence[Any], name: str) -> Any:
+    """One field of the stages that an array of their numbers chooses."""
+    import numpy as np
+
+    each = np.stack([np.broadcast_to(getattr(one, name), index.shape) for one in found])
+    return np.take_along_axis(each, index[np.newaxis], axis=0)[0]
+
+
+def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, text: bool = True) -> Training:
+    """Peak memory of one training step on one device, phase by phase; of a pipeline, the stage that needs most. With the formulas' text.
 
     Units: bytes, as the allocator counts them.   Raises: GptcalcError for contradictory options and impossible divisions.
     Source: in presets/runtimes and the formulas of the parts.
     """
+    stages = _stages(model, recipe, batch, seq)
+    peaks = [stage.peak.value for stage in stages]
+    _, index = fullest(peaks)
+    if isinstance(index, int):  # the others are not shown
+        roles = {stage.inputs.share.role: peak for stage, peak in zip(stages, peaks, strict=True)} if len(stages) > 1 else {}
+        return _training(model, stages[index], text=text)._replace(stages=roles)
+    results = [_training(model, stage, text=text) for stage in stages]
+    return results[0] if len(results) == 1 else _worst(results)
+
+
+def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> list[Stage]:
+    """Every kind of stage of a pipeline in numbers."""
     from gptcalc.spec.runtime import load_runtime
 
     runtime = load_runtime(recipe.runtime)
@@ -73,19 +138,27 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> T
         raise GptcalcError(
             f"recompute {recipe.recompute} of layers that differ: which of them are recomputed is not known", hint="use --recompute full"
         )
-    pad = runtime.pads_vocabulary or recipe.layout.tp > 1
+    pad = runtime.pads_vocabulary or differ(recipe.layout.tp, 1)
 
-    results = []
+    found = []
     for role in roles_of(recipe.layout):
         share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
         # context-parallel ranks have the same weights, and ZeRO divides among them too
         replicas = shards_of(recipe.layout) if recipe.layout.zero == 3 else recipe.layout.dp * recipe.layout.cp
         s = share.shape
-        further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, _order(model, recipe, role), further)
-        text = training_step(_in_letters(inputs, shape))
-        results.append(_training(training_step(inputs), text, share, batch, recipe)._replace(lower_bound=runtime.lower_bound))
-    return results[0] if len(results) == 1 else _worst(results)
+        order: tuple[tuple[str, int], ...] = ()
+        further: dict[str, int] = {}
+        if model.layers:
+            order = _order(model, recipe, role)
+            further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, order, further)
+        step = training_step(inputs)
+        logits = 4 * product((batch, share.seq, s.vocab_size))
+        # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the logits' gradient twice.
+        padded = recipe.compiled and differ(s.vocab_size % 8, 0) and "loss" in step.moments["backward"]
+        unsettled = 2 * product((batch, share.seq, s.vocab_size)) if padded else 0
+        found.append(Stage(inputs, step, step.values(), logits, unsettled))
+    return found
 
 
 def _order(model: ModelSpec, recipe: Recipe, role: str) -> tuple[tuple[str, int], ...]:
@@ -131,20 +204,27 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     return i._replace(share=share, batch=Symbol.letter("B"))
 
 
-def _training(step: Step, text: Step, share: Share, batch: Any, recipe: Recipe) -> Training:
-    logits = 4 * product((batch, share.seq, share.shape.vocab_size))
-    letters = share.shape.letters | {"B": batch, "T": share.seq, "S": share.seq_outside, "A": share.layers_in_flight, "pad": share.padding}
-    totals = {name: sum(group.values()) for name, group in step.groups.items()}
+def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
+    """The bills of a stage, with their formulas where there is one fullest moment and they are asked for."""
+    i, step, share = stage.inputs, stage.step, stage.inputs.share
+    letters = share.shape.letters | {
+        "B": i.batch,
+        "T": share.seq,
+        "S": share.seq_outside,
+        "A": share.layers_in_flight,
+        "pad": share.padding,
+    }
+    written = training_step(_in_letters(i, shape_of(model))) if text else None
     phases: dict[str, Node[Any]] = {}
     when: dict[str, Any] = {}
-    for phase in PHASES:
+    for phase, values in stage.values.items():
         moments = step.moments[phase]
-        values = [step.total(moment, totals) for moment in moments.values()]
         _, index = fullest(values)
         names = list(moments)
         if isinstance(index, int):
             when[phase] = names[index]
-            phases[phase] = _bill(phase, step.bill(moments[names[index]]), text.bill(text.moments[phase][names[index]]))
+            formulas = {} if written is None else written.bill(written.moments[phase][names[index]])
+            phases[phase] = _bill(phase, step.bill(moments[names[index]]), formulas)
         else:
             when[phase] = index
             phases[phase] = mixed(phase, [step.bill(moment) for moment in moments.values()], index)
@@ -155,11 +235,11 @@ def _training(step: Step, text: Step, share: Share, batch: Any, recipe: Recipe) 
 
         spread = zip(PHASES, np.broadcast_arrays(*values), strict=True)
         phases = {name: Node(name, value, "byte", parts=phases[name].parts) for name, value in spread}
-    # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the gradient of the logits twice.
-    padded = recipe.compiled and share.shape.vocab_size % 8 != 0 and "loss" in step.moments["backward"]
-    unsettled = 2 * product((batch, share.seq, share.shape.vocab_size)) if padded else 0
     peak = PHASES[peak] if isinstance(peak, int) else peak
-    return Training(phases, peak, when, share.role, step, share.shape.n_layer, logits, step.trained, letters, unsettled=unsettled)
+    bound = i.runtime.lower_bound
+    return Training(
+        phases, peak, when, share.role, step, share.shape.n_layer, stage.logits, step.trained, letters, {}, stage.unsettled, bound
+    )
 
 
 def fullest(values: list[Any]) -> tuple[Any, Any]:
@@ -235,13 +315,10 @@ def _worst(results: list[Training]) -> Training:
     stages = {result.role: result.value for result in results}
     if isinstance(index, int):
         return results[index]._replace(stages=stages)
-    import numpy as np
-
     phases = {}
     for phase in PHASES:
         bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
         phases[phase] = mixed(phase, bills, index)
     peak = fullest([phases[name].value for name in PHASES])[1]
-    first = results[0]
-    roles = np.array([result.role for result in results])[index]
-    return first._replace(phases=phases, peak=peak, when={}, role=roles, stages=stages)
+    numbers = {name: _chosen(index, results, name) for name in ("logits", "trained", "unsettled", "role")}
+    return results[0]._replace(phases=phases, peak=peak, when={}, stages=stages, **numbers)

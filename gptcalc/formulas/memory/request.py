@@ -23,7 +23,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import MOST_PLANS, check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe, usual_precision
-from gptcalc.symbols import product
+from gptcalc.symbols import differ, product
 
 
 def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) -> TrainingMemory | ServingMemory:
@@ -90,7 +90,7 @@ def training(
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
     from gptcalc.formulas.division import SIZES, choices_of, divided
-    from gptcalc.formulas.memory.layouts import differ, in_groups, read_numbers
+    from gptcalc.formulas.memory.layouts import in_groups, read_numbers
     from gptcalc.spec.cluster import cluster_for
     from gptcalc.spec.device import load_device
     from gptcalc.spec.runtime import load_runtime

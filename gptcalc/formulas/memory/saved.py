@@ -93,7 +93,8 @@ def kept(path: str, operation: "RuntimeOperation", setting: Setting) -> Iterator
         shape = tuple(evaluate(size, setting.letters) for size in tensor.shape)
         count = evaluate(tensor.count, setting.letters)
         element = width(tensor.type, setting.precision)
-        yield Saved(path, operation.module, shape, tensor.type, element, count, tensor_bytes(tensor, setting), tensor)
+        size = product((element, count, *shape)) if tensor.storage is None else tensor_bytes(tensor, setting)
+        yield Saved(path, operation.module, shape, tensor.type, element, count, size, tensor)
 
 
 def inventory(implementation: "Implementation", setting: Setting, *, recompute: bool = False) -> list[tuple[Saved, bool]]:

@@ -27,8 +27,16 @@ class Step(NamedTuple):
     blocks_done: Moment  # the end of the last block, forward
     trained: Any = 0  # bytes of those weights that are trained
 
+    def values(self) -> dict[str, list[Any]]:
+        """The bytes at each moment, phase by phase."""
+        totals = {name: sum(group.values()) for name, group in self.groups.items()}
+        return {phase: [self.total(moment, totals) for moment in moments.values()] for phase, moments in self.moments.items()}
+
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
-        return sum(times * totals[group] for group, times in moment)
+        total: Any = 0
+        for group, times in moment:
+            total = total + times * totals[group]
+        return total
 
     def bill(self, moment: Moment) -> dict[str, Any]:
         items: dict[str, Any] = {}

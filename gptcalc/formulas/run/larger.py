@@ -22,7 +22,7 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
 
     `options` are those of `train` that `run` was made with. A global batch that they state stays: the micro-batch then divides it.
     """
-    from gptcalc.formulas.memory.layouts import in_groups
+    from gptcalc.formulas.memory.layouts import peaks_of
     from gptcalc.formulas.memory.serving import largest
 
     i = run.inputs
@@ -35,7 +35,7 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
     def fits(n: int) -> bool:
         pieces = recipe.accumulate if of_rank is None else of_rank // n
         divided = layout._replace(micro_batches=None if layout.pp == 1 else pieces)
-        answer = in_groups(model, recipe._replace(accumulate=pieces, layout=divided), n, i["seq"])
+        answer = peaks_of(model, recipe._replace(accumulate=pieces, layout=divided), n, i["seq"])
         return bool(answer.value <= run.memory["room"]) if run.memory else False
 
     if of_rank is None:

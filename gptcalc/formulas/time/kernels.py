@@ -6,6 +6,7 @@ needs; and what starting it costs. Plain arithmetic only, so that arrays of size
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -69,7 +70,9 @@ def matmul(
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
         text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}, unaligned"
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
-    busy = least(_tiled(chip, m, n, k, batch, tile, split, per_unit, arithmetic) for tile in TILES for split in SPLITS)
+    losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
+    rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
+    busy = (_known if all(isinstance(size, int) for size in (m, n, k, batch)) else _tiled)(m, n, k, batch, rates)
     speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}"
@@ -80,18 +83,42 @@ FEW_ROWS = 1024
 """Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
 
 
-def _tiled(chip: Chip, m: Any, n: Any, k: Any, batch: Any, tile: tuple[int, int], split: int, per_unit: Any, arithmetic: str) -> Any:
-    rows, columns = tile
-    area = rows * columns
-    loss = 1.0 if area >= 24576 else chip.small_tile if area >= 8192 else chip.tiny_tile
-    if arithmetic == "fp32":  # the ordinary units are fed from registers: the tile's size does not matter to them
-        loss = 1.0
-    waves = ceil(ceil(m, rows) * ceil(n, columns) * split * batch, chip.multiprocessors)
-    seconds = waves * 2 * area * (k / split + chip.prologue) / (per_unit * loss)
-    if split == 1:
-        return seconds
-    partial_sums = 4 * m * n * split * batch / (chip.streaming * chip.bandwidth)
-    return pick(k >= split * SHORTEST_SPLIT, seconds + partial_sums, float("inf"))
+class Rates(NamedTuple):
+    """What a chip makes of tiles: multiprocessors, FLOP/s of each, what is left of it with small and with tiny tiles; the length of a sum
+    that starting one is worth; bytes/s."""
+
+    units: int
+    per_unit: float
+    small: float
+    tiny: float
+    prologue: float
+    streaming: float
+
+
+def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+    """Seconds of waves of the best tile, with the sum over k in the best number of parts."""
+    parts = []
+    for split in SPLITS:
+        partial_sums: Any = 0.0
+        if split > 1:
+            enough = k >= split * SHORTEST_SPLIT
+            if enough is False:
+                continue
+            partial_sums = pick(enough, 4 * m * n * split * batch / rates.streaming, float("inf"))
+        parts.append((split, k / split + rates.prologue, partial_sums))
+    down, across = ({size: ceil(length, size) for size in {tile[side] for tile in TILES}} for side, length in enumerate((m, n)))
+    found = []
+    for rows, columns in TILES:
+        area = rows * columns
+        loss = 1.0 if area >= 24576 else rates.small if area >= 8192 else rates.tiny
+        tiles, speed = down[rows] * across[columns], rates.per_unit * loss
+        for split, depth, partial_sums in parts:
+            found.append(ceil(tiles * split * batch, rates.units) * 2 * area * depth / speed + partial_sums)
+    return least(found)
+
+
+_known = functools.lru_cache(maxsize=2**14)(_tiled)
+"""Of ints: layouts share most of their matmuls."""
 
 
 def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
