@@ -167,10 +167,15 @@ def heads(K: int, Q: int | None = None) -> dict[str, Key]:
     return {"num_key_value_heads": Key(K, kv_heads_needed), "head_dim": width}
 
 
+_WIDTH_OVER_HEADS = agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads")
+
+COMPUTED_HEAD_WIDTH = Key(ABSENT, Unread(_WIDTH_OVER_HEADS))
+"""For config classes that write the width over the heads in the place of one that a file gives."""
+
+
 def unread_head_width() -> Key:
     """Code that does not read it for its projections reads it for its angles, where it has some."""
-    width = agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads")
-    return Key(ABSENT, Unread(width, lambda family: family.fixed.get("position") == "rotary"))
+    return Key(ABSENT, Unread(_WIDTH_OVER_HEADS, lambda family: family.fixed.get("position") == "rotary"))
 
 
 def unread_kv_heads() -> Key:
