@@ -155,3 +155,8 @@ def test_a_hint_names_a_misspelling_and_no_other_model(model_type: str, said: st
     with pytest.raises(GptcalcError) as caught:
         load_model({"model_type": model_type})
     assert said in str(caught.value.hint)
+
+
+def test_a_key_inside_that_the_code_does_not_read_is_listed() -> None:
+    spec = load_model({"model_type": "mpt", "attn_config": {"alibi": True, "verbose": 0, "torch_dtype": "bfloat16"}})
+    assert spec.unread == ("attn_config.verbose",)

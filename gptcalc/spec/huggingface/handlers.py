@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, Unread, because, written
+from gptcalc.spec.reading import shown
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -80,18 +81,18 @@ OF_ANY_CONFIG = because(
     "says what the config is of",
     """
     model_type return_dict architectures _name_or_path dtype id2label label2id problem_type output_hidden_states output_attentions
-    chunk_size_feed_forward is_encoder_decoder transformers_version""",
+    chunk_size_feed_forward is_encoder_decoder transformers_version torch_dtype""",
 )
 
 
 def config_inside(key: str, config: Config, known: str) -> Mapping[str, Any]:
-    """A config within a config: of the keys that the code reads or is known not to, and those that any config has."""
+    """A config within a config. `known` are the keys that the code reads or that must agree with what it builds; others change nothing."""
     given = config[key] or {}
     if not isinstance(given, dict):
         raise config.refuse(key, f"must be a mapping, not {written(given)}")
     for name in given:
         if name not in known.split() and name not in OF_ANY_CONFIG:
-            raise config.refuse(f"{key}.{name}", "is a key that gptcalc does not understand")
+            config.unread[f"{key}.{shown(name)}"] = ""
     return given
 
 
