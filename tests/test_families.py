@@ -15,6 +15,16 @@ SMALL = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "n
 EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
 
 
+EXAONE_4 = {"hidden_size": 5120, "intermediate_size": 27392, "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128}
+EXAONE_4 |= {"num_hidden_layers": 64, "sliding_window_pattern": "LLLG", "layer_types": [*["sliding_attention"] * 3, "full_attention"] * 16}
+HUNYUAN_A13B = {"hidden_size": 4096, "intermediate_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 32, "head_dim": 128}
+HUNYUAN_A13B |= {"num_key_value_heads": 8, "num_experts": 64, "moe_topk": [8] * 32, "num_shared_expert": [1] * 32, "vocab_size": 128167}
+HUNYUAN_A13B |= {"moe_intermediate_size": [3072] * 32, "tie_word_embeddings": True}
+STRETCHED = {"type": "dynamic", "factor": 1.0, "alpha": 1000.0}
+MIMO_V2 = {"num_hidden_layers": 48, "sliding_window": 128, "sliding_window_size": 128, "attention_chunk_size": 128}
+MIMO_V2 |= {"routed_scaling_factor": None, "n_shared_experts": None, "max_position_embeddings": 262144}
+
+
 # What transformers 5.24 holds of each, on the meta device.
 @pytest.mark.parametrize(
     ("config", "total"),
@@ -30,6 +40,12 @@ EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok":
         ({"model_type": "sarvam_mla"}, 106_031_763_456),
         ({"model_type": "axk1"}, 518_983_052_288),
         ({"model_type": "exaone"}, 7_818_448_896),
+        ({"model_type": "exaone4", **EXAONE_4}, 32_003_216_384),
+        ({"model_type": "hunyuan_v1_moe", **HUNYUAN_A13B, "rope_scaling": STRETCHED}, 80_393_183_232),
+        ({"model_type": "mimo_v2_flash", **MIMO_V2}, 308_778_768_832),
+        # As published: BLOOM's and the first Falcon's own names of the width.
+        ({"model_type": "bloom", "n_embed": 14336, "n_layer": 70, "num_attention_heads": 112}, 176_247_271_424),
+        ({"model_type": "falcon", "n_embed": 4544}, 6_921_720_704),
     ],
     ids=lambda value: value["model_type"] if isinstance(value, dict) else "",
 )
@@ -78,6 +94,8 @@ def test_a_router_that_always_chooses_two_refuses_another_number() -> None:
         ({"model_type": "llama4_text", "attn_temperature_tuning": False}, "query_scale_from", None),
         ({"model_type": "ministral3"}, "query_scale_from", 16384),
         ({"model_type": "mistral4"}, "query_scale_from", 8192),
+        ({"model_type": "hunyuan_v1_dense", "head_dim": 128, "rope_scaling": STRETCHED}, "rope_theta", 10000.0 * 1000.0 ** (128 / 126)),
+        ({"model_type": "hunyuan_v1_dense", "head_dim": 128, "rope_scaling": STRETCHED}, "rope_scaling", None),
     ],
 )
 def test_a_key_that_changes_logits_is_read(config: dict[str, Any], field: str, value: object) -> None:
@@ -108,3 +126,37 @@ def test_angles_by_the_place_in_an_image_are_those_of_text(angles: dict[str, Any
 def test_sections_are_whole_numbers() -> None:
     with pytest.raises(GptcalcError, match="mrope_section"):
         load_model({"model_type": "qwen2_vl_text", "rope_scaling": {"type": "mrope", "mrope_section": "16"}})
+
+
+def test_a_window_is_of_the_tokens_before_and_the_query_itself() -> None:
+    windows = {block.get("sliding_window") for block in load_model({"model_type": "mimo_v2_flash", **MIMO_V2}).blocks.values()}
+    assert windows == {None, 129}
+
+
+def test_the_newer_name_of_a_kind_of_angles_is_the_one_that_is_read() -> None:
+    angles = {"rope_type": "yarn", "type": "linear", "factor": 4.0, "original_max_position_embeddings": 2048}
+    spec = load_model({"model_type": "llama", "rope_scaling": angles})
+    assert spec.rope_scaling is not None
+    assert spec.rope_scaling["rope_type"] == "yarn"
+    assert spec.unread == ("rope_parameters.type",)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "said"),
+    [
+        ("internlm2", "such as"),  # not internlm3: another number is another model
+        ("minimax_m3", "such as"),
+        ("jais", "such as"),
+        ("deepseek_vl_v3", "such as"),
+        ("qwen3_mo", "'qwen3_moe'"),
+    ],
+)
+def test_a_hint_names_a_misspelling_and_no_other_model(model_type: str, said: str) -> None:
+    with pytest.raises(GptcalcError) as caught:
+        load_model({"model_type": model_type})
+    assert said in str(caught.value.hint)
+
+
+def test_a_key_inside_that_the_code_does_not_read_is_listed() -> None:
+    spec = load_model({"model_type": "mpt", "attn_config": {"alibi": True, "verbose": 0, "torch_dtype": "bfloat16"}})
+    assert spec.unread == ("attn_config.verbose",)

@@ -1,11 +1,13 @@
 """What files say of their quantization: keys that are refused by name, files beside a config.json, and what commands make of them."""
 
 import json
+from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import CASES, DENSE, expected, group, nvfp4, packed, size
+from stored import CASES, DENSE, REST, expected, group, linear, nvfp4, packed, size
 
 import gptcalc as gc
 from gptcalc.formulas.memory.quantized import stored_bytes
@@ -20,6 +22,11 @@ REFUSED = [
     ({"quant_method": "fp8", "weight_block_size": [128]}, "weight_block_size"),
     ({"quant_method": "fp8", "activation_scheme": 3}, "activation_scheme"),
     ({"quant_method": "hqq"}, "hqq"),
+    ({"quant_method": "gptq", "dynamic": {"+:.*up.*": {"bits": 8}, "-:.*": {}}}, "dynamic"),
+    ({"quant_method": "gptq", "dynamic": {"-:.*tower_of_some.*": {}}}, "tower_of_some"),
+    ({"quant_method": "gptq", "dynamic": {"+:.*up_proj": {"bogus": 8}}}, "bogus"),
+    ({"quant_method": "gptq", "dynamic": {"+:.*up_proj": 8}}, "dynamic"),
+    ({"quant_method": "gptq", "modules_in_block_to_quantize": [3]}, "modules_in_block_to_quantize"),
     ({"quant_method": "exl3"}, "exl3"),
     ({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:llm_compressor"}, "packing_format"),
     ({"quant_method": "bitnet", "quantization_mode": "online"}, "quantization_mode"),
@@ -140,3 +147,31 @@ def test_forms_and_bits_must_agree() -> None:
     assert load_model(fields | {"quantization": {"method": "mine", "bits": 4.5, "forms": forms}}).quantization is not None
     with pytest.raises(gc.GptcalcError, match=r"4 bits are those of none of its forms"):
         load_model(fields | {"quantization": {"method": "mine", "bits": 4, "forms": forms}})
+
+
+def gptq(bits: int, k: int, n: int) -> int:
+    """Elements, a scale in 16 bits and a zero point for each group of 32, and an int32 for each input."""
+    return (bits * k * n + (16 + bits) * n * ceil(k / 32) + 32 * k) // 8
+
+
+@pytest.mark.parametrize(
+    ("more", "width"),
+    [
+        ({"dynamic": {r"-:.*\.mlp\.down_proj": {}, r"+:.*\.0\..*": {"bits": 8}}}, lambda n: 8 if ".0." in n else 4),
+        (
+            {"dynamic": {r"-:.*\.mlp\.down_proj": {}, r".*\.self_attn\..*": {"bits": 8, "desc_act": True}}},
+            lambda n: 8 if "self" in n else 4,
+        ),
+        ({"modules_in_block_to_quantize": [["self_attn.q_proj", "self_attn.k_proj"], ["mlp.up_proj"]]}, lambda n: 4),
+    ],
+    ids=["dynamic", "dynamic attention", "some modules"],
+)
+def test_gptq_of_chosen_modules(more: dict[str, Any], width: Callable[[str], int]) -> None:
+    listed = [name for one in more.get("modules_in_block_to_quantize", ()) for name in one]
+    quantized = {
+        name: size
+        for name, size in linear(DENSE).items()
+        if name != "lm_head" and (name.endswith(tuple(listed)) if listed else not name.endswith("down_proj"))
+    }
+    by_hand = REST + sum(gptq(width(name), k, n) if name in quantized else 2 * k * n for name, (k, n) in linear(DENSE).items())
+    assert size(DENSE, {"quant_method": "gptq", "bits": 4, "group_size": 32, **more}) == by_hand

@@ -132,8 +132,8 @@ def test_a_near_name_is_offered() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"dynamic": {"-:.*down.*": {}}},
-        {"modules_in_block_to_quantize": [["self_attn.k_proj"]]},
+        {"dynamic": {"-:.*down.*": {}}, "modules_in_block_to_quantize": [["self_attn.k_proj"]]},
+        {"modules_in_block_to_quantize": {"self_attn.k_proj": 4}},
         {"is_marlin_format": True},
         {"checkpoint_format": "marlin"},
         {"bogus": 1},
@@ -143,6 +143,11 @@ def test_a_near_name_is_offered() -> None:
 def test_other_choices_of_modules_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(gc.GptcalcError, match=next(iter(more))):
         quantized(quant_method="gptq", bits=4, group_size=128, **more)
+
+
+def test_as_many_layers_as_nothing_could_look_at_are_refused() -> None:
+    with pytest.raises(gc.GptcalcError, match="layers"):
+        stored_bytes(load_model(TINY | {"num_hidden_layers": 10**12, "quantization_config": FP8}))
 
 
 def test_an_unknown_method_and_none_are_refused() -> None:

@@ -129,3 +129,29 @@ def test_what_is_left_out_is_said(run: Callable[..., Any], tmp_path: Path) -> No
         lines = run(command[0], str(path), *command[1:]).out.splitlines()
         assert "left out: vision_config" in lines[0]
         assert any(line.startswith("note: keys that the model's class does not read") and line.endswith(": x") for line in lines)
+
+
+def test_what_is_left_out_is_said_of_each_of_several_models(run: Callable[..., Any], tmp_path: Path) -> None:
+    """In the words of each format; CSV has cells alone, and its notes go where all that is no data goes."""
+    path = tmp_path / "llava.json"
+    config = {"model_type": "llava", "text_config": SMALL | {"model_type": "llama", "x": 1}}
+    path.write_text(json.dumps(config))
+    notes = ["note: llava: the language model alone; left out of the file: vision_config (clip_vision_model)"]
+    notes += ["note: llava: keys that the model's class does not read, so they change nothing: x"]
+    for command in (["compare", "gpt2", str(path)], ["verify", str(path)]):
+        told = json.loads(run(*command, "--format", "json").out)["inputs"]["files"]
+        assert [(one["left_out"], one["unread"]) for one in told] == [(["vision_config (clip_vision_model)"], ["x"])]
+        for form in ("table", "markdown"):
+            assert [line.strip() for line in run(*command, "--format", form).out.splitlines() if line.startswith("note: llava")] == notes
+        ran = run(*command, "--format", "csv")
+        assert ran.err.splitlines() == notes
+        assert "note" not in ran.out
+    assert "files" not in json.loads(run("compare", "gpt2", "--format", "json").out)["inputs"]
+
+
+def test_a_class_by_the_name_that_files_have() -> None:
+    """Qwen2.5-Omni was published before its class had its name in transformers."""
+    thinker = {"architectures": ["Qwen2OmniNaViTThinkerForConditionalGeneration"], "model_type": "qwen2_5_omni_thinker"}
+    thinker["text_config"] = {"hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4}  # type: ignore[assignment]
+    config = {"model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"], "thinker_config": thinker}
+    assert params(load_model(config)).value == 7_615_616_512

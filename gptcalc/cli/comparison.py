@@ -1,6 +1,6 @@
 """`compare`: models side by side."""
 
-from gptcalc.cli.options import Explain, Form, Models, Set, load, overrides_of
+from gptcalc.cli.options import Explain, Form, Models, Set, files_of, load, overrides_of
 
 
 def compare(models: Models, explain: Explain = False, set_: Set = None, form: Form = "table") -> None:
@@ -12,7 +12,7 @@ def compare(models: Models, explain: Explain = False, set_: Set = None, form: Fo
     specs = [load(name, set_) for name in dict.fromkeys(models)]
     rows = formulas(specs)
     changed = specs[0].model_dump(mode="json", include=set(overrides_of(set_)))
-    inputs = {"models": [row.model for row in rows], "set": changed}
+    inputs = {"models": [row.model for row in rows], "set": changed, **files_of(specs)}
     emit(
         "compare", inputs, [row._asdict() for row in rows], lambda: [show.table(rows), *(show.derivations(specs) if explain else [])], form
     )

@@ -1,6 +1,6 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -246,8 +246,18 @@ def settings_of(model: Any) -> dict[str, Any]:
 
     shape = shape_of(model)
     numbers = {name: getattr(shape, name) for name in LETTERS}
-    told = {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
-    return {"model": model.name, **numbers, "n_ctx": model.n_ctx, **shape.switches._asdict(), **told}
+    return {"model": model.name, **numbers, "n_ctx": model.n_ctx, **shape.switches._asdict(), **_told(model)}
+
+
+def _told(model: Any) -> dict[str, Any]:
+    """What a file says beside the model that is read from it."""
+    return {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
+
+
+def files_of(models: Iterable[Any]) -> dict[str, Any]:
+    """`_told` of each of several models whose file says something beside it; nothing where none does."""
+    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread]
+    return {"files": told} if told else {}
 
 
 def typed(name: str, settings: list[str] | None) -> str:

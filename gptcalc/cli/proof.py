@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, load, option
+from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, files_of, load, option
 
 
 def verify(
@@ -31,6 +31,7 @@ def verify(
         "models": list(dict.fromkeys(check.model for check in checks)),
         "full": full,
         "seq": lengths.pop() if len(lengths) == 1 else None,
+        **files_of(specs),
     }
     emit("verify", inputs, [check._asdict() for check in checks], lambda: show.tables(checks, explain), form)
     if not all(check.ok for check in checks):

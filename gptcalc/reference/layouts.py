@@ -113,14 +113,15 @@ mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
 mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
 mlp.output_norm post_mlp_layernorm mlp.post_mlp_layernorm post_norm2 post_feedforward_layernorm
 mlp.activation mlp.act_fn
-mlp.router mlp.gate mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.router mlp.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
 mlp.correction mlp.gate mlp
 mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
 mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
 mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2
 mlp.experts.down mlp.experts.down_proj| block_sparse_moe.experts.down_proj| feed_forward.experts.down_proj|
-mlp.shared.gate mlp.shared_expert.gate_proj mlp.shared_experts.gate_proj feed_forward.shared_expert.gate_proj
-mlp.shared.up mlp.shared_expert.up_proj mlp.shared_experts.up_proj feed_forward.shared_expert.up_proj
+mlp.shared.gate mlp.shared_mlp.gate_proj mlp.shared_expert.gate_proj mlp.shared_experts.gate_proj feed_forward.shared_expert.gate_proj
+mlp.shared.up mlp.shared_mlp.up_proj mlp.shared_expert.up_proj mlp.shared_experts.up_proj feed_forward.shared_expert.up_proj
+mlp.shared.down mlp.shared_mlp.down_proj
 mlp.shared.down shared_mlp.output_linear mlp.shared_expert.down_proj mlp.shared_experts.down_proj feed_forward.shared_expert.down_proj
 mlp.shared.scale mlp.shared_expert_gate
 final_norm norm final_layernorm

@@ -37,17 +37,22 @@ MOST_NAMES = 20
 
 
 def file_notes(inputs: Mapping[str, Any]) -> list[str]:
-    """What an answer says of the file that its model was read from, by the command's `left_out`, `unread` and `own_code`."""
+    """What an answer says of the file that its model was read from, by `left_out`, `unread` and `own_code`.
+
+    `file` names the model where the answer is of several.
+    """
+    of = f"{inputs['file'].partition(' (language model; ')[0]}: " if "file" in inputs else ""
     notes = []
     if inputs.get("left_out"):
-        notes.append(f"note: the language model alone; left out of the file: {', '.join(inputs['left_out'])}")
+        notes.append(f"note: {of}the language model alone; left out of the file: {', '.join(inputs['left_out'])}")
     unread = [shown(name) for name in inputs.get("unread") or ()]
     if unread:
         more = f" and {len(unread) - MOST_NAMES} more" if len(unread) > MOST_NAMES else ""
-        notes.append(f"note: keys that the model's class does not read, so they change nothing: {', '.join(unread[:MOST_NAMES])}{more}")
+        names = f"{', '.join(unread[:MOST_NAMES])}{more}"
+        notes.append(f"note: {of}keys that the model's class does not read, so they change nothing: {names}")
     if unread and inputs.get("own_code"):
         code = inputs["own_code"]
-        notes.append(f"note: the file names code of its own ({shown(code)}): if that code is run, these keys may matter")
+        notes.append(f"note: {of}the file names code of its own ({shown(code)}): if that code is run, these keys may matter")
     return notes
 
 

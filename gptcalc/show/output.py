@@ -27,14 +27,12 @@ def emit(
         from gptcalc.show import table
 
         made = tables()
-        if inputs.get("unread") or inputs.get("left_out"):
-            from gptcalc.show.importing import file_notes
-
-            notes = list(made[-1].notes)
-            last = len(notes) - 1 if notes and notes[-1].startswith("next: ") else len(notes)
-            made[-1] = made[-1]._replace(notes=[*notes[:last], *file_notes(inputs), *notes[last:]])
+        notes = _of_files(inputs)
+        if form != "csv":
+            made[-1] = _with_notes(made[-1], notes)
         if form == "csv":
             text = table.csv(made[0])
+            sys.stderr.write("".join(f"{note}\n" for note in notes))  # CSV has cells alone
         elif form == "markdown":
             text = "\n".join(table.markdown(one) for one in made)
         else:
@@ -42,6 +40,22 @@ def emit(
 
             text = page(made, form, f"gptcalc {command}") if form in ("html", "svg") else "\n".join(terminal(one) for one in made)
     sys.stdout.write(text)
+
+
+def _of_files(inputs: Mapping[str, Any]) -> list[str]:
+    """What is said of the file that a model was read from, or of each of several models' files."""
+    told = [one for one in (inputs, *inputs.get("files", ())) if one.get("unread") or one.get("left_out")]
+    if not told:
+        return []
+    from gptcalc.show.importing import file_notes
+
+    return [note for one in told for note in file_notes(one)]
+
+
+def _with_notes(made: Table, notes: list[str]) -> Table:
+    """Notes of the file behind a model, before a line on what to ask next."""
+    last = len(made.notes) - 1 if made.notes and made.notes[-1].startswith("next: ") else len(made.notes)
+    return made._replace(notes=[*made.notes[:last], *notes, *made.notes[last:]])
 
 
 def document(command: str, inputs: Mapping[str, Any], result: Any) -> str:

@@ -79,6 +79,7 @@ NEVER = {
 OTHER = {
     **_called("vision_tower vision_model visual vision vit vision_encoder vision_embedder embed_vision", "images"),
     **_called("multi_modal_projector mm_projector image_projector patch_merge_mlp connector merger resampler aligner mlp_AR", "images"),
+    **_called("modality_projection img_processor vpm", "images"),
     **_called("qformer perceiver projector encoder vision_embed_tokens sam_model vqmodel", "images"),
     **_called("audio_tower audio_model audio_encoder embed_audio audio", "sound"),
     **_called("mtp", "further tokens"),

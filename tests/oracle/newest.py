@@ -39,6 +39,15 @@ NEWEST: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             }
         },
     ),
+    "hunyuan, a larger base": (
+        "hunyuan_v1_moe",
+        GROUPED
+        | {"tie_word_embeddings": False, "num_experts": 5, "moe_topk": [2, 2, 2]}
+        | {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 27.0}},
+        LLAMA
+        | {"norm_epsilon": 1e-5, "qk_norm": "head", "qk_norm_after_rotary": True, "rope_theta": 10000.0 * 27.0 ** (8 / 6)}
+        | {"n_expert": 5, "n_expert_per_token": 2, "d_expert": 53, "d_shared_expert": 53},
+    ),
     "hyperclovax": (
         "hyperclovax",
         GROUPED | {"hidden_size": 48, "logits_scaling": 0.25, "attention_multiplier": 0.2, "use_post_norm": True},

@@ -27,6 +27,7 @@ NOT_KEYS = {
     "solar_open": {"intermediate_size"},  # of an MLP that is given its width
     "kolibri1": {"intermediate_size"},
     "dbrx": {"moe_jitter_eps", "ffn_act_fn", "ffn_hidden_size", "moe_num_experts"},  # under ffn_config
+    "deepseek_ocr2_text": {"head_dim"},  # the config's code writes the width over the heads there, whatever the file says
     "sarvam_mla": {"q_head_dim"},  # taken out of the file, and not read
     # Of the models of images and sound in the same module:
     "cosmos3_edge_text": {"layer_norm_eps"},
@@ -128,4 +129,4 @@ def test_what_is_called_unread_is_not_read(model_type: str) -> None:
     family = FAMILIES[model_type]
     unread = {key for key, entry in family.keys.items() if isinstance(entry.handler, Unread) and not entry.handler.unless(family)}
     assert all(family.keys[key].default is ABSENT for key in unread)
-    assert not (unread - set(GENERIC)) & read_by(model_type)
+    assert not (unread - set(GENERIC) - NOT_KEYS.get(model_type, set())) & read_by(model_type)

@@ -108,6 +108,10 @@ def form_of(quantization: Quantization) -> Form:
     return Form.model_validate({"element": bits, "of": ("mlp.experts",) if method == "mxfp4" else (), **found})
 
 
+MOST_LAYERS = 100_000
+"""Of a quantized model: each layer may be stored otherwise."""
+
+
 def as_stored(model: ModelSpec) -> AsStored:
     """How the file of a quantized model stores its weights.
 
@@ -117,6 +121,8 @@ def as_stored(model: ModelSpec) -> AsStored:
     quantization = model.quantization
     if quantization is None:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
+    if model.n_layer > MOST_LAYERS:
+        raise GptcalcError(f"{model.name} has {model.n_layer:,} layers: how each is stored is looked at for {MOST_LAYERS:,} at most")
     forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
     names = [*quantization.kept, *(name for form in forms for name in form.of)]
     single = any(map(names_experts, names))

@@ -11,6 +11,7 @@ listed. A new model type is a new row in a file of `families`, by lineage.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -158,7 +159,7 @@ def _family(part: Part, data: Mapping[str, Any]) -> tuple[Family, list[str]]:
     if known is not None:
         return known, [f"no class of transformers has model_type {written(model_type)}: read as {known.classes[0]}, which the file names"]
     message = f"{part.where}: {its}model_type {written(model_type)} is not one that gptcalc can import exactly"
-    for key in ("text_config", "llm_config"):
+    for key in ("text_config", "llm_config", "language_config"):
         if isinstance(part.config.get(key), dict):
             raise GptcalcError(f"{message}: it is a model around a language model, and no class of transformers reads its {key}")
     near = _near(str(model_type), FAMILIES)
@@ -167,9 +168,16 @@ def _family(part: Part, data: Mapping[str, Any]) -> tuple[Family, list[str]]:
 
 
 def _near(word: str, known: Iterable[str]) -> str | None:
+    """The name that another may be misspelt from: names of other numbers, or of more words, are of other things."""
     from difflib import get_close_matches  # here: few files need it
 
-    return next(iter(get_close_matches(word[:60].lower(), list(known), n=1, cutoff=A_SLIP)), None)
+    word = word[:60].lower()
+    alike = [name for name in known if _told_apart(name) == _told_apart(word)]
+    return next(iter(get_close_matches(word, alike, n=1, cutoff=A_SLIP)), None)
+
+
+def _told_apart(name: str) -> tuple[list[str], int]:
+    return re.findall(r"\d+", name), name.count("_")
 
 
 def _named_class(classes: object) -> Family | None:

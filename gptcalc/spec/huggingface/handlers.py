@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, Unread, because, written
+from gptcalc.spec.reading import shown
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -80,18 +81,18 @@ OF_ANY_CONFIG = because(
     "says what the config is of",
     """
     model_type return_dict architectures _name_or_path dtype id2label label2id problem_type output_hidden_states output_attentions
-    chunk_size_feed_forward is_encoder_decoder transformers_version""",
+    chunk_size_feed_forward is_encoder_decoder transformers_version torch_dtype""",
 )
 
 
 def config_inside(key: str, config: Config, known: str) -> Mapping[str, Any]:
-    """A config within a config: of the keys that the code reads or is known not to, and those that any config has."""
+    """A config within a config. `known` are the keys that the code reads or that must agree with what it builds; others change nothing."""
     given = config[key] or {}
     if not isinstance(given, dict):
         raise config.refuse(key, f"must be a mapping, not {written(given)}")
     for name in given:
         if name not in known.split() and name not in OF_ANY_CONFIG:
-            raise config.refuse(f"{key}.{name}", "is a key that gptcalc does not understand")
+            config.unread[f"{key}.{shown(name)}"] = ""
     return given
 
 
@@ -167,10 +168,15 @@ def heads(K: int, Q: int | None = None) -> dict[str, Key]:
     return {"num_key_value_heads": Key(K, kv_heads_needed), "head_dim": width}
 
 
+_WIDTH_OVER_HEADS = agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads")
+
+COMPUTED_HEAD_WIDTH = Key(ABSENT, Unread(_WIDTH_OVER_HEADS))
+"""For config classes that write the width over the heads in the place of one that a file gives."""
+
+
 def unread_head_width() -> Key:
     """Code that does not read it for its projections reads it for its angles, where it has some."""
-    width = agrees(lambda config: config.size("hidden_size") // config.size("num_attention_heads"), "the width over the heads")
-    return Key(ABSENT, Unread(width, lambda family: family.fixed.get("position") == "rotary"))
+    return Key(ABSENT, Unread(_WIDTH_OVER_HEADS, lambda family: family.fixed.get("position") == "rotary"))
 
 
 def unread_kv_heads() -> Key:

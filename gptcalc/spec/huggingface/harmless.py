@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gptcalc.spec.huggingface.family import Config, Fields, Handler, Key, written
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Handler, Key, written
 from gptcalc.spec.huggingface.handlers import only
 from gptcalc.spec.huggingface.quantization import quantization
 from gptcalc.spec.huggingface.wrappers import own_code
@@ -74,10 +74,16 @@ def _all_full(key: str, config: Config) -> Fields:
     return {}
 
 
-_CACHED = only(None, why="the model's code has no window, and its cache would have one")
+def _cached(key: str, config: Config) -> Fields:
+    """The cache and the masks read it where the class does not list the kinds of its layers."""
+    if "layer_types" in config.family.keys and config.family.keys["layer_types"].default is not ABSENT:
+        return {}
+    return only(None, why="the model's code has no window, and its cache would have one")(key, config)
+
+
 GENERIC: Mapping[str, Handler] = {
-    "sliding_window": _CACHED,
-    "attention_chunk_size": _CACHED,
+    "sliding_window": _cached,
+    "attention_chunk_size": _cached,
     "layer_types": _all_full,
     "is_causal": only(True, why="gptcalc knows decoders only"),
     "kv_sharing_modes": only(None, why="layers share keys and values"),

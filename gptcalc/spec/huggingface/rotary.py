@@ -24,8 +24,11 @@ NAMES_THE_CONTEXT = ("yarn", "longrope", "llama3")
 OTHER_KEYS = {"original_max_position_embeddings", "rope_type", "type", "finetuned", "max_position_embeddings", "llama_4_scaling_beta"}
 OLD_NAMES = {"su": "longrope"}
 
-OF_CLASSES = {"alpha": "hunyuan", "short_mscale": "phimoe", "long_mscale": "phimoe"}
+OF_CLASSES = {"short_mscale": "phimoe", "long_mscale": "phimoe"}
 """Keys that the code of one lineage alone reads, in ways of its own. What no code reads changes no angle."""
+
+STRETCHED = "hunyuan"
+"""Whose `dynamic` angles with an `alpha` are plain ones of a larger base, the same at every length."""
 
 
 def rotary_keys(
@@ -127,9 +130,14 @@ def angles(
         fields["unexecuted"] = (f"the angles of {rotated - 1} channels turn {rotated}",)
     if rotated != config.d_head:
         fields["d_rotary"] = rotated
+    alpha = inside.pop("alpha", None) if config.family.model_type.startswith(STRETCHED) else None
     scaling = scaling_of(key, inside, config)
-    if scaling and scaling["rope_type"] == "dynamic" and rotated < 4:  # the base is raised to R / (R - 2)
-        raise config.refuse(key, f"of type 'dynamic' needs 4 rotated channels or more, not {rotated}")
+    if scaling and scaling["rope_type"] == "dynamic":
+        if rotated < 4:  # the base is raised to R / (R - 2)
+            raise config.refuse(key, f"of type 'dynamic' needs 4 rotated channels or more, not {rotated}")
+        if alpha:
+            base = config.number("rope_theta", fields["rope_theta"])
+            return fields | {"rope_theta": base * config.number(key, alpha) ** (rotated / (rotated - 2))}
     return {**fields, "rope_scaling": scaling} if scaling else fields
 
 
@@ -146,8 +154,8 @@ def _rotated(share: Any, config: Config, share_key: str) -> int:
 def scaling_of(key: str, inside: Mapping[str, Any], config: Config) -> Fields | None:
     """The scaling in full, with the length that transformers fills in; None where the angles are the plain ones."""
     kind = _kind(inside.get("rope_type", inside.get("type", "default")), key, config)
-    if "type" in inside and _kind(inside["type"], key, config) != kind:
-        raise config.refuse(key, f"has rope_type {written(kind)} and type {written(inside['type'])}")
+    if "type" in inside and _kind(inside["type"], key, config) != kind:  # the older name of the other, which alone is read
+        config.unread[f"{key}.type"] = ""
     needed, read = ROPE_KINDS[kind]
     for name in inside:
         lineage = OF_CLASSES.get(name)

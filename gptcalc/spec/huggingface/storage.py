@@ -144,8 +144,7 @@ def _of_transformers(name: str) -> str:
 
 def _gptq(given: Given) -> Found:
     """AutoGPTQ, qlinear: packed elements and zero points, fp16 scales, and an int32 for each input (g_idx)."""
-    for name in ("dynamic", "modules_in_block_to_quantize", "extra_config"):
-        given.empty(name, "quantizes other modules than the blocks' matrices, all alike")
+    given.empty("extra_config", "quantizes other modules than the blocks' matrices, all alike")
     for name in ("is_marlin_format", "is_bitblas_format"):
         given.empty(name, "packs weights otherwise")
     given.word("checkpoint_format", "gptq", "gptq", "gptq_v2")
@@ -153,8 +152,43 @@ def _gptq(given: Given) -> Found:
     bits = width(given, "bits", given.get("bits", 4), (2, 3, 4, 8))
     size = given.whole("group_size", given.get("group_size", 128))
     form = in_groups(bits, HALF + bits, size) | {"input": 32}
+    inside = _in_each_block(given)
+    own, kept = _of_modules(given, form, bits, size)
     head = [form | {"of": HEAD}] if given.flag("lm_head") else []
-    return Found("gptq", [form, *head], kept_modules(given))
+    return Found("gptq", [form | ({"of": inside} if inside else {}), *own, *head], [*kept_modules(given), *kept])
+
+
+def _in_each_block(given: Given) -> tuple[str, ...]:
+    """Optimum's list of the modules of a block that are quantized, one after another or in lists; none for all."""
+    listed = given.get("modules_in_block_to_quantize") or []
+    names = [name for one in listed for name in (one if isinstance(one, list) else [one])] if isinstance(listed, list) else [listed]
+    if not all(isinstance(name, str) for name in names):
+        raise given.refuse("modules_in_block_to_quantize", f"must be a list of names, not {written(listed)}")
+    return tuple(names)
+
+
+def _of_modules(given: Given, form: FormFields, bits: int, size: int) -> tuple[list[FormFields], list[str]]:
+    """GPTQModel's `dynamic`, the first pattern that fits a module: `-:` keeps it, and the others give it numbers of its own.
+
+    Source: gptqmodel 7, quantization/config.py (dynamic_get).
+    """
+    forms: list[FormFields] = []
+    kept: list[str] = []
+    dynamic = given.mapping("dynamic")
+    if dynamic and given.get("modules_in_block_to_quantize"):
+        raise given.refuse("dynamic", "and modules_in_block_to_quantize are two choices of modules")
+    for pattern, value in dynamic.items():
+        if pattern.startswith("-:"):
+            if forms:
+                raise given.refuse("dynamic", f"has {written(pattern)} behind a pattern that quantizes: which fits first is not known")
+            kept.append(f"re:{pattern[2:]}")
+            continue
+        inner = given.inner("dynamic", dynamic).inner(pattern, value)
+        own = width(inner, "bits", inner.get("bits", bits), (2, 3, 4, 8))
+        group = inner.whole("group_size", inner.get("group_size", size))
+        forms.append(in_groups(own, HALF + own, group) | {"input": form["input"], "of": (f"re:{pattern.removeprefix('+:')}",)})
+        inner.finish("a module of GPTQ's")
+    return forms, kept
 
 
 def _awq(given: Given) -> Found:

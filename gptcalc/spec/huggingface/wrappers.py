@@ -86,7 +86,7 @@ def _check_class(data: Mapping[str, Any], wrapper: Wrapper, where: str) -> None:
     if not isinstance(classes, list):
         raise GptcalcError(f"{where}: architectures must be a list of class names, not {written(classes)}")
     for name in classes:
-        if not any(same_class(name, known) for known in wrapper.classes):
+        if not any(same_class(OLD_CLASSES.get(name, name) if isinstance(name, str) else name, known) for known in wrapper.classes):
             why = f"names {written(name)}, which may build something else than {wrapper.classes[0]}"
             raise GptcalcError(f"{where}: architectures {why}")
 
@@ -134,6 +134,12 @@ def _left_out(data: Mapping[str, Any], wrapper: Wrapper) -> list[str]:
 
 STORED = ("quantization_config", "quantization", "compression_config")
 """Keys that say how the weights of the whole file are stored: the outer one holds."""
+
+OLD_CLASSES = {
+    "Qwen2_5OmniModel": "Qwen2_5OmniForConditionalGeneration",
+    "Qwen2OmniNaViTThinkerForConditionalGeneration": "Qwen2_5OmniThinkerForConditionalGeneration",
+}
+"""What files call classes by names that they had before they came into transformers."""
 
 OLD_TYPES = {"kimi_k2": "deepseek_v3"}
 """Types of a part that wrappers' classes read as others."""

@@ -31,13 +31,12 @@ BLOOM = Family(
         "tie_word_embeddings": Key(True, flag("tied")),
         "apply_residual_connection_post_layernorm": Key(False, only(False, why="the residual stream would be the norm's output")),
         "seq_length": Key(2048, size("n_ctx")),  # the class has no longest sequence; BLOOM was trained on 2,048
-        "n_embed": Key(ABSENT, agrees(lambda config: config["hidden_size"], "hidden_size")),
         "n_inner": Key(ABSENT, Unread(agrees(lambda config: 4 * config.size("hidden_size"), "4 * hidden_size"))),
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread_kv_heads(),
     },
     {"family": "BLOOM", "position": "alibi", "embedding_norm": True},
-    {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head"},
+    {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "n_embed": "hidden_size"},
     because(
         "the same numbers, computed another way",
         """
@@ -138,11 +137,11 @@ FALCON = Family(
         **read_elsewhere(multi_query=True, new_decoder_architecture=False, num_ln_in_parallel_attn=None, rope_parameters=None),
         "alibi": Key(False, _positions_of_falcon),
         "apply_residual_connection_post_layernorm": unread("the model's code does not read it", False),
-        "n_embed": Key(ABSENT, agrees(lambda config: config["hidden_size"], "hidden_size")),
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread("the model's code reads num_kv_heads"),
     },
     {"family": "Falcon", "position": "rotary"},
+    {"n_embed": "hidden_size"},
 )
 
 FAMILIES = (BLOOM, MPT, FALCON)

@@ -8,6 +8,7 @@ from typing import Any
 from gptcalc.spec.huggingface.families.llama import LLAMA, MLP_UNBIASED, UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import (
+    COMPUTED_HEAD_WIDTH,
     HEAD_IF_GIVEN,
     agrees,
     factor,
@@ -19,7 +20,6 @@ from gptcalc.spec.huggingface.handlers import (
     read_elsewhere,
     size,
     unread,
-    unread_head_width,
 )
 from gptcalc.spec.huggingface.layers import attentions, experts_in, experts_listed
 from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, mixture, past, shares
@@ -183,7 +183,7 @@ DEEPSEEK_OCR2 = variant(
         **read_elsewhere(num_experts_per_tok=None, n_shared_experts=2, routed_scaling_factor=1.0, n_group=None, topk_group=None),
         **read_elsewhere(topk_method="greedy", moe_intermediate_size=1407, n_routed_experts=64),
         "mlp_layer_types": Key(None, experts_listed(_experts_of_v2, _must_be_listed)),
-        "head_dim": unread_head_width(),
+        "head_dim": COMPUTED_HEAD_WIDTH,
     },
     fixed={"mlp_bias": False},
     aliases={"num_experts": "n_routed_experts"},

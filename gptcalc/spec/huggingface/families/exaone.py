@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import LLAMA, UNBIASED
-from gptcalc.spec.huggingface.family import Config, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import heads, read_elsewhere
+from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
+from gptcalc.spec.huggingface.handlers import heads, nothing, read_elsewhere
 from gptcalc.spec.huggingface.layers import attentions, every, experts_listed, unrotated_beside_windows
 from gptcalc.spec.huggingface.mixture import DEEPSEEK_ROUTER, MTP, after, mixture, shares
 
 
 def pattern_or_none(config: Config) -> int:
     """EXAONE's period: all layers see everything where there is no window."""
+    if config["layer_types"] is not None:
+        return 0  # each layer is listed
     if config["sliding_window"] is None:
-        if config["layer_types"] is None:
-            raise config.refuse("sliding_window", "null needs layer_types: the model's own rule divides by a period of zero")
-        return 0
+        raise config.refuse("sliding_window", "null needs layer_types: the model's own rule divides by a period of zero")
     if isinstance(config["sliding_window_pattern"], str):  # "LLLG", of the first files
         raise config.refuse("sliding_window_pattern", "in letters is not understood: write layer_types")
     return config.size("sliding_window_pattern")
+
+
+def _pattern(key: str, config: Config) -> Fields:
+    """A period, or letters: the code reads neither where the file lists the layers."""
+    return {} if isinstance(config[key], str) else nothing(key, config)
 
 
 EXAONE = variant(
@@ -37,7 +42,8 @@ EXAONE4 = variant(
     defaults=sizes(V=102400, F=16384, rms_norm_eps=1e-5),
     keys={
         **heads(32),
-        **read_elsewhere(sliding_window=4096, sliding_window_pattern=4),
+        "sliding_window": Key(4096, nothing),
+        "sliding_window_pattern": Key(4, _pattern),
         "layer_types": Key(None, attentions(every(pattern_or_none), full=unrotated_beside_windows)),
     },
     fixed={"norm_placement": "output", "qk_norm": "head"},

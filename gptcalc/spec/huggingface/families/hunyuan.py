@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, ROOMY
-from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant
+from gptcalc.spec.huggingface.family import Config, Fields, Key, sizes, variant, written
 from gptcalc.spec.huggingface.handlers import head_width_needed, heads, nothing, only, read_elsewhere, unread
 from gptcalc.spec.huggingface.layers import experts_listed, from_key
 from gptcalc.spec.huggingface.mixture import SIGMOID, everywhere, first_dense, mixture, shares
@@ -19,14 +19,17 @@ HUNYUAN = variant(
 )
 
 
-def _one_number(key: str, config: Config) -> Fields:
-    """Hunyuan's files may give a number for each layer."""
-    value = config[key]
-    if isinstance(value, list) and value and len(set(map(str, value))) > 1:
-        raise config.refuse(key, "differs from layer to layer")
-    if isinstance(value, list):
-        raise config.refuse(key, "must be one number for all layers")
-    return {}
+def _experts(config: Config) -> Fields:
+    """The published files give the experts of a token for each layer."""
+    listed, plain = config["moe_topk"], config
+    if isinstance(listed, list):
+        if len(listed) < config.layers or any(type(one) is not int for one in listed):
+            raise config.refuse("moe_topk", f"must be a whole number for each of {config.layers} layers, not {written(listed)}")
+        if len({*listed[: config.layers]}) > 1:
+            raise config.refuse("moe_topk", "differs from layer to layer")
+        plain = Config({**config.data, "moe_topk": listed[0]}, config.family, config.where)
+        plain.sources = config.sources
+    return mixture(k="moe_topk", shared=from_key("intermediate_size"))(plain)
 
 
 HUNYUAN_MOE = variant(
@@ -37,8 +40,8 @@ HUNYUAN_MOE = variant(
     defaults={"vocab_size": 290943, "rms_norm_eps": 1e-5},
     keys={
         "head_dim": Key(None, head_width_needed),
-        "moe_topk": Key(1, _one_number),
-        "num_experts": Key(1, everywhere(mixture(k="moe_topk", shared=from_key("intermediate_size")))),
+        "num_experts": Key(1, everywhere(_experts)),
+        "moe_topk": Key(1, lambda key, config: {}),
         "use_qk_norm": unread("the model's code always has it", True),
     },
     fixed={"qk_norm": "head", "qk_norm_after_rotary": True},

@@ -6,7 +6,7 @@ from typing import Any
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, UNBIASED
 from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_but, read_elsewhere, size
+from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_elsewhere, size
 from gptcalc.spec.huggingface.layers import (
     ATTENTION,
     Layer,
@@ -146,6 +146,24 @@ def _mimo_layers(config: Config) -> Fields:
     return {"n_kv_head": 2 * config.size("num_key_value_heads"), "attention_sinks": True}
 
 
+def _tokens_before(key: str, config: Config) -> Fields:
+    """What SGLang's code calls the window: the tokens before a query, without its own."""
+    if config[key] not in (None, ABSENT):
+        config.size(key, least=0)
+    return {}
+
+
+def _mimo_window(config: Config) -> int:
+    before = config["sliding_window_size"]
+    return config.size("sliding_window") if before in (None, ABSENT) else config.size("sliding_window_size", least=0) + 1
+
+
+def _mimo_experts(config: Config) -> Fields:
+    """A factor of null, as the published file has it, is one."""
+    scale = "" if config["routed_scaling_factor"] is None else "routed_scaling_factor"
+    return mixture("n_routed_experts", **{**DEEPSEEK_ROUTER, "scale": scale})(config)
+
+
 _MIMO_ANGLES = angles_by_kind(
     {"full_attention": 5000000.0, "sliding_attention": 10000.0}, {"full_attention": 0.334, "sliding_attention": 0.334}
 )
@@ -162,13 +180,14 @@ MIMO_V2 = variant(
         "head_dim": Key(192, size("d_head")),
         "v_head_dim": Key(128, size("d_head_value")),
         "attention_bias": Key(False, flag("attention_bias")),
-        "sliding_window_size": read_but("sliding_window says so"),
+        "sliding_window_size": Key(ABSENT, _tokens_before),
         "layer_types": Key(
             None,
             attentions(
                 lambda config: lambda i: "full" if i == 0 or not (i + 1) % 6 else "sliding",
                 full=_MIMO_ANGLES("full_attention"),
                 sliding=lambda config: {**_MIMO_ANGLES("sliding_attention")(config), **_mimo_layers(config)},
+                window=_mimo_window,
             ),
         ),
         "attention_value_scale": Key(0.707, _value_scale),
@@ -177,7 +196,7 @@ MIMO_V2 = variant(
         **read_elsewhere(routed_scaling_factor=1.0, n_group=1, topk_group=1, norm_topk_prob=True),
         "mlp_layer_types": Key(
             None,
-            experts_listed(mixture("n_routed_experts", **DEEPSEEK_ROUTER), first_dense),
+            experts_listed(_mimo_experts, first_dense),
         ),
     },
     aliases={"num_local_experts": "n_routed_experts"},
