@@ -103,7 +103,7 @@ def request_of(
     elif model.quantization:
         precision = STORED
     else:
-        precision = "bf16" if "bf16" in device.peak else "fp16" if "fp16" in device.peak else "fp32"
+        precision = device.usual_type
     group_size = None if group_size is None else whole_number("group_size", group_size)
     return Request(
         model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
