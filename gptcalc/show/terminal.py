@@ -112,6 +112,8 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Seq
     folding = sorted((i for i in keep if columns[i].fold), key=lambda i: natural[i])
     left = width - GAP * (len(keep) - 1) - sum(natural[i] for i in keep if i not in folding)
     least = {i: _least(columns, cells, i) for i in folding}
+    if sum(least.values()) > left:  # then words are broken
+        least = {i: min(FOLDED, natural[i]) for i in folding}
     for position, i in enumerate(folding):
         others = sum(least[other] for other in folding[position + 1 :])
         natural[i] = max(least[i], min(natural[i], max(left // (len(folding) - position), 0), left - others))
