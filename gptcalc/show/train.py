@@ -35,6 +35,11 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+@in_unit("tokens/s")
+def pace(value: float) -> str:
+    return whole(value)
+
+
 @in_unit("USD")
 def money(usd: float) -> str:
     return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
@@ -108,7 +113,7 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
-        "tokens per second": ("tokens_per_second", whole),
+        "tokens per second": ("tokens_per_second", pace),
         "steps": ("steps", whole),
         "MFU": ("mfu", percent),
         "HFU": ("hfu", percent),

@@ -127,9 +127,7 @@ def training(
             hint="give one of the two",
         )
     code = load_runtime((preset.get("runtime") or default_runtime(model)) if runtime is None else runtime)
-    usual, adapters = usual_precision(
-        lora_rank, qlora=qlora, experts=has_experts(model), type_="bf16" if chip is None else chip.usual_type
-    )
+    usual, adapters = usual_precision(lora_rank, qlora=qlora, experts=has_experts(model), type_="bf16" if chip is None else chip.usual_type)
     recipe = Recipe(
         runtime=code.name,
         precision=usual if precision is None else precision,
