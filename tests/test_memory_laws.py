@@ -337,7 +337,7 @@ def test_what_is_reserved_beside_frozen_weights_does_not_grow_with_them() -> Non
 
 
 def test_experts_that_qlora_leaves_stay_in_16_bits_unless_autocast_is_asked_for() -> None:
-    """bitsandbytes replaces linear layers; an expert's matrices are none. Mixtral: 32 layers of 8 experts of three 4096 x 14336 matrices."""
+    """bitsandbytes replaces linear layers; experts are none. Mixtral: 32 layers of 8 of three 4096 x 14336 matrices."""
     experts = 32 * 8 * 3 * 4096 * 14336
     for more, size in (({}, 2), ({"precision": "bf16"}, 2), ({"precision": "amp-bf16"}, 4)):
         weights = training("mixtral-8x7b", lora_rank=8, qlora=True, seq=512, **more).training.phases["before_forward"]["weights"]

@@ -49,7 +49,7 @@ def memory(
         RUN(
             "--precision",
             help="Types of the weights.",
-            show_default="amp-bf16; LoRA: bf16; inference: as stored, or bf16; fp16 where there is no bf16",
+            show_default="amp-bf16; LoRA: bf16; inference: as stored, or bf16 (fp16 without)",
         ),
     ] = None,
     device: Annotated[
