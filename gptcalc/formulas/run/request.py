@@ -144,6 +144,7 @@ def _train(
     from gptcalc.formulas.division import CHOICES, SIZES, choices_of, divided
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
+    from gptcalc.spec.recipe import Layout
     from gptcalc.spec.stack import ON_TPUS
 
     D, T = _tokens(model, tokens), whole(model.usual_seq if seq is None else seq, "seq")
@@ -200,7 +201,8 @@ def _train(
             timed = _parallel(stacks, where, model, device, chosen, place, batch, T, division.micro_batches)
             notes += [*warnings(division.layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         else:
-            timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
+            alone = chosen._replace(accumulate=1, layout=Layout())
+            timed = _step(model, device, alone, batch, T, division.micro_batches)
         step, parts = timed.value, timed.node
         memory = room_of(model, device, chosen, batch, T)
         asked = recipe.get("runtime") is not None or "runtime" in defaults
