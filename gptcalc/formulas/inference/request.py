@@ -77,8 +77,7 @@ def request_of(
     pp: int | None = None,
 ) -> Request:
     """The request with its defaults: all devices in one tensor-parallel replica, as many as one takes where no count is given; weights
-    as the model's quantized file stores them or,
-    where it has none, in the 16-bit type that the device computes in.
+    as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
