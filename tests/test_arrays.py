@@ -135,3 +135,8 @@ def test_servers_in_a_table() -> None:
     assert {np.shape(result[name]) for name in names} == {(2, 3)}
     assert {np.shape(value) for value in result["steady"].values()} == {(2, 3)}
     assert np.shape(gc.infer("gpt2", prompt=16, output=4, price=[1.0, 2.0]).to_dict()["usd_per_million_output_tokens"]) == (2,)
+
+
+def test_flags_of_one_device_in_an_array() -> None:
+    one, two = (gc.train("gpt2", tokens="1B", seq=64, sequence_parallel=flag) for flag in (False, [False, False]))
+    assert two.step_time.tolist() == [one.step_time] * 2

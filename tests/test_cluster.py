@@ -582,7 +582,7 @@ BAD = {
     "--pp 8 --virtual-stages 5": ("96 layers do not divide into 8 stages of 5 virtual stages, 40 in all", "--virtual-stages"),
     "--pp 8 --virtual-stages 3 --global-batch 12": ("12 micro-batches of a step are not a multiple of 8", "--global-batch"),
     "--pp 128": ("128 pipeline stages for 96 layers", "--pp 96"),
-    "--tp 7": ("n_head 96 is not a multiple of tensor parallel size 7", "n_head"),
+    "--tp 7": ("n_head 96 is not a multiple of tensor parallel size 7", "tensor parallel size 6 or 8 would do"),
     "--virtual-stages 2": ("need a pipeline", "--pp"),
     "--ep 2": ("has no experts", "--ep"),
     "--count 100 --tp 8": ("100 devices are not a multiple of tp 8", "--count 96 or 104 or --tp 4"),

@@ -415,3 +415,17 @@ def test_reading_sweeps_and_targets() -> None:
     for text in ("", "ttft", "ttft=0ms", "ttft=5", "itl=5ms"):
         with pytest.raises(GptcalcError):
             read_targets(text)
+
+
+def test_one_replica_is_served_where_no_count_is_given() -> None:
+    for options, count in (({}, 1), ({"tp": 2}, 2), ({"pp": 2}, 2), ({"tp": 4, "pp": 2}, 8)):
+        request = gc.infer("llama3-8b", prompt=64, output=4, **options).request
+        assert (request.count, request.replicas) == (count, 1)
+
+
+@pytest.mark.parametrize("call", [gc.infer, lambda model, **size: gc.memory(model, mode="inference", **size)])
+def test_a_size_that_does_not_divide_comes_with_those_beside_it_that_do(call: Any) -> None:
+    """32 heads: 2 and 4 are the divisors next to 3."""
+    with pytest.raises(GptcalcError, match="n_head 32 is not a multiple of tensor parallel size 3") as refused:
+        call("llama3-8b", tp=3)
+    assert refused.value.hint == "tensor parallel size 2 or 4 would do"

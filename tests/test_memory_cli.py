@@ -72,6 +72,9 @@ def test_the_first_line_says_what_the_base_of_adapters_is_in(run) -> None:
         assert base in headline(run, *lora, *more)[0]
     assert "does not fit" in headline(run, *lora, "--precision", "amp-bf16", code=1)[0]
     assert "LoRA, base in fp32" in headline(run, *lora[:-2], "--precision", "amp-bf16")[0]
+    mixture = ("mixtral-8x7b", "--lora-rank", "8", "--qlora", "--seq", "512")
+    assert "QLoRA, base in nf4, experts in bf16" in headline(run, *mixture)[0]
+    assert "QLoRA, base in nf4, experts in fp32" in headline(run, *mixture, "--precision", "amp-bf16")[0]
 
 
 def test_a_batch_that_was_not_asked_for_comes_with_the_largest(run) -> None:

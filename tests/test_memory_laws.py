@@ -335,3 +335,18 @@ def test_what_is_reserved_beside_frozen_weights_does_not_grow_with_them() -> Non
         answer = training("llama2-70b", seq=128, recompute="full", **options)
         trained = gc.params("llama2-70b").value * 0.001
         assert answer.apart.high - answer.value < 1.6 * 4 * 128 * 32000 + 0.65 * 4 * trained + 2**28
+
+
+def test_experts_that_qlora_leaves_stay_in_16_bits_unless_autocast_is_asked_for() -> None:
+    """bitsandbytes replaces linear layers; experts are none. Mixtral: 32 layers of 8 of three 4096 x 14336 matrices."""
+    experts = 32 * 8 * 3 * 4096 * 14336
+    for more, size in (({}, 2), ({"precision": "bf16"}, 2), ({"precision": "amp-bf16"}, 4)):
+        weights = training("mixtral-8x7b", lora_rank=8, qlora=True, seq=512, **more).training.phases["before_forward"]["weights"]
+        assert size * experts <= weights["block"]["mlp"].value < size * experts + 2**26
+
+
+def test_a_card_without_bf16_adapts_a_base_in_fp16() -> None:
+    answer = gc.memory("gpt2", lora_rank=8, device="t4")
+    assert (answer.recipe.base, answer.recipe.adapter_precision) == ("fp16", "fp32")
+    with pytest.raises(gc.GptcalcError, match="epsilon"):
+        gc.memory("gpt2", lora_rank=8, precision="fp16")

@@ -107,3 +107,24 @@ def test_a_pipeline_longer_than_the_model_is_refused_everywhere() -> None:
     ):
         with pytest.raises(gc.GptcalcError, match="128 pipeline stages for 96 layers"):
             call()
+
+
+DEVICES = ["h100-80gb", "t4", "v100-32gb", "tpu-v2", "tpu-v6e", "mi300x", "gaudi3", "trn2", "inf2", "apple-m2", "strix-halo", "epyc-9654"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_with_nothing_but_a_device_memory_and_train_mean_the_same_run(device) -> None:
+    run, memory = gc.train("gpt2", tokens="1B", device=device), gc.memory("gpt2", device=device)
+    found = memory.to_dict()
+    assert {name: run.memory[name] for name in ("peak_allocated", "fits", "room")} == {
+        name: found[name] for name in ("peak_allocated", "fits", "room")
+    }
+    assert (run.precision, run.inputs["runtime"]) == (memory.recipe.precision, memory.recipe.runtime)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_with_nothing_but_a_device_memory_and_infer_store_the_same_types(device) -> None:
+    held = gc.memory("gpt2", mode="inference", device=device, seq=512).inputs
+    served = gc.infer("gpt2", device=device, prompt=500, output=12).request.inputs
+    assert (held["precision"], held["kv_precision"]) == (served["precision"], served["kv_precision"])
+    assert held["precision"] == held["kv_precision"]

@@ -208,6 +208,8 @@ def test_csv_names_whole_paths_and_units(run: Run) -> None:
     bill = [line.split(",") for line in run("train", "gpt2", "--tokens", "1B", "-f", "csv").out.splitlines()]
     units = {row[0]: row[2] for row in bill}
     assert [units[name] for name in ("item", "a step", "device-hours", "cost", "energy", "CO2")] == ["unit", "s", "h", "USD", "kWh", "kg"]
+    assert units["tokens per second"] == "tokens/s"
+    assert {row[0]: row[1] for row in bill}["steps"] == "976563"  # 1e9 tokens, 1,024 a step
     peak = run("memory", "gpt2", "-f", "csv").out.splitlines()
     assert peak[0] == "part,bytes,share (fraction),formula"
     assert peak[2].startswith("weights/embedding,")

@@ -225,3 +225,13 @@ def test_a_picture_that_nobody_can_see_is_refused(run: Any, options: tuple[Any, 
         assert (answer.code, answer.out) == (2, "")
         assert "a picture of" in answer.err
         assert "hint: leave --timeline out" in answer.err
+
+
+@pytest.mark.parametrize(("device", "factor"), [("mi300x", 1.5), ("b200", 1 / 0.75), ("h100-80gb", 1.0)])
+def test_what_is_said_to_be_the_least_is_the_low_end(run: Any, device: str, factor: float) -> None:
+    """Ideal code is a lower bound on a chip that was measured; on another its own time is uncertain too."""
+    options = {"tokens": "1B", "device": device, "count": 8, "zero": 3}
+    bound = gc.train("qwen3-8b", **options)
+    assert bound.ranges["time"]["low"] * factor == pytest.approx(bound.time)
+    first = headline(run("train", "qwen3-8b", "--tokens", "1B", "--device", device, "--count", "8", "--zero", "3"))
+    assert f": at least {bound.time / factor / 3600:.2f} hours" in first

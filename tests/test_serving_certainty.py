@@ -99,3 +99,13 @@ def test_starting_a_kernel_is_charged_where_it_was_measured() -> None:
         answer = gc.infer("gpt2", device=device, prompt=64, output=4)
         assert bool(answer.point.decode.by_bound()["launch"]) == charged
         assert any("starting an operation" in note for note in answer.notes) != charged
+
+
+@pytest.mark.parametrize("device", ["epyc-9654", "apple-m2", "mi300x", "tpu-v5e", "gaudi3"])
+def test_one_row_streams_the_weights_where_no_tensor_core_of_nvidia_pads_it(device) -> None:
+    """At one FLOP a byte every chip is far below its ridge: no matmul of a decode step of one sequence is bound by compute."""
+    decode = gc.infer("gpt2", device=device, batch=1, prompt=64, output=4).point.decode.to_list()
+    assert {one["bound"] for one in decode if one["operation"].endswith(("/up", "/down", "/query_key_value", "/output"))} <= {
+        "bandwidth",
+        "launch",
+    }

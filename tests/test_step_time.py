@@ -150,3 +150,10 @@ def test_one_a100_beside_an_eighth_of_eight(model: str, tokens_per_second: float
     run = gc.train(model, tokens="1B", device="a100-80gb", batch=batch, seq=2048, global_batch=32, runtime="megatron")
     # one device alone waits for no other and sends nothing: faster than an eighth of eight (those are in test_cluster.py)
     assert run.tokens_per_second * 8 / tokens_per_second == pytest.approx(1.08, abs=0.08)
+
+
+@pytest.mark.parametrize("device", ["epyc-9654", "apple-m2", "mi300x", "gaudi3", "trn2"])
+def test_no_chip_but_nvidias_pays_for_cublas_alignment(device) -> None:
+    odd, even = (gc.train(gc.model("gpt2", {"vocab_size": V}), tokens="1B", device=device, batch=8) for V in (50257, 50304))
+    assert odd.step_time == pytest.approx(even.step_time, rel=0.01)
+    assert not any("unaligned" in one["kind"] for one in odd.kernels)

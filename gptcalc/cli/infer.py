@@ -30,7 +30,7 @@ def infer(
     device: Annotated[
         str, RUN("--device", help="A name: 'gptcalc devices' lists them; or a file.", autocompletion=complete_device)
     ] = "h100-80gb",
-    count: Annotated[int, RUN("--count", min=1, help="Devices in all.")] = 1,
+    count: Annotated[int | None, RUN("--count", min=1, help="Devices in all.", show_default="one replica's")] = None,
     batch: Annotated[int, RUN("--batch", min=1, help="Sequences that a replica serves at once.")] = 1,
     prompt: Annotated[
         int | None, RUN("--prompt", min=1, help="Tokens of a prompt.", show_default="1024, or what the model reaches")

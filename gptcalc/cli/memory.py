@@ -46,7 +46,11 @@ def memory(
     seq: Annotated[int | None, size_option("--seq", "Tokens of a sequence.", "as in training, or 8,192 at most", RUN)] = None,
     precision: Annotated[
         Precision | None,
-        RUN("--precision", help="Types of the weights.", show_default="amp-bf16; LoRA: bf16; inference: as stored, or bf16"),
+        RUN(
+            "--precision",
+            help="Types of the weights.",
+            show_default="amp-bf16; LoRA: bf16; inference: as stored, or bf16 (fp16 without)",
+        ),
     ] = None,
     device: Annotated[
         str | None,

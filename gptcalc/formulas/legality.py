@@ -13,7 +13,7 @@ from math import gcd, isqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.sharding import has_experts
+from gptcalc.formulas.sharding import has_experts, near_divisors
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
 
@@ -170,7 +170,7 @@ def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str,
 
     def says(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
         odd = next(value for value in values(model, s) if value % by(s))
-        return f"{name} {odd} is not a multiple of {size} {by(s)}", f"choose sizes so that {name} divides"
+        return f"{name} {odd} is not a multiple of {size} {by(s)}", near_divisors(odd, by(s), name, size)
 
     return Rule(holds, says)
 
@@ -191,8 +191,9 @@ def _kv_heads(model: ModelSpec, s: Sizes) -> Any:
 def _say_kv_heads(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
     kv = next(kv for kv in _of_blocks("n_kv_head")(model, s) if kv % s.tp and not (s.tp > kv and s.tp % kv == 0))
     if s.tp > kv:
-        return f"tensor parallel size {s.tp} is not a multiple of n_kv_head {kv}", "choose sizes so that tensor parallel size divides"
-    return f"n_kv_head {kv} is not a multiple of tensor parallel size {s.tp}", "choose sizes so that n_kv_head divides"
+        below = s.tp // kv * kv
+        return f"tensor parallel size {s.tp} is not a multiple of n_kv_head {kv}", f"tensor parallel size {below} or {below + kv} would do"
+    return f"n_kv_head {kv} is not a multiple of tensor parallel size {s.tp}", near_divisors(kv, s.tp, "n_kv_head", "tensor parallel size")
 
 
 def _experts(model: ModelSpec, s: Sizes) -> Any:
@@ -220,7 +221,7 @@ RULES = (
         lambda model, s: _multiple(s.dp * s.cp, s.ep),
         lambda model, s: (
             f"{_same_weights(s)} {s.dp * s.cp} is not a multiple of expert parallel size {s.ep}",
-            f"choose sizes so that {_same_weights(s)} divides",
+            near_divisors(s.dp * s.cp, s.ep, _same_weights(s), "expert parallel size"),
         ),
     ),
     _not_a_multiple("n_expert", _of_blocks("n_expert"), "expert parallel size", lambda s: s.ep),

@@ -5,6 +5,7 @@ same weights g divide the experts (expert parallel): each has all tokens of 1/g 
 """
 
 from collections.abc import Sequence
+from math import isqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -187,5 +188,23 @@ def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
             if isinstance(rest, int)
             else f"{name_a} is not a multiple of {name_b} in every place"
         )
-        raise GptcalcError(numbers, hint=f"choose sizes so that {name_a} divides")
+        raise GptcalcError(numbers, hint=near_divisors(a, b, name_a, name_b))
     return a // b
+
+
+MOST_DIVIDED = 10**9
+"""Sizes whose divisors are looked for."""
+
+
+def near_divisors(a: Any, b: Any, name_a: str, name_b: str) -> str:
+    """The sizes next to b that divide a.
+
+    >>> near_divisors(32, 3, "n_head", "tensor parallel size"), near_divisors(7, 12, "n_layer", "stages")
+    ('tensor parallel size 2 or 4 would do', 'stages 7 would do')
+    """
+    if not (isinstance(a, int) and isinstance(b, int)) or a > MOST_DIVIDED:
+        return f"choose sizes so that {name_a} divides"
+    small = [n for n in range(1, isqrt(a) + 1) if a % n == 0]
+    found = [*small, *(a // n for n in reversed(small))]
+    below, above = [n for n in found if n < b][-1:], [n for n in found if n > b][:1]
+    return f"{name_b} {' or '.join(map(str, below + above))} would do"

@@ -33,7 +33,11 @@ def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], dept
     """The headline tree; with `explain` its derivation instead. `typed` is how the user named the model."""
     phase, batch, seq = inputs["phase"], inputs["batch"], inputs["seq"]
     total = answer.value
-    where = f"{batch:,} × {seq:,} tokens{why(model, seq)}" if phase != "decode" else f"{batch:,} sequences of {seq:,} keys{why(model, seq)}"
+    where = (
+        f"{batch:,} × {seq:,} tokens{why(model, seq)}"
+        if phase != "decode"
+        else f"{batch:,} sequence{'' if batch == 1 else 's'} of {seq:,} keys{why(model, seq)}"
+    )
     headline = f"{model.name}: {integer(total)} FLOP ({short(total, 'FLOP')}) for {PHASES[phase]}, {where}"
     letters = shape_of(model).letters | {"B": batch} | ({"C": seq} if phase == "decode" else {"T": seq})
     notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP", legend(letters, answer.matmul)]

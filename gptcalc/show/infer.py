@@ -24,7 +24,7 @@ def tables(answer: Inference, *, explain: bool, roofline: dict[str, Any] | None)
     return [summary(answer), one("a decode step", answer.point.decode), one("prefill", answer.point.prefill)]
 
 
-@in_unit("1/s")
+@in_unit("tokens/s")
 def _rate(value: float) -> str:
     return f"{value:,.1f}" if value < 1000 else whole(value)
 
@@ -179,7 +179,7 @@ def targets(answer: Inference) -> Table:
     guessed = dict.fromkeys(offer.device for offer in offers if not offer.calibrated)
     if guessed:
         notes.append(f"uncalibrated, as no server was measured there: {', '.join(guessed)}")
-    most = f"{t.here.batch:,} sequences at once" if t.here.batch else "not one sequence"
+    most = f"{t.here.batch:,} sequence{'' if t.here.batch == 1 else 's'} at once" if t.here.batch else "not one sequence"
     headline = f"{_where(answer)}: {most} within {promised}, bound by {_binds(t.here)}{_uncalibrated(answer)}"
     return Table(headline, columns, rows, notes)
 

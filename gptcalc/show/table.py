@@ -165,11 +165,16 @@ def csv(table: Table) -> str:
     for path, row in zip(paths, table.rows, strict=True):
         cells: list[Any] = []
         for i, column in columns:
-            cells.append(path if i == 0 else clean(row[i]) if isinstance(row[i], str) else row[i])
+            cells.append(path if i == 0 else clean(row[i]) if isinstance(row[i], str) else _raw(row[i]))
             if mixed and i == min(mixed):
                 cells.append("" if row[i] is None else unit_of(row[i], column))
         rows.writerow(cells)
     return out.getvalue()
+
+
+def _raw(value: Any) -> Any:
+    """A number that says how it is written is a float, whatever it counts."""
+    return int(value) if hasattr(value, "write") and value.is_integer() else value
 
 
 def _twin(table: Table, i: int) -> bool:

@@ -35,6 +35,11 @@ def whole(value: float) -> str:
     return f"{value:,.0f}"
 
 
+@in_unit("tokens/s")
+def pace(value: float) -> str:
+    return whole(value)
+
+
 @in_unit("USD")
 def money(usd: float) -> str:
     return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
@@ -80,7 +85,14 @@ def _headline(model: ModelSpec, run: Run) -> str:
 
 
 def _duration(run: Run) -> str:
-    return f"{'at least ' if run.lower_bound else ''}{span(run.time)}"
+    if not run.lower_bound:
+        return span(run.time)
+    return f"at least {span(_least(run))}"
+
+
+def _least(run: Run) -> float:
+    """The low end of a lower bound, which is its likely value only on a chip that was measured."""
+    return float(run.ranges["time"]["low"])
 
 
 def _verdict(run: Run) -> str:
@@ -108,7 +120,7 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
-        "tokens per second": ("tokens_per_second", whole),
+        "tokens per second": ("tokens_per_second", pace),
         "steps": ("steps", whole),
         "MFU": ("mfu", percent),
         "HFU": ("hfu", percent),
@@ -122,7 +134,8 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
         ends = run.ranges.get(name, {})
         amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
-    names = ("at best" if run.lower_bound else "likely", "low", "high")
+    best = "at best" if run.lower_bound and _least(run) == run.time else "ideal code" if run.lower_bound else "likely"
+    names = (best, "low", "high")
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
     notes = [] if larger is None else [_suggested(larger)]
     return Table(_headline(model, run), columns, rows, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
@@ -250,7 +263,12 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
 
 
 def _amount_of_time(run: Run) -> Amount:
-    return Amount(run.time, lambda _: _duration(run))
+    return Amount(run.time, lambda _: _beside(run))
+
+
+def _beside(run: Run) -> str:
+    """The time beside that of others, all at their likely values."""
+    return f"ideally {span(run.time)}" if run.lower_bound and _least(run) != run.time else _duration(run)
 
 
 def _from_to(ends: dict[str, Any]) -> str:
@@ -265,12 +283,12 @@ def _best(runs: list[Run]) -> str:
     fastest = min(fitting, key=lambda run: float(run.time))
     priced = [run for run in fitting if run.cost_usd is not None]
     if not priced:
-        return f"{fastest.device} is fastest ({_duration(fastest)})"
+        return f"{fastest.device} is fastest ({_beside(fastest)})"
     cheapest = min(priced, key=lambda run: float(run.cost_usd))
     cost = money(cheapest.cost_usd)
     if cheapest is fastest:
-        return f"{fastest.device} is fastest and cheapest ({_duration(fastest)}, {cost})"
-    return f"{fastest.device} is fastest ({_duration(fastest)}), {cheapest.device} cheapest ({cost})"
+        return f"{fastest.device} is fastest and cheapest ({_beside(fastest)}, {cost})"
+    return f"{fastest.device} is fastest ({_beside(fastest)}), {cheapest.device} cheapest ({cost})"
 
 
 def too_large(run: Run) -> list[str]:

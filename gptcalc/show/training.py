@@ -5,6 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.memory.answer import TrainingMemory
 from gptcalc.formulas.memory.fit import Verdict
+from gptcalc.formulas.sharding import has_experts
 from gptcalc.show.layout import layout
 from gptcalc.show.storage import aside
 from gptcalc.spec.model import ModelSpec
@@ -22,7 +23,7 @@ LEAST = "everything fused that can be, the least that any code could hold: 48 me
 
 def headline(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any], asked: Container[str]) -> str:
     """The verdict on a device and, in a second line, the cheapest change or the largest batch; without a device the peak."""
-    what, why = _what(answer, inputs), _why(model, inputs, asked)
+    what, why = _what(model, answer, inputs), _why(model, inputs, asked)
     verdict = answer.verdict
     if verdict is None:
         closing = (f" ({why})" if why else "") + aside(model)
@@ -33,9 +34,11 @@ def headline(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any]
     return f"{first}\n{second}" if second else first
 
 
-def _what(answer: TrainingMemory, inputs: Mapping[str, Any]) -> str:
+def _what(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any]) -> str:
     base = answer.recipe.base
     method = "training" if base is None else f"{'QLoRA' if answer.recipe.qlora else 'LoRA'}, base in {base}"
+    if answer.recipe.qlora and has_experts(model):  # bitsandbytes takes linear layers, which experts are not
+        method += f", experts in {answer.recipe.unpacked}"
     return f"{method}, {inputs['batch']:,} × {inputs['seq']:,} tokens"
 
 

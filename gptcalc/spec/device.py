@@ -84,6 +84,15 @@ class DeviceSpec(Record):
         return (self.platform or PLATFORMS[self.kind]) == "cuda"
 
     @property
+    def usual_type(self) -> str:
+        """What a model is computed in where no precision is asked for: the first of bf16, fp16 and fp32 that it has arithmetic for.
+
+        >>> load_device("h100").usual_type, load_device("t4").usual_type
+        ('bf16', 'fp16')
+        """
+        return next(name for name in ("bf16", "fp16", "fp32") if name in self.peak)
+
+    @property
     def unmeasured_factor(self) -> float | None:
         """How many times longer or shorter a time may be where no such chip was measured; none for NVIDIA's and for measured ones.
 

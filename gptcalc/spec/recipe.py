@@ -88,8 +88,15 @@ class Recipe(NamedTuple):
         """
         if self.lora_rank is None:
             return None
-        if self.qlora:
-            return "nf4"
+        return "nf4" if self.qlora else self.unpacked
+
+    @property
+    def unpacked(self) -> str:
+        """The type of weights that are trained, or frozen without being put in 4 bits.
+
+        >>> Recipe(precision="fp8").unpacked, Recipe().unpacked
+        ('bf16', 'fp32')
+        """
         return "fp32" if PRECISIONS[self.precision].stored == 4 else "bf16" if self.precision == "fp8" else self.precision
 
     @property
@@ -100,16 +107,32 @@ class Recipe(NamedTuple):
         return 1 if self.recompute == "full" else 0
 
 
-def usual_precision(lora_rank: int | None, *, qlora: bool) -> tuple[str, Literal["fp32"] | None]:
-    """The precision of training where none is asked for, and that of adapters where it differs.
+def autocast(type_: str) -> str:
+    """Training under autocast to a type; in fp32 there is nothing to cast.
+
+    >>> autocast("fp16"), autocast("fp32")
+    ('amp-fp16', 'fp32')
+    """
+    return type_ if type_ == "fp32" else f"amp-{type_}"
+
+
+def usual_precision(
+    lora_rank: int | None, *, qlora: bool, experts: bool = False, type_: str = "bf16"
+) -> tuple[str, Literal["fp32"] | None]:
+    """The precision of training where none is asked for, on a device that computes in `type_`, and that of adapters where it differs.
 
     A model is trained under autocast. Under adapters it is loaded in 16 bits and they are made fp32 (peft, autocast_adapter_dtype); where
-    its matrices are in 4 bits, the rest of it is widened to fp32 too (peft, prepare_model_for_kbit_training).
+    its matrices are in 4 bits, the rest of it is widened to fp32 too (peft, prepare_model_for_kbit_training). Experts are no linear
+    layers, so that bitsandbytes leaves them as they are: a model that has some stays in 16 bits, or most of it would be widened.
 
     >>> usual_precision(None, qlora=False), usual_precision(16, qlora=False), usual_precision(16, qlora=True)
     (('amp-bf16', None), ('bf16', 'fp32'), ('amp-bf16', None))
+    >>> usual_precision(16, qlora=True, experts=True), usual_precision(None, qlora=False, type_="fp16")
+    (('bf16', 'fp32'), ('amp-fp16', None))
     """
-    return ("amp-bf16", None) if lora_rank is None or qlora else ("bf16", "fp32")
+    if lora_rank is None or (qlora and not experts):
+        return autocast(type_), None
+    return type_, None if type_ == "fp32" else "fp32"
 
 
 def check_recipe(recipe: Recipe, runtime: "RuntimeSpec") -> None:
@@ -157,7 +180,7 @@ def _check_flags(recipe: Recipe, runtime: "RuntimeSpec") -> None:
 
 
 def _check_optimizer(recipe: Recipe, runtime: "RuntimeSpec") -> None:
-    if recipe.precision == "fp16" and recipe.optimizer in EPSILON and runtime.state.master is None:
+    if (recipe.adapter_precision or recipe.precision) == "fp16" and recipe.optimizer in EPSILON and runtime.state.master is None:
         raise GptcalcError(
             f"precision fp16 and optimizer {recipe.optimizer} contradict: Adam's epsilon of 1e-8 is zero in fp16",
             hint="use --precision amp-fp16, or --runtime megatron, which keeps fp32 master weights",

@@ -20,6 +20,10 @@ def _share(of: str) -> Any:
     return Field(default=0.0, ge=0, le=1, description=of)
 
 
+ON_TPUS = "maxtext"
+"""The stack that TPUs run unless another, or a runtime, is named."""
+
+
 class Overlap(Record):
     """Shares, 0 to 1, of the work named beside each that its communication can run under."""
 

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from gptcalc.spec.stack import StackSpec
 
 
-ON_TPUS = "maxtext"
-"""The stack that TPUs run unless another, or a runtime, is named."""
-
-
 def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = False) -> "StackSpec":
     """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, Megatron's for a model that is `cut`, else DDP.
 

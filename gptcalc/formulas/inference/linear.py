@@ -57,11 +57,12 @@ def linear(work: Work, m: Any, k: Any, n: Any, weights: Any, *, quantized: Form 
     arithmetic = work.arithmetic if quantized else work.plain
     size = 1 if arithmetic in ("fp8", "int8") else work.width
     dense = matmul(chip, m, n, k, arithmetic, batch=1)
-    if not ((n * size) % 16 == 0 and (k * size) % 16 == 0):
+    if chip.cuda and not ((n * size) % 16 == 0 and (k * size) % 16 == 0):
         odd = matmul(chip, m, n, k, arithmetic, aligned=False)
         alone = m <= 1
         dense = dense._replace(arithmetic=pick(alone, dense.arithmetic, 0.0), memory=pick(alone, dense.memory, odd.memory))
-    rows = least((1.0, ceil(m, QUERY_ROWS) * QUERY_ROWS / TILES[0][0]))  # few rows need not fill the smallest tile
+    least_rows = QUERY_ROWS if chip.cuda else 1
+    rows = least((1.0, ceil(m, least_rows) * least_rows / TILES[0][0]))  # few rows need not fill the smallest tile
     dense = dense._replace(arithmetic=dense.arithmetic * rows)
     speed = chip.streaming * chip.bandwidth * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0)
     memory = dense.memory + (weights - size * k * n) / speed

@@ -64,7 +64,7 @@ def request_of(
     model: ModelSpec,
     device: DeviceSpec,
     *,
-    count: int = 1,
+    count: int | None = None,
     batch: Any = 1,
     prompt: Any = None,
     output: Any = None,
@@ -76,8 +76,8 @@ def request_of(
     tp: int | None = None,
     pp: int | None = None,
 ) -> Request:
-    """The request with its defaults: all devices in one tensor-parallel replica; weights as the model's quantized file stores them or,
-    where it has none, in the 16-bit type that the device computes in.
+    """The request with its defaults: all devices in one tensor-parallel replica, as many as one takes where no count is given; weights
+    as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
@@ -85,13 +85,14 @@ def request_of(
     output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
     if prompt is None:
         prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
-    given = {"count": count, "batch": batch, "prompt": prompt, "output": output, "block_size": block_size}
-    given |= {name: value for name, value in (("tp", tp), ("pp", pp)) if value is not None}
+    given = {"batch": batch, "prompt": prompt, "output": output, "block_size": block_size}
+    given |= {name: value for name, value in (("count", count), ("tp", tp), ("pp", pp)) if value is not None}
     read = read_numbers(model, seq=1, **given)
     for name in ("count", "output", "block_size", "tp", "pp"):
         if name in read and not isinstance(read[name], int):
             raise GptcalcError(f"{name} must be one whole number where a model is served, not an array")
-    count, output, block_size, tp, pp = read["count"], read["output"], read["block_size"], read.get("tp"), read.get("pp", 1)
+    output, block_size, tp, pp = read["output"], read["block_size"], read.get("tp"), read.get("pp", 1)
+    count = read.get("count", (tp or 1) * pp)
     if tp is None:
         tp = divide(count, pp, "device count", "pipeline stages")
     else:
@@ -103,7 +104,7 @@ def request_of(
     elif model.quantization:
         precision = STORED
     else:
-        precision = "bf16" if "bf16" in device.peak else "fp16" if "fp16" in device.peak else "fp32"
+        precision = device.usual_type
     group_size = None if group_size is None else whole_number("group_size", group_size)
     return Request(
         model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp

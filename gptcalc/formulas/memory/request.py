@@ -85,20 +85,24 @@ def training(
 ) -> TrainingMemory:
     """Peak memory of one training step on one device. `batch` is its micro-batch; batch, seq and the parallel sizes may be arrays.
 
-    Without a `precision` a model is trained under autocast to bf16, and adapters over a base in bf16 (`spec.recipe.usual_precision`).
+    Without a `precision` a model is trained under autocast to bf16, or the type that the device has instead, and adapters over a base in
+    it (`spec.recipe.usual_precision`). On a TPU the stack is MaxText where neither it nor a runtime is named, as for `train`.
 
     Units: bytes, as PyTorch's allocator counts them.   Raises: GptcalcError.   Source: presets/runtimes, mechanisms in each part.
     """
     from gptcalc.formulas.division import SIZES, choices_of, divided
     from gptcalc.formulas.memory.layouts import in_groups, read_numbers
+    from gptcalc.formulas.sharding import has_experts
     from gptcalc.spec.cluster import cluster_for
     from gptcalc.spec.device import load_device
     from gptcalc.spec.runtime import load_runtime
-    from gptcalc.spec.stack import load_stack
+    from gptcalc.spec.stack import ON_TPUS, load_stack
 
+    chip = None if device is None else load_device(device)
+    if stack is None and runtime is None and chip is not None and chip.kind == "tpu":
+        stack = ON_TPUS
     software = None if stack is None else load_stack(stack)
     preset = {} if software is None else software.defaults
-    chip = None if device is None else load_device(device)
     place = cluster_for(chip.name) if chip is not None and software is not None and software.shard_in_node else None
     seq = model.usual_seq if seq is None else seq
     asked = {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages}
@@ -126,7 +130,7 @@ def training(
             hint="give one of the two",
         )
     code = load_runtime((preset.get("runtime") or default_runtime(model)) if runtime is None else runtime)
-    usual, adapters = usual_precision(lora_rank, qlora=qlora)
+    usual, adapters = usual_precision(lora_rank, qlora=qlora, experts=has_experts(model), type_="bf16" if chip is None else chip.usual_type)
     recipe = Recipe(
         runtime=code.name,
         precision=usual if precision is None else precision,
@@ -174,15 +178,17 @@ def inference(
     """Memory of serving `batch` sequences of up to `seq` tokens each, prompt and answer, on one device; with a device also how many and how
     long fit. Without a `seq` it is the model's usual one.
 
-    Without a `precision` weights are as the model's quantized file stores them (precision "stored"), or in bf16 where it has none.
+    Without a `precision` weights are as the model's quantized file stores them (precision "stored") or, where it has none, in bf16 or the
+    type that the device has instead.
 
     Units: bytes.   Raises: GptcalcError.   Source: see `serving` and `quantized`.
     """
     from gptcalc.formulas.memory.layouts import read_numbers
     from gptcalc.spec.device import load_device
 
+    spec = None if device is None else load_device(device)
     if precision is None:
-        precision = STORED if model.quantization else "bf16"
+        precision = STORED if model.quantization else "bf16" if spec is None else spec.usual_type
     check_word("precision", precision, (*WEIGHTS, STORED))
     usual = seq is None
     seq = model.usual_seq if seq is None else seq
@@ -213,7 +219,6 @@ def inference(
         return min(found, model.n_ctx) if model.position == "learned" else found
 
     answer = served(batch, seq)
-    spec = None if device is None else load_device(device)
     if shape := check_shapes(batch=batch, seq=seq, prefill=limit):
         answer = answer._replace(bill=spread(answer.bill, shape))
     apart = reserve(answer.value, 0, 0, spec)

@@ -138,12 +138,12 @@ def group_of(precision: str, group_size: int | None) -> int | None:
 
 
 def cache_precision(precision: str, kv_precision: str | None) -> str:
-    """The type of the cache: fp32 beside fp32 weights and bf16 beside others, unless it is given.
+    """The type of the cache: that of fp32 and fp16 weights and bf16 beside others, unless it is given.
 
     Raises GptcalcError for one that there is not.
     """
     if kv_precision is None:
-        return "fp32" if precision != STORED and stored_as(precision, None).bits == 32 else "bf16"
+        return "fp32" if precision != STORED and stored_as(precision, None).bits == 32 else "fp16" if precision == "fp16" else "bf16"
     check_word("cache precision", kv_precision, CACHE_BITS)
     return kv_precision
 

@@ -93,7 +93,7 @@ def pace_of(model: ModelSpec, device: DeviceSpec, software: StackSpec | None, ru
         notes.append(f"the step's time on {device.name} is expected within {spread:.0%}")
     if not _bounded(model, software, runtime):
         return Pace(Range(low, 1.0, high), spread, calibrated, False, notes)
-    low = 1.0 if factor is None else low
+    low = 1.0 if calibrated else low
     return Pace(Range(low, 1.0, None), None, calibrated, True, [_why_bounded(model, software, chosen=chosen), *notes])
 
 

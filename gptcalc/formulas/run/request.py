@@ -139,11 +139,13 @@ def _train(
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
-    from gptcalc.formulas.cluster.layout import ON_TPUS, stack_for, stacks_for, warnings
+    from gptcalc.formulas.cluster.layout import stack_for, stacks_for, warnings
     from gptcalc.formulas.cluster.room import room_of
     from gptcalc.formulas.division import CHOICES, SIZES, choices_of, divided
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
+    from gptcalc.spec.recipe import Layout
+    from gptcalc.spec.stack import ON_TPUS
 
     D, T = _tokens(model, tokens), whole(model.usual_seq if seq is None else seq, "seq")
     batch = whole(batch, "batch")
@@ -199,7 +201,8 @@ def _train(
             timed = _parallel(stacks, where, model, device, chosen, place, batch, T, division.micro_batches)
             notes += [*warnings(division.layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         else:
-            timed = _step(model, device, chosen._replace(accumulate=1), batch, T, division.micro_batches)
+            alone = chosen._replace(accumulate=1, layout=Layout())
+            timed = _step(model, device, alone, batch, T, division.micro_batches)
         step, parts = timed.value, timed.node
         memory = room_of(model, device, chosen, batch, T)
         asked = recipe.get("runtime") is not None or "runtime" in defaults
@@ -293,13 +296,13 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
     """The recipe with its defaults: autocast to the 16-bit type that the device has, transformers' code where it has the model."""
     from gptcalc.formulas.memory.request import default_runtime
     from gptcalc.spec.options import check_word
-    from gptcalc.spec.recipe import PRECISIONS, Recipe, check_recipe
+    from gptcalc.spec.recipe import PRECISIONS, Recipe, autocast, check_recipe
     from gptcalc.spec.runtime import load_runtime
 
     if precision is not None:
         check_word("precision", precision, PRECISIONS)
     else:
-        precision = "amp-bf16" if "bf16" in device.peak else "amp-fp16" if "fp16" in device.peak else "fp32"
+        precision = autocast(device.usual_type)
     given = {name: value for name, value in options.items() if value is not None}
     if "runtime" not in given:
         given["runtime"] = default_runtime(model)

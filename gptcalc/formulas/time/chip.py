@@ -26,6 +26,7 @@ class Chip:
     lanes: float
     on_chip: int
     constants: dict[str, float]
+    cuda: bool = True  # whether its matmuls are cuBLAS's: slow where sizes are not aligned, never of fewer than 16 rows
 
     def __getattr__(self, name: str) -> float:
         try:
@@ -75,4 +76,5 @@ def chip_of(device: DeviceSpec) -> Chip:
         lanes,
         device.on_chip,
         constants_of(device),
+        device.cuda,
     )

@@ -169,7 +169,8 @@ def _arithmetic(work: Work, operation: RuntimeOperation) -> str:
 def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterator[Kernel]:
     """A matmul and its two gradients; of experts, each has its share of the m rows, and 16-bit ones go in one grouped kernel."""
     size = PRECISIONS[work.recipe.precision].matmul
-    aligned = work.aligned or work.recipe.compiled or ((n * size) % 16 == 0 and (k * size) % 16 == 0)  # a compiler pads
+    padded = work.aligned or work.recipe.compiled  # a compiler pads
+    aligned = padded or not work.chip.cuda or ((n * size) % 16 == 0 and (k * size) % 16 == 0)
     m = ceil(m, experts)
     grouped, runs = (experts, 1) if a in ("bf16", "fp16", "fp8") else (1, experts)
     shapes: tuple[tuple[Any, Any, Any, Operand], ...] = ((m, n, k, "forward"), (m, k, n, "input_gradient"), (n, k, m, "weight_gradient"))
