@@ -5,7 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.flops import Flops
 from gptcalc.show.sequences import why
-from gptcalc.show.table import Column, Table, formula, integer, percent
+from gptcalc.show.table import Column, Table, bar, formula, integer, percent, small
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -57,10 +57,11 @@ def _tree(headline: str, root: Any, total: int, depth: int, model: ModelSpec, no
     columns = [
         Column("part"),
         Column("FLOP", integer, right=True),
-        Column("share", percent, right=True, drop=1),
-        Column("formula", formula, fold=True, drop=2),
+        Column("share", percent, right=True, drop=1, style=small),
+        Column("", bar, drop=3, drawn=True, style="cyan"),
+        Column("formula", formula, fold=True, drop=2, style="dim"),
     ]
     names = block_labels(shape_of(model))
     labels = {path: names[node.name] for path, node in root.walk() if node.name in names}
-    rows = [[label, node.value, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
+    rows = [[label, node.value, node.value / total, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))

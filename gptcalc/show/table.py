@@ -51,8 +51,8 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """`headline` is the answer, printed above, in the colour of its verdict; `notes` stand below. Rows hold raw values; None is an empty
-    cell.
+    """`headline` is the answer, printed above, in the colour of its verdict, over its `gauge` where a width is known; `notes` stand below.
+    Rows hold raw values; None is an empty cell.
 
     Names come from files that anyone may have written: nothing in them reaches a terminal that would steer it.
     """
@@ -63,6 +63,7 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
     bold: frozenset[int] = frozenset()
     verdict: Verdict = ""
+    gauge: str = ""
 
     def cells(self) -> list[list[str]]:
         return [["" if v is None else clean(c.write(v)) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
@@ -119,9 +120,35 @@ def bar(share: float) -> str:
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
+GAUGE = 30
+"""Characters between the brackets of a gauge."""
+
+
+def gauge(used: float, room: float, at_least: bool = False) -> str:
+    """How many bytes are used of a device's; the mark shows where it ends, if they are more than there are.
+
+    >>> print(gauge(60 * 2**30, 80 * 2**30), gauge(160 * 2**30, 80 * 2**30, at_least=True), sep="\\n")
+    [██████████████████████▌░░░░░░░] 75.0 % of 80.00 GiB
+    [███████████████│▒▒▒▒▒▒▒▒▒▒▒▒▒▒] at least 200 % of 80.00 GiB
+    """
+    if used > room:
+        inside = min(max(round(GAUGE * room / used), 1), GAUGE - 2)
+        filled = "█" * inside + "│" + "▒" * (GAUGE - inside - 1)
+    else:
+        eighths = round(8 * GAUGE * used / room)
+        filled = ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()).ljust(GAUGE, "░")
+    share = 100 * used / room
+    return f"[{filled}] {'at least ' if at_least else ''}{f'{share:.1f}' if share < 100 else f'{share:,.0f}'} % of {binary(room)}"
+
+
 def small(share: float) -> str:
     """The style of a share: below one per cent it can be skipped."""
     return "dim" if share < 0.01 else ""
+
+
+def judged(holds: bool) -> str:
+    """The style of what holds or fits, or does not."""
+    return "green" if holds else "bold red"
 
 
 @in_unit("fraction")

@@ -31,6 +31,7 @@ LONGEST_WORD = 30
 """A longer word, such as a path, may be broken where a column folds."""
 
 HEADLINE = {"": "bold", "yes": "bold green", "no": "bold red", "beware": "bold yellow"}
+GAUGE = {"": "", "yes": "green", "no": "red", "beware": "yellow"}
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 COMMAND = re.compile(r"gptcalc [^;,()]+(?<! )|--[a-z][a-z-]*(?: [\w.:/=-]+)?")
 
@@ -70,6 +71,8 @@ def _write(console: Console, table: Table, *, wraps: bool) -> None:
     if table.headline:
         first, *further = map(clean, table.headline.split("\n"))
         console.print(Text(first, HEADLINE[table.verdict]), soft_wrap=not wraps)
+        if table.gauge and wraps:
+            console.print(Text(table.gauge, GAUGE[table.verdict]), soft_wrap=True)
         for line in further:
             console.print(_commands(Text(line)), soft_wrap=not wraps)
         console.print()
