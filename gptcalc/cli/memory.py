@@ -54,10 +54,10 @@ def memory(
     ] = None,
     runtime: Runtime = None,
     compiled: Annotated[bool | None, RECIPE("--compiled", help="Under torch.compile.", show_default=False)] = None,
-    optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", show_default="adamw, fused")] = None,
+    optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", help="Its state is held.", show_default="adamw, fused")] = None,
     recompute: Recompute = None,
     attention_kernel: Annotated[
-        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", show_default="the stack's, or flash")
+        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", help="Eager keeps the scores.", show_default="the stack's, or flash")
     ] = None,
     dropout: Annotated[
         bool | None, RECIPE("--dropout/--no-dropout", help="Masks are kept.", show_default="the stack's, or the runtime's")

@@ -7,7 +7,7 @@ runs over the edge.
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from shutil import get_terminal_size
 from typing import Literal
 
@@ -38,11 +38,20 @@ COMMAND = re.compile(r"gptcalc [^;,()]+(?<! )|--[a-z][a-z-]*(?: [\w.:/=-]+)?")
 
 def terminal(table: Table) -> str:
     """A table's text for standard output as it is: colour, width and characters that it can show."""
-    width = get_terminal_size((PIPED, 24)).columns
+    wraps = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return written(console_of(get_terminal_size((PIPED, 24)).columns), lambda console: _write(console, table, wraps=wraps))
+
+
+def console_of(width: int) -> Console:
+    """Standard output as Rich sees it, in the colours that it has and may have."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    console = Console(width=width, file=sys.stdout, color_system=colours, highlight=False, emoji=False, markup=False, legacy_windows=False)
+    return Console(width=width, file=sys.stdout, color_system=colours, highlight=False, emoji=False, markup=False, legacy_windows=False)
+
+
+def written(console: Console, write: Callable[[Console], None]) -> str:
+    """What is written to a console, in the characters that standard output has."""
     with console.capture() as captured:
-        _write(console, table, wraps=sys.stdout.isatty() or "COLUMNS" in os.environ)
+        write(console)
     text = captured.get()
     if not console.is_terminal:
         text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
