@@ -393,3 +393,42 @@ def test_completion_knows_the_presets() -> None:
     ran = shell(_GPTCALC_COMPLETE="complete_bash", COMP_WORDS="gptcalc params gpt3-1", COMP_CWORD="2")
     assert b"gpt3-175b" in ran.stdout
     assert b"gpt2" not in ran.stdout
+
+
+def test_models_are_searched_by_name_alias_and_family(run: Run) -> None:
+    found = {row["name"] for row in answer(run("models", "GPT3", "-f", "json"))["result"]}
+    assert {"gpt3-175b", "gpt3-125m"} <= found
+    assert not [name for name in found if "gpt2" in name]
+    assert [row["name"] for row in answer(run("models", "davinci", "-f", "json"))["result"]] == ["gpt3-175b"]  # an alias
+    assert "did you mean" in run("models", "lama9").err
+
+
+def test_models_that_fit_are_those_that_memory_says_fit(run: Run) -> None:
+    rows = answer(run("models", "llama2", "--fits", "rtx-4090", "--precision", "int8", "--context", "2K", "-f", "json"))["result"]
+    for name in ("llama2-7b", "llama2-13b", "llama2-70b"):
+        one = gc.memory(name, mode="inference", device="rtx-4090", precision="int8", seq=2000)
+        listed = [row["peak_allocated"] for row in rows if row["name"] == name]
+        assert listed == ([one.value] if one.limits["fits"] else [])
+    assert [row["name"] for row in rows] == ["llama2-13b", "llama2-7b"]  # 13 and 7 GB of weights in 24; 70 are not
+    assert run("models", "llama2-70b", "--fits", "t4").code == 1
+    assert "--fits" in run("models", "--context", "8K").err
+
+
+def test_a_pattern_stands_for_all_that_match(run: Run) -> None:
+    names = [row["model"] for row in answer(run("compare", "gpt3-*", "gpt3-175b", "-f", "json"))["result"]]
+    assert names == ["gpt3-125m", "gpt3-350m", "gpt3-760m", "gpt3-1.3b", "gpt3-2.7b", "gpt3-6.7b", "gpt3-13b", "gpt3-175b"]
+    assert "no model's name is like 'gpt9-*'" in run("compare", "gpt9-*").err
+
+
+def test_a_data_sheet_is_a_page_and_every_constant_is_explained(run: Run) -> None:
+    sheet = run("devices", "h100").out
+    assert len(sheet.splitlines()) <= 24
+    assert "989.4 TFLOP/s" in sheet
+    assert "constant" not in sheet.split("next:")[0]
+    assert "constant " in run("devices", "h100", "--explain").out
+
+
+def test_memory_is_shown_a_level_deep_and_as_deep_as_asked(run: Run) -> None:
+    assert "attention" not in run("memory", "gpt2").out
+    assert "attention" in run("memory", "gpt2", "--depth", "3").out
+    assert any(line.startswith("weights/block/attention,") for line in run("memory", "gpt2", "-f", "csv").out.splitlines())

@@ -124,7 +124,7 @@ HINTS = {
     ("meta-llama/Llama-2-7b-hf",): "did you mean 'gptcalc params meta-llama/Llama-2-7b-hf'?",
     ("params", "gpt2", "gpt2-xl"): "gptcalc compare gpt2 gpt2-xl",
     ("memory", "gpt2", "gpt2-xl", "--batch", "8"): "gptcalc compare gpt2 gpt2-xl",
-    ("models", "gpt2"): "gptcalc models --family gpt2",
+    ("models", "gpt2", "gpt3"): "gptcalc models --family gpt3",
     ("memory", "gpt2", "--lora", "16"): "did you mean '--qlora' or '--lora-rank'?",
     ("train", "gpt2", "--tokens", "300GB"): "300B is 300 billion",
     ("flops", "gpt2", "--seq", "128GiB"): "300B is 300 billion",
@@ -241,7 +241,7 @@ def test_nothing_in_a_key_does(run: Run, tmp_path: Path, where: str) -> None:
 
 def test_every_letter_has_a_name_or_stands_for_itself() -> None:
     node: Node[int] = Node("x", 6, "bytes", "2*N*J_odd + d")
-    assert legend({"N": 3, "J_odd": 1, "d": 7}, node) == "d = 7 model width, N = 3, J_odd = 1 (odd)"
+    assert legend({"N": 3, "J_odd": 1, "d": 7}, node) == "d = 7 model width, N = 3 prompt tokens in one pass, J_odd = 1 (odd)"
 
 
 LARGE = [("gpt2", "n_layer=1000000000"), ("llama3-8b", "vocab_size=1e15"), ("llama3-8b", "d_ff=1e15"), ("mixtral-8x7b", "n_expert=1e9")]

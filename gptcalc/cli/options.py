@@ -1,6 +1,7 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -265,6 +266,23 @@ def load(name: str, settings: list[str] | None = None) -> Any:
     from gptcalc.spec.files import load_model
 
     return load_model(name, overrides_of(settings))
+
+
+def matching(typed: str) -> list[str]:
+    """The names that a pattern such as `gpt3-*` stands for; any other MODEL as it is.
+
+    Raises GptcalcError where a pattern matches none.
+    """
+    if not set("*?") & set(typed) or Path(typed).exists():
+        return [typed]
+    from fnmatch import fnmatchcase
+
+    from gptcalc.spec.catalogue import names
+
+    found = [name for name in names() if fnmatchcase(name, typed.lower())]
+    if not found:
+        raise GptcalcError(f"no model's name is like '{typed[:100]}'", hint="gptcalc models lists them all")
+    return found
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:

@@ -36,16 +36,17 @@ def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], dept
     where = f"{batch:,} × {seq:,} tokens{why(model, seq)}" if phase != "decode" else f"{batch:,} sequences of {seq:,} keys{why(model, seq)}"
     headline = f"{model.name}: {integer(total)} FLOP ({short(total, 'FLOP')}) for {PHASES[phase]}, {where}"
     letters = shape_of(model).letters | {"B": batch} | ({"C": seq} if phase == "decode" else {"T": seq})
-    notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP", legend(letters, answer.matmul)]
+    notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP"]
     if phase != "decode":
         windowed = any(kind.switches.windowed for _, kind in shape_of(model).blocks)
         notes.append((PAIRS_IN_WINDOWS if windowed else PAIRS)[inputs["attention"]])
     if answer.other:
         notes.append(f"not in the total: {short(answer.other.value, 'FLOP')} of the forward pass that are no matmul, itemised below")
+    known = legend(letters, answer.matmul)
     if explain:
-        shown = [derivation(headline, answer.matmul, letters, notes)]
+        shown = [derivation(headline, answer.matmul, letters, notes)._replace(legend=known)]
         return shown + ([derivation("non-matmul", answer.other, letters, [])] if answer.other else [])
-    main = _tree(headline, answer.matmul, total, depth, model, notes)
+    main = _tree(headline, answer.matmul, total, depth, model, notes)._replace(legend=known)
     if answer.other is None:
         return [main]
     apart = f"not matmul: {integer(answer.other.value)} FLOP in the forward pass ({percent(answer.other.value / total)} of the total above)"

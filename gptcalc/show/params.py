@@ -47,8 +47,9 @@ class Answer(NamedTuple):
     def tables(self, depth: int, explain: bool) -> list[Table]:
         total = self.node.value
         headline = f"{self.model.name}: {integer(total)} parameters ({short(total)})"
+        letters = shape_of(self.model).letters
         if explain:
-            return [derivation(headline, self.node, shape_of(self.model).letters, self._notes())]
+            return [derivation(headline, self.node, letters, self._notes())._replace(legend=legend(letters, self.node))]
         columns = [
             Column("part"),
             Column("parameters", integer, right=True),
@@ -66,8 +67,8 @@ class Answer(NamedTuple):
             rows.append([label, node.value, *counted, node.value / total, node.value / total, self._bytes(node.value), node.formula])
         if self.model.tied and not any(path == "head" for path, _ in self.node.walk()):
             rows.insert(-1, ["head (tied)", 0, *([0] if self.counted is not None else []), 0.0, None, 0, ""])
-        verdict = self._verdict()
-        return [Table(headline, columns, rows, self._notes(), bold=frozenset({len(rows) - 1}), verdict=verdict)]
+        last, known = frozenset({len(rows) - 1}), legend(letters, self.node)
+        return [Table(headline, columns, rows, self._notes(), bold=last, verdict=self._verdict(), legend=known)]
 
     def _verdict(self) -> Verdict:
         if self.counted is None:
@@ -76,7 +77,7 @@ class Answer(NamedTuple):
 
     def _notes(self) -> list[str]:
         found = self._views()
-        notes = [legend(shape_of(self.model).letters, self.node)]
+        notes = []
         if found["active"] < found["total"]:
             notes.append(f"active: {integer(found['active'])} ({short(found['active'])}), what one token meets: its experts only")
         if "multi_token_prediction" in found:

@@ -38,7 +38,7 @@ class Column(NamedTuple):
     """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays); a cell whose
     column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red.
 
-    What is `drawn`, a bar, is no value: CSV has none of it.
+    What is `drawn`, a bar, is no value: CSV has none of it. `least`: the characters without which it is better dropped than folded.
     """
 
     name: str
@@ -47,12 +47,13 @@ class Column(NamedTuple):
     drop: int = 0
     fold: bool = False
     drawn: bool = False
+    least: int = 0
     style: str | Callable[[Any], str] = ""
 
 
 class Table(NamedTuple):
-    """`headline` is the answer, printed above, in the colour of its verdict, over its `gauge` where a width is known; `notes` stand below.
-    Rows hold raw values; None is an empty cell.
+    """`headline` is the answer, printed above, in the colour of its verdict, over its `gauge` where a width is known; `notes` stand below,
+    first the `legend` of the formulas where these are shown. Rows hold raw values; None is an empty cell.
 
     Names come from files that anyone may have written: nothing in them reaches a terminal that would steer it.
     """
@@ -64,6 +65,7 @@ class Table(NamedTuple):
     bold: frozenset[int] = frozenset()
     verdict: Verdict = ""
     gauge: str = ""
+    legend: str = ""
 
     def cells(self) -> list[list[str]]:
         return [["" if v is None else clean(c.write(v)) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
@@ -228,7 +230,7 @@ def markdown(table: Table) -> str:
 
     rule = ["---:" if column.right else "---" for column in table.columns]
     body = [line([column.name for column in table.columns]), line(rule), *(line(cells) for cells in table.cells())]
-    notes = "  \n".join(clean(note) for note in table.notes)
+    notes = "  \n".join(clean(note) for note in [table.legend, *table.notes] if note)
     headline = "  \n".join(f"**{clean(line)}**" for line in table.headline.split("\n") if line)
     return "\n\n".join(part for part in (headline, "\n".join(body), notes) if part) + "\n"
 

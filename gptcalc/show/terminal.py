@@ -87,7 +87,8 @@ def _write(console: Console, table: Table, *, wraps: bool) -> None:
         console.print()
     if cells:
         console.print(_grid(table, cells, keep, width), crop=False)
-    notes = [_note(clean(note)) for note in table.notes]
+    formulas = any(table.columns[i].name == "formula" for i in keep)
+    notes = [_note(clean(note)) for note in [*([table.legend] if table.legend and formulas else []), *table.notes]]
     gone = [column.name for i, column in enumerate(table.columns) if cells and i not in keep and column.name and not column.drawn]
     if gone:
         notes.append(Text(f"no room for the column{'s' * (len(gone) > 1)} {', '.join(gone)}", "dim"))
@@ -115,7 +116,7 @@ def _least(columns: Sequence[Column], cells: Sequence[Sequence[str]], i: int) ->
     words = min(
         LONGEST_WORD, max([cell_len(word) for row in [[columns[i].name] * len(columns), *cells] for word in row[i].split()], default=0)
     )
-    return max(words, min(FOLDED, natural)) if columns[i].fold else natural
+    return max(words, min(max(FOLDED, columns[i].least), natural)) if columns[i].fold else natural
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int], width: int) -> dict[int, int]:

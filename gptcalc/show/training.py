@@ -166,7 +166,7 @@ def _apart(answer: TrainingMemory) -> list[str]:
 def _verdict(answer: TrainingMemory) -> list[str]:
     verdict = answer.verdict
     if verdict is None:
-        return ["next: --device h100-80gb (does it fit?), --timeline (over time), --explain (each formula)"]
+        return ["next: --depth 3 (its parts), --device h100-80gb (does it fit?), --timeline (over time), --explain (each formula)"]
     room = f"{binary(verdict.room)} can be allocated on {verdict.device}"
     most = f"the largest batch that fits is {'at most ' if verdict.fits is None else ''}{verdict.largest_batch:,}"
     if verdict.fits:
