@@ -76,7 +76,7 @@ def summary(answer: Inference) -> Table:
         hour = f"at {usd(answer.cost.per_hour.likely)} an hour"
         rows.append(["a million input tokens", Amount(answer.cost.input.likely, usd), hour])
         rows.append(["a million output tokens", Amount(answer.cost.output.likely, usd), hour if r.output > 1 else "the prefill makes them"])
-    columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("")]
+    columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("", fold=True, style="dim")]
     drawn = gauge(room.serving.value, room.room)
     return Table(headline, columns, rows, _notes(answer), verdict=_verdict(answer), gauge=drawn)
 
@@ -105,9 +105,9 @@ def operations(name: str, phase: Phase) -> Table:
         Column("operation"),
         Column("time", span, right=True),
         Column("share", percent, right=True, style=small),
-        Column("", bar, drop=2, drawn=True, style="cyan"),
-        Column("bound"),
-        Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True, drop=1),
+        Column("", bar, drop=3, drawn=True, style="cyan"),
+        Column("bound", drop=1),
+        Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True, drop=2),
     ]
     merged: dict[tuple[str, str], list[Any]] = {}
     for one in phase.to_list():

@@ -27,9 +27,9 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
         Column("quantity", fold=True),
         Column("predicted", number, right=True),
         Column("reported", number, right=True),
-        Column("error", signed_percent, right=True, drop=int(explain)),
+        Column("error", signed_percent, right=True),
         Column("allowed", lambda share: f"{100 * share:g} %", right=True, drop=2),
-        Column("", drop=int(explain), style=COLOURS.__getitem__),
+        Column("", style=COLOURS.__getitem__),
         *([Column("computed as, reported in", formula, fold=True)] if explain else []),
     ]
     body: list[list[Any]] = []

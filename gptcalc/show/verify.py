@@ -48,7 +48,7 @@ def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Tabl
         Column("part"),
         Column("formula", _number, right=True),
         Column("witness", _number, right=True, drop=int(explain)),
-        Column("differs", signed_percent, right=True, drop=2),
+        Column("differs", signed_percent, right=True),
         Column("", lambda ok: "ok" if ok else "WRONG", style=judged),
         Column("witness is", lambda kind: "counted" if kind == ON_TWIN else kind, fold=True, drop=3),
         *([Column("derivation", formula, fold=True)] if explain else []),
