@@ -12,9 +12,10 @@ from gptcalc.show.train import span
 LINES = 16
 MOST = 50_000
 """Passes forward that a picture may have, and as many backward."""
+FORWARD, BOTH, BACKWARD, IDLE = "░", "▒", "█", "·"
+COLOURS = {FORWARD: "cyan", BOTH: "blue", BACKWARD: "green", IDLE: "dim red"}
 WIDTH, NARROWEST, BESIDE = 64, 20, 14
 """Characters of an iteration, at most and at least, and of what stands beside it."""
-FORWARD, BOTH, BACKWARD, IDLE = "░", "▒", "█", "·"
 
 
 def passes(run: Run) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def pipeline(run: Run) -> Table:
     chosen = range(p) if p <= LINES else sorted({round(k * (p - 1) / (LINES - 1)) for k in range(LINES)})
     width = max(NARROWEST, min(WIDTH, get_terminal_size((WIDTH + BESIDE, 24)).columns - BESIDE))
     rows = [[stage, draw([one for one in spans if one.stage == stage], end, width), f"{100 * busy[stage]:.0f} %"] for stage in chosen]
-    columns = [Column("stage", right=True), Column(f"one iteration, {span(end)}"), Column("busy", right=True)]
+    columns = [Column("stage", right=True), Column(f"one iteration, {span(end)}", style=COLOURS), Column("busy", right=True)]
     chunks = f" of {v} chunks" if v > 1 else ""
     notes = [
         f"{FORWARD} forward, {BACKWARD} backward, {BOTH} both in turn, {IDLE} waiting; {p} stages{chunks}, {m} micro-batches",

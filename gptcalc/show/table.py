@@ -1,7 +1,7 @@
 """A table of raw values with a way to write each column, as every command's answer is; its CSV and its Markdown. `terminal` renders it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from gptcalc.spec.reading import printable
@@ -16,9 +16,11 @@ ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶�
         "─": "-",
         "│": "|",
         "├": "|",
+        "┤": "+",
         "└": "`",
         "░": "-",
         "▒": "=",
+        "▓": "%",
         "≤": "<=",
         "≥": ">=",
         "±": "+-",
@@ -36,7 +38,8 @@ Verdict = Literal["", "yes", "no", "beware"]
 
 class Column(NamedTuple):
     """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays); a cell whose
-    column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red.
+    column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red;
+    or it has one for each character of what is drawn.
 
     What is `drawn`, a bar, is no value: CSV has none of it. `least`: the characters without which it is better dropped than folded.
     """
@@ -48,7 +51,7 @@ class Column(NamedTuple):
     fold: bool = False
     drawn: bool = False
     least: int = 0
-    style: str | Callable[[Any], str] = ""
+    style: str | Callable[[Any], str] | Mapping[str, str] = ""
 
 
 class Table(NamedTuple):

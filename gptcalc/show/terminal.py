@@ -7,7 +7,7 @@ and at last puts each row's cells under each other. Only a word that is wider th
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import Literal
 
@@ -195,6 +195,8 @@ def _records(console: Console, table: Table, cells: Sequence[Sequence[str]], kee
 
 
 def _cell(column: Column, text: str, value: object) -> Text:
+    if isinstance(column.style, Mapping):
+        return Text.assemble(*((sign, column.style.get(sign, "")) for sign in text))
     style = column.style if isinstance(column.style, str) else "" if value is None else column.style(value)
     return _linked(Text(text, style))
 
