@@ -240,14 +240,18 @@ def roof(roofline: dict[str, Any]) -> Table:
         Column("operation"),
         Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True),
         Column("reaches", lambda value: short(value, "FLOP/s"), right=True),
-        Column("of its roof", percent, right=True, drop=1),
+        Column("of its roof", percent, right=True, drop=2),
         Column("bound"),
+        Column("", drawn=True, style="bold"),
     ]
     keys = ("phase", "operation", "intensity", "flops_per_second", "share_of_roof", "bound")
     top, slope = short(roofline["peak"], "FLOP/s"), short(roofline["bandwidth"], "B/s")
     headline = f"under the roof: {top} of {roofline['arithmetic']}, {slope}; they meet at {roofline['ridge']:,.0f} FLOP/byte"
+    from gptcalc.show.plots import letters  # here: only a picture's table needs names for points
+
+    rows = [[*(one[key] for key in keys), name] for one, name in zip(roofline["points"], letters(roofline["points"]), strict=True)]
     notes = ["above its roof: the bytes were still on the chip"] if any(one["share_of_roof"] > 1 for one in roofline["points"]) else []
-    return Table(headline, columns, [[one[key] for key in keys] for one in roofline["points"]], notes)
+    return Table(headline, columns, rows, ["the letters name the points of the picture, capital in the prefill", *notes])
 
 
 def too_large(answer: Inference) -> list[str]:
