@@ -55,8 +55,8 @@ class Answer(NamedTuple):
             Column("parameters", integer, right=True),
             *([Column("counted", integer, right=True)] if self.counted is not None else []),
             Column("share", percent, right=True, drop=1, style=small),
-            Column("", bar, drop=4, drawn=True, style="cyan"),
-            Column(f"in {self.precision}", binary, right=True, drop=3),
+            Column("", bar, drop=3, drawn=True, style="cyan"),
+            Column(f"in {self.precision}", binary, right=True, drop=4),
             Column("formula", formula, fold=True, drop=2, style="dim"),
         ]
         rows = []
