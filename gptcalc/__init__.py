@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gptcalc.formulas.run.request import train
     from gptcalc.reference.verify import verify
     from gptcalc.search.scale import scale
+    from gptcalc.spec.catalogue import names as models
+    from gptcalc.spec.device import device_names as devices
     from gptcalc.spec.files import load_model as model
     from gptcalc.spec.model import ModelSpec
 
@@ -31,10 +33,12 @@ _HOMES = {
     "Node": "gptcalc.formulas.node",
     "compare": "gptcalc.formulas.compare",
     "conventions": "gptcalc.formulas.conventions",
+    "devices": "gptcalc.spec.device:device_names",
     "flops": "gptcalc.formulas.flops",
     "infer": "gptcalc.formulas.inference.answer",
     "memory": "gptcalc.formulas.memory.request",
     "model": "gptcalc.spec.files:load_model",
+    "models": "gptcalc.spec.catalogue:names",
     "params": "gptcalc.formulas.params",
     "replicate": "gptcalc.formulas.run.published",
     "scale": "gptcalc.search.scale",
@@ -49,10 +53,12 @@ __all__ = [
     "__version__",
     "compare",
     "conventions",
+    "devices",
     "flops",
     "infer",
     "memory",
     "model",
+    "models",
     "params",
     "replicate",
     "scale",

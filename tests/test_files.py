@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gptcalc as gc
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.params import params
 from gptcalc.spec.files import load_model
@@ -373,3 +374,16 @@ def test_repeated_layouts_may_be_longer_than_the_model() -> None:
     fields = {"name": "x", "n_layer": 3, "d_model": 64, "n_head": 4, "vocab_size": 256, "n_ctx": 128}
     model = load_model(fields | {"blocks": {"a": {}, "b": {"n_kv_head": 1}}, "layout": ["a*2", "b*4", "..."]})
     assert model.layers == ("a", "a", "b")
+
+
+def test_a_models_fields_can_be_given_by_name() -> None:
+    assert gc.model("gpt2", n_layer=3) == gc.model("gpt2", {"n_layer": 3})
+    assert gc.params(gc.model("gpt2", {"n_layer": 3}, n_layer=2)).value == 38_597_376 + 786_432 + 2 * 7_087_872 + 1536
+    with pytest.raises(gc.GptcalcError, match="unknown field 'n_layerz'"):
+        gc.model("gpt2", n_layerz=3)
+
+
+def test_a_script_can_list_what_there_is() -> None:
+    assert {"gpt2", "gpt3-175b", "llama3-8b"} <= set(gc.models())
+    assert {"h100-80gb", "tpu-v4"} <= set(gc.devices())
+    assert all(gc.model(name).name == name for name in gc.models()[:5])

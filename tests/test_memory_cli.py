@@ -84,8 +84,10 @@ def test_a_batch_that_was_not_asked_for_comes_with_the_largest(run) -> None:
 
 
 def test_a_sequence_that_was_not_asked_for_is_explained(run) -> None:
-    assert "1 × 8,192 tokens: give --seq for longer; the model allows 131,072)" in headline(run, "llama3.1-8b", "--device", "b200")[0]
-    assert "(give --seq for longer; the model allows 131,072)" in headline(run, "llama3.1-8b")[0]
+    longer = ("llama3-8b", "--set", "n_ctx=131072")
+    assert "1 × 8,192 tokens: give --seq for longer; the model allows 131,072)" in headline(run, *longer, "--device", "b200")[0]
+    assert "(give --seq for longer; the model allows 131,072)" in headline(run, *longer)[0]
+    assert "as most of its training" in headline(run, "llama3.1-8b")[0]
     assert "give --seq" not in headline(run, "llama3.1-8b", "--seq", "8192")[0]
     assert json.loads(run("memory", "llama3.1-8b", "-f", "json").out)["inputs"]["seq"] == 8192
 

@@ -25,6 +25,7 @@ def megatron(name: str, recompute: str, sequence_parallel: bool):
     a, h, L, t, p, b, m = KORTHIKANTI[name]
     model = parse_model({"name": name, "n_layer": L, "d_model": h, "n_head": a, "vocab_size": 51200, "n_ctx": 2048})
     layout = {"tp": t, "pp": p, "virtual_stages": m, "sequence_parallel": sequence_parallel} | ({"stage": "first"} if p > 1 else {})
+    layout["global_batch"] = 4 * p * b  # micro-batches enough to fill the pipeline
     return training(model, runtime="megatron", precision="bf16", attention_kernel="eager", batch=b, seq=2048, recompute=recompute, **layout)
 
 

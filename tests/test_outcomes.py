@@ -240,8 +240,8 @@ def test_nothing_in_a_key_does(run: Run, tmp_path: Path, where: str) -> None:
 
 
 def test_every_letter_has_a_name_or_stands_for_itself() -> None:
-    node: Node[int] = Node("x", 6, "bytes", "2*N*J_odd + d")
-    assert legend({"N": 3, "J_odd": 1, "d": 7}, node) == "d = 7 model width, N = 3 prompt tokens in one pass, J_odd = 1 (odd)"
+    node: Node[int] = Node("x", 6, "bytes", "2*G*J_odd + d")
+    assert legend({"G": 3, "J_odd": 1, "d": 7}, node) == "d = 7 model width, G = 3, J_odd = 1 (odd)"
 
 
 LARGE = [("gpt2", "n_layer=1000000000"), ("llama3-8b", "vocab_size=1e15"), ("llama3-8b", "d_ff=1e15"), ("mixtral-8x7b", "n_expert=1e9")]

@@ -57,7 +57,7 @@ def test_a_run_takes_the_sequence_that_a_model_was_trained_with(name: str, field
 
 def test_the_first_line_says_which_sequence(run: Any) -> None:
     options = ("--tokens", "1T", "--mfu", 0.4)
-    assert "in 8,192-token sequences (the longest is 131,072) on" in headline(run("train", "qwen3-8b", "--set", "n_ctx=131072", *options))
+    assert "in 8,192-token sequences (the longest is 131,072) on" in headline(run("train", "llama3-8b", "--set", "n_ctx=131072", *options))
     assert "in 4,096-token sequences (trained with) on" in headline(run("train", "llama3.1-8b", "--set", "training_seq=4096", *options))
     assert "in 2,048-token sequences on" in headline(run("train", "gpt3-175b", *options))
     assert "1 × 4,096 tokens (trained with)" in headline(run("flops", "llama4-scout", "--set", "training_seq=4096"))

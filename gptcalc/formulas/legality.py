@@ -148,9 +148,11 @@ def _sequences(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
 
 
 def _rounds(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
-    m = s.global_batch // (s.batch * s.dp)
-    message = f"{quoted(m)} micro-batches of a step are not a multiple of {quoted(s.pp)} pipeline stages, which interleaving needs"
-    return message, "choose another --global-batch, or leave --virtual-stages out"
+    m, whole = s.global_batch // (s.batch * s.dp), s.batch * s.dp * s.pp
+    below = s.global_batch // whole * whole
+    one = f"{quoted(m)} micro-batch of a step is" if m == 1 else f"{quoted(m)} micro-batches of a step are"
+    hint = f"--global-batch {below} or {below + whole}" if below else f"--global-batch {whole}"
+    return f"{one} not a multiple of {quoted(s.pp)} pipeline stages, which interleaving needs", f"{hint}, or leave --virtual-stages out"
 
 
 def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str, by: Callable[[Sizes], Any]) -> Rule:

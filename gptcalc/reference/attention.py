@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gptcalc.reference.cache import Kept
 from gptcalc.reference.kernels import normalise, row_blocks, sigmoid, softcap, softmax, softplus
 from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.positions import rotate
@@ -15,18 +16,22 @@ from gptcalc.reference.rope_scaling import score_scale
 from gptcalc.reference.tally import Array, at
 
 
-def attention(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
+def attention(x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None) -> Array:
     """H query heads, each group of H / K of them sharing one head of keys and values: [B, T, d] -> [B, T, d].
 
-    Keys and values come from x too, or from `memory`, an encoder's output: then every query sees all of it.
+    Keys and values come from x too, or from `memory`, an encoder's output: then every query sees all of it. `kept` has those of earlier
+    tokens, and takes the new ones.
     """
     B, T, _ = x.shape
     H, K, Z = context.shape.n_head, context.shape.n_kv_head, context.shape.d_head_value
     if memory is not None:
         context = context._replace(sublayer="cross_attention", hidden=None)
-    q, k, v = _from_latents(x, layer, context) if context.spec.kv_lora_rank else _projected(x, memory, layer, context)
+    q, k, v = _from_latents(x, layer, context, kept) if context.spec.kv_lora_rank else _projected(x, memory, layer, context, kept)
+    if kept is not None:
+        context = context.from_key(kept.first)
+        kept.forget()
     mixed = np.empty_like(q, shape=(B, T, H, Z))
-    seen = visible_keys(k.shape[1], context) if context.hidden is not None else None
+    seen = visible_keys(T, k.shape[1], context) if context.hidden is not None else None
     # of one head after the other: fresh memory for each would take longer
     scores = np.empty_like(q, shape=(T, k.shape[1]) if seen is None else seen.shape)
     sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
@@ -45,8 +50,8 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
     return linear(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/output")  # [B, T, H*Z] -> [B, T, d]
 
 
-def _projected(x: Array, memory: Array | None, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
-    """Queries [B, T, H, Q], keys [B, T, K, Q] and values [B, T, K, Z], normalised and rotated where the model does so."""
+def _projected(x: Array, memory: Array | None, layer: Parts, context: Context, kept: Kept | None) -> tuple[Array, Array, Array]:
+    """Queries [B, T, H, Q], keys [B, C, K, Q] and values [B, C, K, Z], normalised and rotated where the model does so."""
     s, spec, path = context.shape, context.spec, context.attention
     widths = {"query": (s.n_head, s.d_head), "key": (s.n_kv_head, s.d_head), "value": (s.n_kv_head, s.d_head_value)}
     heads = {}
@@ -66,7 +71,9 @@ def _projected(x: Array, memory: Array | None, layer: Parts, context: Context) -
             heads[name] = _normed_heads(heads[name], layer, f"{path}/{name}_norm", context)
     if not spec.qk_norm_after_rotary:
         _rotate(heads, context)
-    return heads["query"], heads["key"], heads["value"]
+    pair = heads["key"], heads["value"]
+    k, v = pair if kept is None else kept.extend(pair, spec.sliding_window)
+    return heads["query"], k, v
 
 
 def _rotate(heads: dict[str, Array], context: Context) -> None:
@@ -92,8 +99,8 @@ def _normed_heads(x: Array, layer: Parts, path: str, context: Context) -> Array:
     return normed
 
 
-def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Array, Array]:
-    """Queries and keys [B, T, H, Q] and values [B, T, H, Z]. The last R channels of a head turn; keys have them in common."""
+def _from_latents(x: Array, layer: Parts, context: Context, kept: Kept | None) -> tuple[Array, Array, Array]:
+    """Queries [B, T, H, Q], keys [B, C, H, Q] and values [B, C, H, Z]. The last R channels of a head turn; keys have them in common."""
     B, T, _ = x.shape
     s, spec, path = context.shape, context.spec, context.attention
     still = s.d_head - s.d_rotary
@@ -106,12 +113,15 @@ def _from_latents(x: Array, layer: Parts, context: Context) -> tuple[Array, Arra
     down = linear(x, layer, f"{path}/key_value_down")  # [B, T, d] -> [B, T, c + R]
     turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
     latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec, spec.latent_norm_epsilon)
-    up = linear(latent, layer, f"{path}/key_value_up").reshape(B, T, s.n_head, still + s.d_head_value)
     assert context.rotary is not None
     at(x, f"{path}/rotary")
     rotate(q[..., still:], context.rotary)
     rotate(turning, context.rotary)
-    k = np.empty_like(q)
+    if kept is not None:
+        latent, turning = kept.extend((latent, turning), spec.sliding_window)
+    C = latent.shape[1]
+    up = linear(latent, layer, f"{path}/key_value_up").reshape(B, C, s.n_head, still + s.d_head_value)
+    k = np.empty_like(q, shape=(B, C, s.n_head, s.d_head))
     k[..., :still] = up[..., :still]
     k[..., still:] = turning
     return q, k, up[..., still:]
@@ -121,6 +131,7 @@ def attend(q: Array, k: Array, v: Array, context: Context, scores: Array, mixed:
     """One head of one sequence: queries [T, Q], keys [C, Q], values [C, Z] -> mixed [T, Z], by way of all the T x C scores."""
     spec, path = context.spec, context.attention
     scale = score_scale(spec, q.shape[-1])
+    earlier = len(k) - len(q)  # keys before the first query's own
     at(q, f"{path}/scores")
     np.matmul(q, k.T, out=scores)  # [T, Q] @ [Q, C] -> [T, C]
     last = 0
@@ -133,8 +144,10 @@ def attend(q: Array, k: Array, v: Array, context: Context, scores: Array, mixed:
         if bias is not None:
             rows += bias
         if context.hidden is not None:
-            rows[:, last:] = -np.inf  # no query of these rows sees these keys; a mask over all keys would take as long as the exponentials
-            nearest = slice(first, last)
+            rows[
+                :, earlier + last :
+            ] = -np.inf  # no query of these rows sees these keys; a mask over all keys would take as long as the exponentials
+            nearest = slice(earlier + first, earlier + last)
             np.copyto(rows[:, nearest], -np.inf, where=context.hidden[first:last, nearest])
         at(q, f"{path}/softmax")
         softmax(rows, sink)
@@ -142,14 +155,14 @@ def attend(q: Array, k: Array, v: Array, context: Context, scores: Array, mixed:
     np.matmul(scores, v, out=mixed)  # [T, C] @ [C, Z] -> [T, Z]
 
 
-def visible_keys(length: int, context: Context) -> Array | None:
-    """The W keys that each query is multiplied with, int [T, W], where a window is shorter than the sequence."""
+def visible_keys(queries: int, keys: int, context: Context) -> Array | None:
+    """The W of the C keys that each of the last T positions is multiplied with, int [T, W], where a window is shorter than the sequence."""
     W = context.spec.sliding_window
-    if W is None or length <= W:
+    if W is None or keys <= W:
         return None
-    query = np.arange(length)
-    first = query // W * W if context.spec.window_chunks else query - W + 1
-    return np.clip(first, 0, length - W)[:, None] + np.arange(W)
+    query = np.arange(keys - queries, keys)
+    first = (context.first + query) // W * W - context.first if context.spec.window_chunks else query - W + 1
+    return np.clip(first, 0, keys - W)[:, None] + np.arange(W)
 
 
 def attend_in_windows(

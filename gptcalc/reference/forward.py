@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from gptcalc.errors import GptcalcError
 from gptcalc.reference.attention import attention, hidden_keys
+from gptcalc.reference.cache import Cache, Kept, can_be_cached
 from gptcalc.reference.kernels import ACTIVATIONS, softcap, unbuffered
 from gptcalc.reference.mlp import mlp
 from gptcalc.reference.parts import Context, Parts, linear, norm, residual
@@ -35,11 +36,13 @@ def forward(
     tally: Tally | None = None,
     progress: Progress | None = None,
     source: ArrayLike | None = None,
+    cache: Cache | None = None,
 ) -> Array:
     """Logits of the next token at every position: [B, T] ints -> [B, T, V], in the weights' dtype.
 
     `tally`, where given, receives the FLOP of every operation and the parameters held. V counts padding rows of the vocabulary too.
-    `source`, [B, S] ints, is what the encoder reads in a model that has one.
+    `source`, [B, S] ints, is what the encoder reads in a model that has one. `cache` has what is kept of the tokens of earlier calls, which
+    these follow, and takes theirs.
     Raises GptcalcError for weights that do not fit the spec, tokens outside the vocabulary, and sequences longer than n_ctx.
 
     >>> from gptcalc.spec.model import parse_model
@@ -48,12 +51,12 @@ def forward(
     (1, 3, 16)
     """
     check_weights(spec, weights)
-    ids = _checked_tokens(spec, tokens)
+    start = 0 if cache is None else cache.length
+    ids = _checked_tokens(spec, tokens, room=start)
     rest, layers = _by_layer(weights, spec.n_layer)
-    if spec.query_scale_from is not None and ids.shape[1] > spec.query_scale_from:
-        raise GptcalcError(
-            f"{ids.shape[1]} tokens cannot be run: {spec.name} scales queries from position {spec.query_scale_from} on, unlike this pass"
-        )
+    if spec.query_scale_from is not None and start + ids.shape[1] > spec.query_scale_from:
+        scaled = f"{spec.name} scales queries from position {spec.query_scale_from} on, unlike this pass"
+        raise GptcalcError(f"{start + ids.shape[1]} tokens cannot be run: {scaled}")
     if tally is not None:
         tally.hold(weights)
     kinds = spec.kinds or {"": spec}
@@ -64,15 +67,18 @@ def forward(
         raise GptcalcError("source is the sequence that an encoder reads: a model with an encoder needs it, no other has a use for it")
 
     def run(x: Array, numbered: list[tuple[int, str]], memory: Array | None) -> Array:
-        contexts = {kind: _context(kind, kinds[kind], x.shape[1], x.dtype) for kind in {kind for _, kind in numbered}}
+        contexts = {kind: _context(kind, kinds[kind], start, x.shape[1], x.dtype) for kind in {kind for _, kind in numbered}}
         for number, kind in numbered:
-            x = block(x, layers[number], contexts[kind], memory)  # [B, T, d] -> [B, T, d]
+            kept = None if cache is None else cache.layers[number]
+            x = block(x, layers[number], contexts[kind], memory, kept)  # [B, T, d] -> [B, T, d]
             if progress is not None:
                 progress(number + 1, len(layers))
         return x
 
     memory = run(_embedded(spec, rest, _checked_tokens(spec, source), tally), encoder, None) if source is not None else None
-    x = run(_embedded(spec, rest, ids, tally), decoder, memory)
+    x = run(_embedded(spec, rest, ids, tally, start), decoder, memory)
+    if cache is not None:
+        cache.length += ids.shape[1]
 
     if spec.final_norm:
         x = norm(x, rest, "final_norm", spec)
@@ -92,7 +98,7 @@ def forward(
     return logits.view(np.ndarray)
 
 
-def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None) -> Array:
+def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None, start: int = 0) -> Array:
     """[B, T] -> [B, T, e] -> [B, T, d], with positions where they are added here."""
     x = parts["embedding/token"]["weight"][ids]
     if tally is not None:
@@ -105,17 +111,17 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None) ->
     T, shape = ids.shape[1], shape_of(spec)
     at(x, "embedding/position")
     if spec.position == "learned":
-        first = shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
+        first = start + shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
         x += parts["embedding/position"]["weight"][first : first + T]
     if spec.position == "sinusoidal":
-        x += sinusoids(T, shape.d_model, x.dtype)
+        x += sinusoids(start + T, shape.d_model, x.dtype)[start:]
     if spec.n_token_type is not None:
         at(x, "embedding/token_type")
         x += parts["embedding/token_type"]["weight"][0]
     return norm(x, parts, "embedding/norm", spec) if spec.embedding_norm else x
 
 
-def block(x: Array, layer: Parts, context: Context, memory: Array | None = None) -> Array:
+def block(x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None) -> Array:
     """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side.
 
     Between them a second attention reads `memory`, an encoder's output, where there is one.
@@ -134,7 +140,7 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None)
         return norm(x, layer, f"{path}/{sublayer}/norm", spec) if spec.norm_placement == "post" else x
 
     into_attention = before(x, "attention")
-    attended = attention(into_attention, layer, context)
+    attended = attention(into_attention, layer, context, kept=kept)
     if spec.parallel_residual:
         into_mlp = into_attention if spec.shared_norm else before(x, "mlp")
         x = add(x, attended, "attention")
@@ -146,25 +152,27 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None)
     return add(x, mlp(into_mlp, layer, context), "mlp")
 
 
-def _context(kind: str, spec: ModelSpec, length: int, dtype: DTypeLike) -> Context:
-    """What the layers of one kind share; `spec` is the kind's own."""
-    shape = shape_of(spec)
-    rotary = rotary_tables(spec, shape, length, dtype) if spec.position == "rotary" else None
+def _context(kind: str, spec: ModelSpec, start: int, queries: int, dtype: DTypeLike) -> Context:
+    """What the layers of one kind share for the queries from `start` on; `spec` is the kind's own."""
+    shape, length = shape_of(spec), start + queries
+    rotary = rotary_tables(spec, shape, length, dtype).of_positions(start) if spec.position == "rotary" else None
     bias = alibi(shape.n_head, length, dtype) if spec.position == "alibi" else None
-    hidden = hidden_keys(length, shape.sliding_window, spec.window_chunks) if spec.causal else None
+    hidden = hidden_keys(length, shape.sliding_window, spec.window_chunks)[start:] if spec.causal else None
     return Context(block_path(kind), spec, shape, hidden, rotary, bias)
 
 
 def generate(spec: ModelSpec, weights: Weights, tokens: ArrayLike, n_new: int) -> Array:
-    """Append the likeliest next token n_new times: [B, T] -> [B, T + n_new]. Everything is computed anew for each token.
+    """Append the likeliest next token n_new times: [B, T] -> [B, T + n_new]. Each pass has the last token alone, where a cache can be kept.
 
     Raises GptcalcError as `forward` does, and for a negative n_new.
     """
     if n_new < 0:
         raise GptcalcError(f"n_new {n_new} is below zero")
     ids = _checked_tokens(spec, tokens, room=n_new)
+    cache = Cache(spec) if can_be_cached(spec) else None
     for _ in range(n_new):
-        last = forward(spec, weights, ids)[:, -1, : spec.vocab_size]  # padding rows of the vocabulary are no tokens
+        unread = ids if cache is None else ids[:, cache.length :]
+        last = forward(spec, weights, unread, cache=cache)[:, -1, : spec.vocab_size]  # padding rows of the vocabulary are no tokens
         ids = np.concatenate([ids, last.argmax(axis=-1)[:, None]], axis=1)
     return ids
 

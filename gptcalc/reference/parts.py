@@ -26,10 +26,18 @@ class Context(NamedTuple):
     rotary: Rotary | None
     alibi: Array | None  # [H, C]
     sublayer: str = "attention"  # or "cross_attention"
+    first: int = 0  # the position of the first key: those before it are no longer kept
 
     @property
     def attention(self) -> str:
         return f"{self.path}/{self.sublayer}"
+
+    def from_key(self, first: int) -> Context:
+        """The same without the keys before a position."""
+        if not first:
+            return self
+        hidden = None if self.hidden is None else self.hidden[:, first:]
+        return self._replace(hidden=hidden, alibi=None if self.alibi is None else self.alibi[:, first:], first=first)
 
 
 def linear(x: Array, parts: Parts, path: str) -> Array:

@@ -23,6 +23,10 @@ class Rotary(NamedTuple):
     sin: Array  # [T, 1, R]
     partner: Array  # [R]
 
+    def of_positions(self, start: int) -> Rotary:
+        """The same without the positions before `start`."""
+        return self._replace(cos=self.cos[start:], sin=self.sin[start:])
+
 
 def rotary_tables(spec: ModelSpec, shape: Shape[int], length: int, dtype: DTypeLike) -> Rotary:
     """The tables of positions 0 to length - 1.

@@ -57,7 +57,7 @@ def _peak(device: DeviceSpec, *types: str) -> float | None:
     return next((peaks[name] for name in types if name in peaks), None)
 
 
-VALUES = [Column("value of", fold=True), Column("", str, right=True), Column("source", fold=True)]
+VALUES = [Column("value of", fold=True), Column("", str, right=True, fold=True), Column("source", fold=True)]
 
 
 def sheet(device: DeviceSpec) -> Table:

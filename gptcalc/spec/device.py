@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.catalogue import files_of, is_path
+from gptcalc.spec.catalogue import files_of, is_path, names_of
 from gptcalc.spec.entries import called, check_names, entries_of, folded, named, only
 from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, shown
@@ -146,6 +146,15 @@ def _called_like(wanted: str, words: list[str]) -> str | None:
     if wanted in words:
         return wanted
     return next((word for word in words if word.startswith(wanted)), None)
+
+
+def device_names() -> list[str]:
+    """The names of all devices that can be asked for, in the order of their files, the user's included.
+
+    >>> "h100-80gb" in device_names()
+    True
+    """
+    return names_of("devices")
 
 
 def all_devices() -> list[DeviceSpec]:

@@ -28,25 +28,30 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 
-def load_model(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Mapping[str, object] | None = None) -> ModelSpec:
+def load_model(
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Mapping[str, object] | None = None, **fields: object
+) -> ModelSpec:
     """The model that `source` names: a preset, a .yaml spec, a Hugging Face config.json or its folder, or a mapping of either kind.
 
-    `overrides` replace fields before anything is derived from them; text values are read as YAML (`"true"`, `"null"`, `"300B"`).
+    `overrides`, or the fields by name, replace fields before anything is derived from them; text values are read as YAML (`"true"`,
+    `"null"`, `"300B"`).
     Raises GptcalcError, in one line, for everything that is not a model gptcalc understands exactly.
 
     >>> load_model("gpt3", {"n_layer": "48"}).name
     'gpt3-175b (n_layer=48)'
+    >>> load_model("gpt2", n_layer=3).n_layer
+    3
     """
     from gptcalc.spec.model import parse_model
 
-    fields, where = _fields(source)
+    found, where = _fields(source)
     if overrides is not None and not isinstance(overrides, Mapping):
         raise GptcalcError(f"overrides are a mapping of fields to values, not {quoted(overrides)}", hint='as {"n_layer": 24}')
-    if overrides:
-        fields = _overridden(fields, overrides)
+    if changed := {**(overrides or {}), **fields}:
+        found = _overridden(found, changed)
     try:
-        check_name(fields.get("name"))
-        return parse_model(fields)
+        check_name(found.get("name"))
+        return parse_model(found)
     except GptcalcError as error:
         raise GptcalcError(f"{where}: {error}" if where else str(error), hint=error.hint) from None
 

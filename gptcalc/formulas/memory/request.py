@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gptcalc.errors import GptcalcError
+from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
 from gptcalc.formulas.memory.fit import verdict
 from gptcalc.formulas.memory.reserve import reserve
@@ -44,7 +44,10 @@ def memory(model: ModelSpec | str, *, mode: str = "training", **options: Any) ->
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             name = str(error).rpartition(" ")[2].strip("'")
-            raise GptcalcError(f"{mode} memory has no option '{name}'") from None
+            from inspect import signature
+
+            known = signature(training if mode == "training" else inference).parameters
+            raise GptcalcError(f"{mode} memory has no option '{name}'", hint=did_you_mean(name, known)) from None
         raise
 
 
