@@ -78,20 +78,61 @@ def numbers(text: str) -> set[str]:
     return set(re.findall(r"\d{1,3}(?:,\d{3})+", text))
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
-@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
-def test_no_width_cuts_a_number(run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], columns: int) -> None:
+DRAWN = re.compile(r"[─│├└█▏▎▍▌▋▊▉░▒·]|no room for the columns? [^$]*")
+
+
+def shown_words(text: str) -> set[str]:
+    """What stands between blanks, without what is drawn and what is said of columns without room."""
+    return set(DRAWN.sub(" ", text).split())
+
+
+WIDE = [
+    ("models", "llama"),
+    ("devices", "mi300x"),
+    ("memory", "gpt2", "--device", "h100"),
+    ("memory", "llama3-8b", "--mode", "inference"),
+    ("memory", "gpt2", "--explain"),
+    ("train", "gpt2", "--tokens", "1B", "--count", "8", "--zero", "3"),
+    ("train", "gpt2", "--tokens", "1B", "--explain"),
+    ("train", "gpt2", "--tokens", "1B", "--device", "h100,a100"),
+    ("infer", "gpt2", "--output", "64"),
+    ("infer", "gpt2", "--output", "64", "--explain"),
+    ("scale", "--flops", "1e24", "--explain"),
+    ("replicate", "steps"),
+    ("verify", "gpt2"),
+]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *WIDE], ids=" ".join)
+def test_no_width_cuts_a_number_or_breaks_a_word(run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     whole = run(*command).out
+    for columns in (40, 60, 80, 120, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = run(*command).out
+        assert "…" not in shown
+        assert shown_words(shown) <= shown_words(whole)
+        assert numbers(shown.split("\n\n")[0]) == numbers(whole.split("\n\n")[0])
+        for line in shown.splitlines():
+            assert len(line) <= columns or len(DRAWN.sub(" ", line).split()) == 1, line
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        (("compare", "gpt2", "gpt3-175b"), "published differs +6.36 %"),
+        (("verify", "gpt1", "gpt2"), "differs ok"),
+        (("replicate", "gpt3-175b"), "error holds"),
+        (("params", "gpt2", "--explain"), "source formula [1]"),
+        (("devices", "h100", "--explain"), "source"),
+    ],
+)
+def test_what_was_asked_for_is_never_dropped(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], kept: str, columns: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    shown = run(*command).out
-    assert "…" not in shown
-    assert "..." not in shown
-    assert numbers(shown) <= numbers(whole)
-    headline, table = shown.split("\n\n")[:2]
-    assert numbers(headline) == numbers(whole.split("\n\n")[0])
-    if columns >= 80:
-        assert max(map(len, table.splitlines())) <= columns
+    assert set(kept.split()) <= shown_words(run(*command).out)
 
 
 def test_the_first_command_answers_first(run: Run) -> None:
@@ -393,3 +434,48 @@ def test_completion_knows_the_presets() -> None:
     ran = shell(_GPTCALC_COMPLETE="complete_bash", COMP_WORDS="gptcalc params gpt3-1", COMP_CWORD="2")
     assert b"gpt3-175b" in ran.stdout
     assert b"gpt2" not in ran.stdout
+
+
+def test_models_are_searched_by_name_alias_and_family(run: Run) -> None:
+    found = {row["name"] for row in answer(run("models", "GPT3", "-f", "json"))["result"]}
+    assert {"gpt3-175b", "gpt3-125m"} <= found
+    assert not [name for name in found if "gpt2" in name]
+    assert [row["name"] for row in answer(run("models", "davinci", "-f", "json"))["result"]] == ["gpt3-175b"]  # an alias
+    assert "did you mean" in run("models", "lamma3-8b").err
+
+
+def test_models_that_fit_are_those_that_memory_says_fit(run: Run) -> None:
+    rows = answer(run("models", "llama2", "--fits", "rtx-4090", "--precision", "int8", "--context", "2K", "-f", "json"))["result"]
+    for name in ("llama2-7b", "llama2-13b", "llama2-70b"):
+        one = gc.memory(name, mode="inference", device="rtx-4090", precision="int8", seq=2000)
+        listed = [row["peak_allocated"] for row in rows if row["name"] == name]
+        assert listed == ([one.value] if one.limits["fits"] else [])
+    assert [row["name"] for row in rows] == [
+        "codellama-13b",
+        "llama2-13b",
+        "codellama-7b",
+        "llama2-7b",
+        "codellama-7b-python",
+    ]
+    assert run("models", "llama2-70b", "--fits", "t4").code == 1
+    assert "--fits" in run("models", "--context", "8K").err
+
+
+def test_a_pattern_stands_for_all_that_match(run: Run) -> None:
+    names = [row["model"] for row in answer(run("compare", "gpt3-*", "gpt3-175b", "-f", "json"))["result"]]
+    assert names == ["gpt3-125m", "gpt3-350m", "gpt3-760m", "gpt3-1.3b", "gpt3-2.7b", "gpt3-6.7b", "gpt3-13b", "gpt3-175b"]
+    assert "no model's name is like 'gpt9-*'" in run("compare", "gpt9-*").err
+
+
+def test_a_data_sheet_is_a_page_and_every_constant_is_explained(run: Run) -> None:
+    sheet = run("devices", "h100").out
+    assert len(sheet.splitlines()) <= 24
+    assert "989.4 TFLOP/s" in sheet
+    assert "constant" not in sheet.split("next:")[0]
+    assert "constant " in run("devices", "h100", "--explain").out
+
+
+def test_memory_is_shown_a_level_deep_and_as_deep_as_asked(run: Run) -> None:
+    assert "attention" not in run("memory", "gpt2").out
+    assert "attention" in run("memory", "gpt2", "--depth", "3").out
+    assert any(line.startswith("weights/block/attention,") for line in run("memory", "gpt2", "-f", "csv").out.splitlines())

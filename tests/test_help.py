@@ -1,6 +1,7 @@
 """What help says of an option is what the code does."""
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import typer
 
 import gptcalc as gc
 from gptcalc.cli.commands import app
+from gptcalc.cli.examples import EXAMPLES
 from gptcalc.formulas.memory.serving import CACHE_BITS
 from gptcalc.spec.recipe import KERNELS, OPTIMIZERS, PRECISIONS
 from gptcalc.spec.runtime import runtime_names
@@ -26,7 +28,56 @@ def test_every_option_stands_under_one_heading(run: Any, command: str) -> None:
     text = run(command, "--help").out
     for one in COMMANDS[command].params:
         if one.param_type_name == "option":
-            assert len(re.findall(rf"^ +(-\w, )?{one.opts[0]}\b", text, flags=re.MULTILINE)) == 1, one.name
+            assert len(re.findall(rf"^│ (-\w, )?{one.opts[0]}\b", text, flags=re.MULTILINE)) == 1, one.name
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_cuts_nothing_and_fits(run: Any, monkeypatch: pytest.MonkeyPatch, command: str, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    page = run(*command.split(), "--help").out
+    assert max(map(len, page.splitlines())) <= columns
+    assert "…" not in page
+    words = set(re.sub(r"[│╭╮╰╯─]", " ", page).split())
+    params = COMMANDS[command].params if command else []
+    asked = " ".join(one.help or "" for one in params if one.param_type_name == "option")
+    assert set(asked.split()) <= words
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_five_examples_stand_first(run: Any, command: str) -> None:
+    page = run(*command.split(), "--help").out
+    shown = [line.strip() for line in page.split("Examples\n")[1].split("\n\n")[0].splitlines()]
+    assert len(shown) == len(EXAMPLES[command]) == 5
+    for line, (example, what) in zip(shown, EXAMPLES[command], strict=True):
+        assert line.split("  ")[0] == example
+        assert line.endswith(f"  {what}")
+
+
+FILES = ("my-", "config.json")
+
+
+@pytest.mark.parametrize("example", [one for examples in EXAMPLES.values() for one, _ in examples if not any(f in one for f in FILES)])
+def test_the_examples_are_read(example: str) -> None:
+    command, *words = shlex.split(example)[1:]
+    made = COMMANDS[command].make_context(command, words)
+    assert made.args == []
+
+
+@pytest.mark.parametrize(
+    "example", ["gptcalc memory llama2-7b --lora-rank 16 --qlora", "gptcalc flops llama3-8b --phase decode --seq 4096"]
+)
+def test_an_example_is_answered(run: Any, example: str) -> None:
+    assert run(*shlex.split(example)[1:]).code == 0
+
+
+def test_an_option_says_what_it_wants(run: Any) -> None:
+    for command in COMMANDS:
+        page = run(command, "--help").out
+        for one in COMMANDS[command].params:
+            if one.param_type_name == "option" and not one.is_flag:
+                assert re.search(rf"{one.opts[0]}\s+│?\n?│? ?\S", page), one.name
+        assert "<" not in page.split("Options")[0].replace("<http", "")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +90,7 @@ def test_every_option_stands_under_one_heading(run: Any, command: str) -> None:
     ],
 )
 def test_headings(run: Any, command: str, headings: list[str]) -> None:
-    assert re.findall(r"^(\w[\w ]*):$", run(command, "--help").out, flags=re.MULTILINE) == headings
+    assert re.findall(r"^╭─ (\w[\w ]*) ─", run(command, "--help").out, flags=re.MULTILINE) == headings
 
 
 @pytest.mark.parametrize(

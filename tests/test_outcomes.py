@@ -124,7 +124,7 @@ HINTS = {
     ("meta-llama/Llama-2-7b-hf",): "did you mean 'gptcalc params meta-llama/Llama-2-7b-hf'?",
     ("params", "gpt2", "gpt2-xl"): "gptcalc compare gpt2 gpt2-xl",
     ("memory", "gpt2", "gpt2-xl", "--batch", "8"): "gptcalc compare gpt2 gpt2-xl",
-    ("models", "gpt2"): "gptcalc models --family gpt2",
+    ("models", "gpt2", "gpt3"): "gptcalc models --family gpt3",
     ("memory", "gpt2", "--lora", "16"): "did you mean '--qlora' or '--lora-rank'?",
     ("train", "gpt2", "--tokens", "300GB"): "300B is 300 billion",
     ("flops", "gpt2", "--seq", "128GiB"): "300B is 300 billion",

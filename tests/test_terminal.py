@@ -72,3 +72,23 @@ def test_svg_and_html_have_the_same_words() -> None:
     for text in (picture, "".join(seen)):
         assert "174,604,259,328 parameters" in text
         assert "└ mlp" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("memory gpt2 --device h100", "32"),  # green: fits
+        ("memory gpt2 --device tpu-v4", "33"),  # yellow: uncalibrated
+        ("memory llama3-8b --device h100", "31"),  # red: does not fit
+        ("infer gpt3-13b --device t4", "31"),
+        ("params gpt2 --check", "32"),
+        ("replicate gpt3-175b", "32"),
+    ],
+)
+def test_a_verdict_has_its_colour(command: str, code: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
+    ran = subprocess.run([sys.executable, "-m", "gptcalc", *command.split()], capture_output=True, env=environment, check=False)
+    headline, below = ran.stdout.decode().splitlines()[:2]
+    assert headline.startswith(f"\x1b[1;{code}m")
+    assert ("of" in below and "%" in below and "[" in below) == command.startswith(("memory", "infer"))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Attention, Phase, Precision, Recompute
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Quiet, Seq, Set, depth_option, load, settings_of, typed
+from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Quiet, Seq, Set, depth_option, load, option, settings_of, typed
 from gptcalc.errors import GptcalcError
 
 DEPTH = 4
@@ -14,7 +14,7 @@ DEPTH = 4
 
 def params(
     model: Model,
-    precision: Annotated[Precision, typer.Option("--precision", help="Stored type of the weights, for their bytes.")] = "bf16",
+    precision: Annotated[Precision, option("--precision", help="Stored type of the weights, for their bytes.")] = "bf16",
     check: Annotated[bool, typer.Option("--check", help="Count the NumPy reference's own arrays beside the formulas.")] = False,
     depth: Depth = 3,
     explain: Explain = False,
@@ -51,7 +51,7 @@ def flops(
     model: Model,
     batch: Batch = 1,
     seq: Seq = None,
-    phase: Annotated[Phase, typer.Option("--phase", help="decode: one new token over --seq keys.")] = "forward",
+    phase: Annotated[Phase, option("--phase", help="decode: one new token over --seq keys.")] = "forward",
     attention: Annotated[
         Attention, typer.Option("--attention", help="Which query-key pairs count: all, those up to the query, half.")
     ] = "full",

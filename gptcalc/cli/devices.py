@@ -12,7 +12,7 @@ def devices(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]", help="Only these; of one alone every value.", autocompletion=complete_hardware, show_default=False
+            metavar="[NAME...]", help="Only these; of one alone its data sheet.", autocompletion=complete_hardware, show_default=False
         ),
     ] = None,
     clusters: Annotated[bool, typer.Option("--clusters", help="List what joins devices, for train --cluster.")] = False,
@@ -20,7 +20,7 @@ def devices(
     explain: Explain = False,
     form: Form = "table",
 ) -> None:
-    """The catalogue of accelerators: peaks, memory, price; of one every value with its source. Clusters and stacks in the same way."""
+    """The catalogue of accelerators: peaks, memory, price. Clusters and stacks in the same way."""
     from gptcalc.show.output import emit
 
     if clusters and stacks:
@@ -34,7 +34,8 @@ def devices(
         inputs[kind] = found[0].name if one else [each.name for each in found]
 
     def tables() -> list[Any]:
-        return [show.detail(found[0]) if one else (show.sources if explain else show.table)(found)]
+        sheet = getattr(show, "sheet", show.detail)  # clusters and stacks are short enough as they are
+        return [(show.detail if explain else sheet)(found[0]) if one else (show.sources if explain else show.table)(found)]
 
     emit("devices", inputs, [show.row(each) for each in found], tables, form)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import Form
+from gptcalc.cli.options import Form, option
 
 
 def import_(
@@ -14,7 +14,7 @@ def import_(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Write the preset to this .yaml file.", show_default="standard output"),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name.", show_default="as the file says")] = None,
+    name: Annotated[str | None, option("--name", help="The model's name.", show_default="as the file says")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     form: Form = "table",
 ) -> None:

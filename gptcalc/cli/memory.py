@@ -13,7 +13,6 @@ from gptcalc.cli.options import (
     RUN,
     SERVING,
     Cp,
-    Depth,
     Dp,
     Ep,
     Explain,
@@ -31,6 +30,7 @@ from gptcalc.cli.options import (
     Zero,
     complete_device,
     complete_stack,
+    depth_option,
     load,
     settings_of,
     size_option,
@@ -58,10 +58,10 @@ def memory(
     ] = None,
     runtime: Runtime = None,
     compiled: Annotated[bool | None, RECIPE("--compiled", help="Under torch.compile.", show_default=False)] = None,
-    optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", show_default="adamw, fused")] = None,
+    optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", help="Its state is held.", show_default="adamw, fused")] = None,
     recompute: Recompute = None,
     attention_kernel: Annotated[
-        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", show_default="the stack's, or flash")
+        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", help="Eager keeps the scores.", show_default="the stack's, or flash")
     ] = None,
     dropout: Annotated[
         bool | None, RECIPE("--dropout/--no-dropout", help="Masks are kept.", show_default="the stack's, or the runtime's")
@@ -113,7 +113,7 @@ def memory(
         int | None, size_option("--prefill", "Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING)
     ] = None,
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
-    depth: Depth = 3,
+    depth: Annotated[int | None, depth_option(show_default="1; in CSV 3")] = None,
     explain: Explain = False,
     quiet: Quiet = False,
     set_: Set = None,
@@ -139,7 +139,8 @@ def memory(
     used = settings_of(spec) | {"batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     only = answer.value if quiet else None
-    emit("memory", used, result, lambda: show.tables(spec, answer, used, depth, explain, given.keys()), form, only=only)
+    deep = (3 if form == "csv" else 1) if depth is None else depth
+    emit("memory", used, result, lambda: show.tables(spec, answer, used, deep, explain, given.keys()), form, only=only)
     if timeline and not quiet and form == "table":
         from gptcalc.show.timeline import draw
 

@@ -1,6 +1,7 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -72,9 +73,46 @@ def count(value: Any) -> int:
         raise Misread(error) from None
 
 
+METAVARS = {
+    "--device": "NAME",
+    "--runtime": "NAME",
+    "--stack": "NAME",
+    "--cluster": "NAME",
+    "--name": "NAME",
+    "--optimizer": "NAME",
+    "--precision": "TYPE",
+    "--kv-precision": "TYPE",
+    "--recompute": "WHAT",
+    "--attention-kernel": "KERNEL",
+    "--freeze": "PART",
+    "--lora-target": "PART",
+    "--zero": "0..3",
+    "--depth": "N",
+    "--tokens": "N",
+    "--count": "N",
+    "--batch": "N",
+    "--global-batch": "N",
+    "--unique-tokens": "N",
+    "--serve-tokens": "N",
+    "--params": "N",
+    "--flops": "FLOP",
+    "--budget": "USD",
+    "--price": "USD",
+    "--mfu": "0.4",
+    "--tdp-share": "SHARE",
+    "--pue": "RATIO",
+    "--carbon": "KG",
+    "--phase": "PHASE",
+    "--format": "FORM",
+}
+"""What an option wants, where its kind of value does not say it."""
+
+
 def option(*names: str, heading: str | None = None, min: int | None = None, **more: Any) -> Any:  # noqa: A002 - Typer's own word
     """`typer.Option`, under a heading of its own in help; with a `min` of 1 it is a count, which may be written as people write them."""
-    counted = {"parser": count, "metavar": "N"} if min == 1 else {"min": min}
+    counted: dict[str, Any] = {"parser": count, "metavar": "N"} if min == 1 else {"min": min}
+    if names[0] in METAVARS and "metavar" not in more:
+        counted["metavar"] = METAVARS[names[0]]
     return typer.Option(*names, rich_help_panel=heading, **{**counted, **more})
 
 
@@ -88,7 +126,7 @@ ADAPTERS, SERVING, OUTPUT = under("Adapters"), under("Serving"), under("Output")
 
 
 class Grouped(TyperCommand):
-    """A command whose help lists options under their headings, in plain text: Rich's panels would take as long as all the rest."""
+    """A command whose help has a panel for each heading, under examples."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Words as people write them; and of what is too many arguments the command that would take them."""
@@ -104,16 +142,10 @@ class Grouped(TyperCommand):
             raise GptcalcError(f"{ctx.command_path} takes {taken}, not also {' '.join(extra)}"[:300], hint=hint[:300])
         return extra
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                heading = "Arguments" if param.param_type_name == "argument" else getattr(param, "rich_help_panel", None) or "Options"
-                groups.setdefault(heading, []).append(record)
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from gptcalc.cli.pages import entries_of, page_of
+
+        formatter.write(page_of(self, ctx, entries_of(self, ctx)))
 
 
 class Commands(TyperGroup):
@@ -123,6 +155,13 @@ class Commands(TyperGroup):
         if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None and _is_model(args[0]):
             raise GptcalcError(f"no such command '{args[0]}': that is a model", hint=f"did you mean 'gptcalc params {args[0]}'?")
         return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from gptcalc.cli.pages import entries_of, page_of
+        from gptcalc.show.help import Entry
+
+        listed = [Entry(name, "", self.commands[name].help or "") for name in self.list_commands(ctx)]
+        formatter.write(page_of(self, ctx, {"Commands": listed} | entries_of(self, ctx)))
 
 
 def _is_model(word: str) -> bool:
@@ -227,6 +266,23 @@ def load(name: str, settings: list[str] | None = None) -> Any:
     from gptcalc.spec.files import load_model
 
     return load_model(name, overrides_of(settings))
+
+
+def matching(typed: str) -> list[str]:
+    """The names that a pattern such as `gpt3-*` stands for; any other MODEL as it is.
+
+    Raises GptcalcError where a pattern matches none.
+    """
+    if not set("*?") & set(typed) or Path(typed).exists():
+        return [typed]
+    from fnmatch import fnmatchcase
+
+    from gptcalc.spec.catalogue import names
+
+    found = [name for name in names() if fnmatchcase(name, typed.lower())]
+    if not found:
+        raise GptcalcError(f"no model's name is like '{typed[:100]}'", hint="gptcalc models lists them all")
+    return found
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:

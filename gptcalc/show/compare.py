@@ -4,12 +4,13 @@ from math import log
 from typing import Any
 
 from gptcalc.formulas.compare import Comparison
+from gptcalc.formulas.memory.serving import kv_cache
 from gptcalc.formulas.params import params
 from gptcalc.show.table import Column, Table, in_unit, integer, signed_percent
 from gptcalc.show.tree import derivation
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
-from gptcalc.units import short
+from gptcalc.units import binary, short
 
 BAR = 8
 """The longest bar, in characters."""
@@ -30,7 +31,7 @@ def derivations(models: list[ModelSpec]) -> list[Table]:
     ]
 
 
-def table(rows: list[Comparison]) -> Table:
+def table(rows: list[Comparison], models: list[ModelSpec]) -> Table:
     largest = max(row.parameters for row in rows)
     smallest = min(row.parameters for row in rows)
     step = next(factor for factor in STEPS if log(largest / smallest, factor) <= BAR - 1)
@@ -43,10 +44,14 @@ def table(rows: list[Comparison]) -> Table:
         Column("parameters", integer, right=True),
         *([Column("active", integer, right=True)] if routed else []),
         Column("size", drop=4, drawn=True),
-        Column("FLOP/token", flop, right=True),
-        Column("training", flop, right=True),
-        Column("published", short, right=True, drop=2),
-        Column("differs", signed_percent, right=True, drop=2),
+        Column("FLOP/token", flop, right=True, drop=1),
+        Column("training", flop, right=True, drop=2),
+        Column("published", short, right=True),
+        Column("differs", signed_percent, right=True),
+        Column("context", integer, right=True, drop=3),
+        Column("in bf16", binary, right=True, drop=6),
+        Column("cache/token", binary, right=True, drop=7),
+        Column("tokens", short, right=True, drop=8),
     ]
     body: list[list[Any]] = [
         [
@@ -61,8 +66,12 @@ def table(rows: list[Comparison]) -> Table:
             row.training_flops,
             row.published,
             row.difference,
+            row.n_ctx,
+            2 * row.parameters,
+            _cache(model),
+            row.training_tokens,
         ]
-        for row in rows
+        for row, model in zip(rows, models, strict=True)
     ]
     headline = f"{len(rows)} models, {short(smallest)} to {short(largest)} parameters ({largest / smallest:,.0f} times)"
     if len(rows) == 1:
@@ -72,6 +81,12 @@ def table(rows: list[Comparison]) -> Table:
         f"FLOP/token: forward pass of {_lengths(rows)}, full attention. training: forward and backward over the published tokens.",
     ]
     return Table(headline, columns, body, notes)
+
+
+def _cache(model: ModelSpec) -> int | None:
+    """Bytes of keys and values of one token in bf16; none where no layer decodes."""
+    shape = shape_of(model)
+    return int(kv_cache(shape, 1, 1)) if any(kind.switches.causal for _, kind in shape.blocks) else None
 
 
 def _lengths(rows: list[Comparison]) -> str:

@@ -22,7 +22,7 @@ def table(devices: list[DeviceSpec]) -> Table:
         Column("fp32", flops, right=True, drop=4),
         Column("memory", binary, right=True),
         Column("bandwidth", lambda rate: short(rate, "B/s"), right=True),
-        Column("TDP", lambda watts: f"{watts:.0f} W", right=True, drop=1),
+        Column("TDP", watts, right=True, drop=1),
         Column("USD/h", lambda usd: f"{usd:.2f}", right=True),
     ]
     body = [
@@ -60,11 +60,54 @@ def _peak(device: DeviceSpec, *types: str) -> float | None:
 VALUES = [Column("value of", fold=True), Column("", str, right=True, fold=True), Column("source", fold=True)]
 
 
+def sheet(device: DeviceSpec) -> Table:
+    """One device on a page: dense peaks by type, memory, links, power and price; every constant is left to `detail`."""
+    peaks: dict[float, list[str]] = {}
+    for name, value in device.peak.items():
+        peaks.setdefault(value, []).append(str(name))
+    rows: list[list[Any]] = [[f"peak {', '.join(names)}", flops(value), "dense"] for value, names in peaks.items()]
+    rows += [
+        ["memory", binary(device.memory), "as the driver offers it"],
+        ["bandwidth", short(device.bandwidth, "B/s"), "of the memory"],
+        ["on-chip memory", binary(device.on_chip), f"{device.multiprocessors:,} multiprocessors at {short(device.clock, 'Hz')}"],
+    ]
+    if device.link:
+        rows.append(["link", short(device.link.bandwidth, "B/s"), device.link.name])
+    if device.host_link:
+        rows.append(["link to the host", short(device.host_link, "B/s"), ""])
+    if device.tdp:
+        rows.append(["TDP", watts(device.tdp), ""])
+    usual = cluster_for(device.name)
+    rows.append(["usual cluster", usual.name, usual.title])
+    rows += [["price", f"${offer.usd:.2f} an hour", f"{_where(offer.source)}, {offer.date}"] for offer in device.prices[:MOST_PRICES]]
+    further = len(device.prices) - MOST_PRICES
+    more = f"{further} more price{'s' * (further > 1)}, " if further > 0 else ""
+    notes = [f"note: {note}" for note in (*device.notes, *usual.notes)]
+    notes += [f"next: gptcalc devices {device.name} --explain ({more}every constant, each value with its source)"]
+    columns = [Column("data sheet"), Column("", str, right=True), Column("", fold=True, style="dim")]
+    return Table(_titled(device), columns, rows, notes, verdict="yes" if device.calibrated else "beware")
+
+
+MOST_PRICES = 3
+
+
+def watts(power: float) -> str:
+    return f"{power:,.0f} W"
+
+
+def _where(source: str) -> str:
+    """Whose price it is: a source's first words."""
+    return source.partition(",")[0].partition(";")[0].partition("(")[0].strip()
+
+
+def _titled(device: DeviceSpec) -> str:
+    state = "measured" if device.calibrated else "uncalibrated: times use the H100's constants"
+    return f"{device.name}: {device.title}, {device.year} ({state})"
+
+
 def detail(device: DeviceSpec) -> Table:
     """Every value of one device with its source."""
-    state = "measured" if device.calibrated else "uncalibrated: times use the H100's constants"
-    headline = f"{device.name}: {device.title}, {device.year} ({state})"
-    return Table(headline, VALUES, _values(device), [f"note: {note}" for note in device.notes])
+    return Table(_titled(device), VALUES, _values(device), [f"note: {note}" for note in device.notes])
 
 
 def sources(devices: list[DeviceSpec]) -> Table:
@@ -94,7 +137,7 @@ def _values(device: DeviceSpec) -> list[list[Any]]:
     if device.host_link:
         rows.append(["link to the host", short(device.host_link, "B/s"), source("host_link")])
     if device.tdp:
-        rows.append(["TDP", f"{device.tdp:.0f} W", source("tdp")])
+        rows.append(["TDP", watts(device.tdp), source("tdp")])
     usual = cluster_for(device.name)
     rows.append(["usual cluster", usual.name, "; ".join([usual.title, *usual.notes])])
     rows += [["price", f"{offer.usd:.2f} USD/h", f"{offer.source}; {offer.date}; {offer.verified}"] for offer in device.prices]

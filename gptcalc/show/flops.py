@@ -5,7 +5,7 @@ from typing import Any
 
 from gptcalc.formulas.flops import Flops
 from gptcalc.show.sequences import why
-from gptcalc.show.table import Column, Table, formula, integer, percent
+from gptcalc.show.table import Column, Table, bar, formula, integer, percent, small
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -40,16 +40,17 @@ def tables(model: ModelSpec, answer: Flops[Any], inputs: Mapping[str, Any], dept
     )
     headline = f"{model.name}: {integer(total)} FLOP ({short(total, 'FLOP')}) for {PHASES[phase]}, {where}"
     letters = shape_of(model).letters | {"B": batch} | ({"C": seq} if phase == "decode" else {"T": seq})
-    notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP", legend(letters, answer.matmul)]
+    notes = [f"{short(total / answer.tokens, 'FLOP')} per token   1 multiply-add = 2 FLOP"]
     if phase != "decode":
         windowed = any(kind.switches.windowed for _, kind in shape_of(model).blocks)
         notes.append((PAIRS_IN_WINDOWS if windowed else PAIRS)[inputs["attention"]])
     if answer.other:
         notes.append(f"not in the total: {short(answer.other.value, 'FLOP')} of the forward pass that are no matmul, itemised below")
+    known = legend(letters, answer.matmul)
     if explain:
-        shown = [derivation(headline, answer.matmul, letters, notes)]
+        shown = [derivation(headline, answer.matmul, letters, notes)._replace(legend=known)]
         return shown + ([derivation("non-matmul", answer.other, letters, [])] if answer.other else [])
-    main = _tree(headline, answer.matmul, total, depth, model, notes)
+    main = _tree(headline, answer.matmul, total, depth, model, notes)._replace(legend=known)
     if answer.other is None:
         return [main]
     apart = f"not matmul: {integer(answer.other.value)} FLOP in the forward pass ({percent(answer.other.value / total)} of the total above)"
@@ -61,10 +62,11 @@ def _tree(headline: str, root: Any, total: int, depth: int, model: ModelSpec, no
     columns = [
         Column("part"),
         Column("FLOP", integer, right=True),
-        Column("share", percent, right=True, drop=1),
-        Column("formula", formula, fold=True, drop=2),
+        Column("share", percent, right=True, drop=1, style=small),
+        Column("", bar, drop=3, drawn=True, style="cyan"),
+        Column("formula", formula, fold=True, drop=2, style="dim"),
     ]
     names = block_labels(shape_of(model))
     labels = {path: names[node.name] for path, node in root.walk() if node.name in names}
-    rows = [[label, node.value, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
+    rows = [[label, node.value, node.value / total, node.value / total, node.formula] for _, label, node in branches(root, depth, labels)]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))

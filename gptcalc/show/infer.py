@@ -6,7 +6,7 @@ from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.phase import Phase
 from gptcalc.formulas.inference.target import Offer
 from gptcalc.show.memory import stored, whole_pages
-from gptcalc.show.table import Column, Table, in_unit, percent
+from gptcalc.show.table import Column, Table, Verdict, bar, gauge, in_unit, judged, percent, small
 from gptcalc.show.train import Amount, span, whole
 from gptcalc.units import binary, short
 
@@ -76,8 +76,14 @@ def summary(answer: Inference) -> Table:
         hour = f"at {usd(answer.cost.per_hour.likely)} an hour"
         rows.append(["a million input tokens", Amount(answer.cost.input.likely, usd), hour])
         rows.append(["a million output tokens", Amount(answer.cost.output.likely, usd), hour if r.output > 1 else "the prefill makes them"])
-    columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("")]
-    return Table(headline, columns, rows, _notes(answer))
+    columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("", fold=True, style="dim")]
+    drawn = gauge(room.serving.value, room.room)
+    return Table(headline, columns, rows, _notes(answer), verdict=_verdict(answer), gauge=drawn)
+
+
+def _verdict(answer: Inference) -> Verdict:
+    """Red does not fit; yellow was measured on no such server; green is the rest."""
+    return "no" if not answer.fits else "yes" if answer.request.device.serves_as_measured else "beware"
 
 
 def _notes(answer: Inference) -> list[str]:
@@ -98,9 +104,10 @@ def operations(name: str, phase: Phase) -> Table:
     columns = [
         Column("operation"),
         Column("time", span, right=True),
-        Column("share", percent, right=True),
-        Column("bound"),
-        Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True, drop=1),
+        Column("share", percent, right=True, style=small),
+        Column("", bar, drop=3, drawn=True, style="cyan"),
+        Column("bound", drop=1),
+        Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True, drop=2),
     ]
     merged: dict[tuple[str, str], list[Any]] = {}
     for one in phase.to_list():
@@ -108,13 +115,13 @@ def operations(name: str, phase: Phase) -> Table:
         for i, key in enumerate(("time", "share", "flops", "bytes")):
             row[i] += one[key]
     rows: list[list[Any]] = [
-        [OPERATION_NAMES.get(path, path), seconds, share, bound, flops / moved if moved else None]
+        [OPERATION_NAMES.get(path, path), seconds, share, share, bound, flops / moved if moved else None]
         for (path, bound), (seconds, share, flops, moved) in merged.items()
     ]
     idle = float(phase.mean) - sum(row[1] for row in rows)
     if idle > 1e-9 * float(phase.mean):
-        rows.append(["waiting for the processor", idle, idle / float(phase.mean), "launch", None])
-    rows.append(["total", float(phase.mean), 1.0, phase.bound, None])
+        rows.append(["waiting for the processor", idle, *[idle / float(phase.mean)] * 2, "launch", None])
+    rows.append(["total", float(phase.mean), 1.0, 1.0, phase.bound, None])
     return Table(f"where {name} goes", columns, rows, [], bold=frozenset({len(rows) - 1}))
 
 
@@ -138,7 +145,7 @@ def sweep(answer: Inference) -> Table:
         Column("one user's", _rate, right=True, drop=2),
         Column("$/M tokens", usd, right=True, drop=3),
         Column("bound"),
-        Column("fits", lambda fits: "yes" if fits else "no"),
+        Column("fits", lambda fits: "yes" if fits else "no", style=judged),
     ]
     keys = ["time_to_first_token", "time_per_output_token", "tokens_per_second", "tokens_per_second_of_one_user"]
     keys += ["usd_per_million_output_tokens", "bound", "fits"]
@@ -151,7 +158,8 @@ def sweep(answer: Inference) -> Table:
         for name, batch in s.turns.items()
     ]
     headline = f"{_where(answer)}: throughput against latency, {s.option} by {s.option}{_uncalibrated(answer)}"
-    return Table(headline, columns, rows, [answer.certainty.text, *notes])
+    verdict: Verdict = "" if answer.request.device.serves_as_measured else "beware"
+    return Table(headline, columns, rows, [answer.certainty.text, *notes], verdict=verdict)
 
 
 def targets(answer: Inference) -> Table:
@@ -181,7 +189,8 @@ def targets(answer: Inference) -> Table:
         notes.append(f"uncalibrated, as no server was measured there: {', '.join(guessed)}")
     most = f"{t.here.batch:,} sequence{'' if t.here.batch == 1 else 's'} at once" if t.here.batch else "not one sequence"
     headline = f"{_where(answer)}: {most} within {promised}, bound by {_binds(t.here)}{_uncalibrated(answer)}"
-    return Table(headline, columns, rows, notes)
+    verdict: Verdict = "no" if not t.here.batch else "yes" if answer.request.device.serves_as_measured else "beware"
+    return Table(headline, columns, rows, notes, verdict=verdict)
 
 
 def _binds(o: Offer) -> str:
@@ -231,14 +240,18 @@ def roof(roofline: dict[str, Any]) -> Table:
         Column("operation"),
         Column("FLOP/byte", lambda value: f"{value:,.1f}", right=True),
         Column("reaches", lambda value: short(value, "FLOP/s"), right=True),
-        Column("of its roof", percent, right=True, drop=1),
+        Column("of its roof", percent, right=True, drop=2),
         Column("bound"),
+        Column("", drawn=True, style="bold"),
     ]
     keys = ("phase", "operation", "intensity", "flops_per_second", "share_of_roof", "bound")
     top, slope = short(roofline["peak"], "FLOP/s"), short(roofline["bandwidth"], "B/s")
     headline = f"under the roof: {top} of {roofline['arithmetic']}, {slope}; they meet at {roofline['ridge']:,.0f} FLOP/byte"
+    from gptcalc.show.plots import letters  # here: only a picture's table needs names for points
+
+    rows = [[*(one[key] for key in keys), name] for one, name in zip(roofline["points"], letters(roofline["points"]), strict=True)]
     notes = ["above its roof: the bytes were still on the chip"] if any(one["share_of_roof"] > 1 for one in roofline["points"]) else []
-    return Table(headline, columns, [[one[key] for key in keys] for one in roofline["points"]], notes)
+    return Table(headline, columns, rows, ["the letters name the points of the picture, capital in the prefill", *notes])
 
 
 def too_large(answer: Inference) -> list[str]:

@@ -8,7 +8,7 @@ from gptcalc.formulas.memory.serving import MOST_PREFILL
 from gptcalc.formulas.node import Node
 from gptcalc.show import training
 from gptcalc.show.storage import widths
-from gptcalc.show.table import Column, Table, formula, integer, percent
+from gptcalc.show.table import Column, Table, Verdict, bar, formula, gauge, integer, percent, small
 from gptcalc.show.tree import branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary
@@ -26,11 +26,22 @@ def tables(
     letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
         headline = _serving_headline(model, answer, inputs)
-        notes = [legend(letters, answer.peak), *_serving_notes(answer, inputs), *_serving_verdict(model, answer)]
+        notes = [*_serving_notes(answer, inputs), *_serving_verdict(model, answer)]
     else:
         headline = training.headline(model, answer, inputs, asked)
-        notes = [legend(letters, answer.peak), *training.notes(answer, inputs)]
-    return [derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])]
+        notes = training.notes(answer, inputs)
+    table = derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])
+    table = table._replace(legend=legend(letters, answer.peak))
+    if isinstance(answer, TrainingMemory):
+        return [table._replace(verdict=training.verdict(answer), gauge=training.filled(answer))]
+    drawn = gauge(answer.value, answer.limits["room"]) if answer.limits else ""
+    return [table._replace(verdict=_verdict(answer), gauge=drawn)]
+
+
+def _verdict(answer: ServingMemory) -> Verdict:
+    if not answer.limits:
+        return ""
+    return "no" if not answer.limits["fits"] else "yes" if answer.apart.context is not None else "beware"
 
 
 def stored(inputs: Mapping[str, Any]) -> str:
@@ -56,14 +67,19 @@ def points(answer: Any) -> dict[str, Any]:
 def _bill(headline: str, root: Node[Any], depth: int, notes: list[str], layers: int) -> Table:
     columns = [
         Column("part"),
-        Column("bytes", integer, right=True, drop=3),
+        Column("bytes", integer, right=True, drop=4),
         Column("size", binary, right=True),
-        Column("share", percent, right=True, drop=1),
-        Column("formula", formula, fold=True, drop=2),
+        Column("share", percent, right=True, drop=1, style=small),
+        Column("", bar, drop=3, drawn=True, style="cyan"),
+        Column("formula", formula, fold=True, drop=5, least=36, style="dim"),
     ]
     once = ("transients", "activations") if root.name == "serving" else ("transients",)  # of one block at a time
     labels = {path: f"block × {layers}" for path, node in root.walk() if node.name == "block" and path.partition("/")[0] not in once}
-    rows = [[label, node.value, node.value, node.value / root.value, node.formula] for _, label, node in branches(root, depth, labels)]
+    rows = [
+        [label, node.value, node.value, share, share, node.formula]
+        for _, label, node in branches(root, depth, labels)
+        for share in [node.value / root.value]
+    ]
     return Table(headline, columns, rows, notes, bold=frozenset({len(rows) - 1}))
 
 
@@ -111,7 +127,7 @@ def _beside(answer: ServingMemory) -> str:
 def _serving_verdict(model: ModelSpec, answer: ServingMemory) -> list[str]:
     limits = answer.limits
     if not limits:
-        return ["next: --device h100-80gb (does it fit, how many, how long?), --kv-precision fp8, --precision int4"]
+        return ["next: --depth 3 (its parts), --device h100-80gb (does it fit, how many, how long?), --kv-precision fp8, --precision int4"]
     room = f"{binary(limits['room'])} can be allocated on {limits['device']}"
     whole, cut = (min(limits[name], model.n_ctx) for name in ("max_context", "max_context_in_passes"))
     reach = f"{whole:,}" + (f", or {cut:,} where prompts are read {MOST_PREFILL:,} tokens in one pass" if cut > whole else "")

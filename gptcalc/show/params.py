@@ -7,7 +7,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.formulas.node import Node
 from gptcalc.formulas.params import views
 from gptcalc.show.storage import widths
-from gptcalc.show.table import Column, Label, Table, bar, formula, integer, percent, signed_percent, small
+from gptcalc.show.table import Column, Label, Table, Verdict, bar, formula, integer, percent, signed_percent, small
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
@@ -47,15 +47,16 @@ class Answer(NamedTuple):
     def tables(self, depth: int, explain: bool) -> list[Table]:
         total = self.node.value
         headline = f"{self.model.name}: {integer(total)} parameters ({short(total)})"
+        letters = shape_of(self.model).letters
         if explain:
-            return [derivation(headline, self.node, shape_of(self.model).letters, self._notes())]
+            return [derivation(headline, self.node, letters, self._notes())._replace(legend=legend(letters, self.node))]
         columns = [
             Column("part"),
             Column("parameters", integer, right=True),
             *([Column("counted", integer, right=True)] if self.counted is not None else []),
             Column("share", percent, right=True, drop=1, style=small),
-            Column("", bar, drop=4, drawn=True, style="cyan"),
-            Column(f"in {self.precision}", binary, right=True, drop=3),
+            Column("", bar, drop=3, drawn=True, style="cyan"),
+            Column(f"in {self.precision}", binary, right=True, drop=4),
             Column("formula", formula, fold=True, drop=2, style="dim"),
         ]
         rows = []
@@ -66,11 +67,17 @@ class Answer(NamedTuple):
             rows.append([label, node.value, *counted, node.value / total, node.value / total, self._bytes(node.value), node.formula])
         if self.model.tied and not any(path == "head" for path, _ in self.node.walk()):
             rows.insert(-1, ["head (tied)", 0, *([0] if self.counted is not None else []), 0.0, None, 0, ""])
-        return [Table(headline, columns, rows, self._notes(), bold=frozenset({len(rows) - 1}))]
+        last, known = frozenset({len(rows) - 1}), legend(letters, self.node)
+        return [Table(headline, columns, rows, self._notes(), bold=last, verdict=self._verdict(), legend=known)]
+
+    def _verdict(self) -> Verdict:
+        if self.counted is None:
+            return ""
+        return "yes" if self.counted == {path: leaf.value for path, leaf in self.node.leaves()} else "no"
 
     def _notes(self) -> list[str]:
         found = self._views()
-        notes = [legend(shape_of(self.model).letters, self.node)]
+        notes = []
         if found["active"] < found["total"]:
             notes.append(f"active: {integer(found['active'])} ({short(found['active'])}), what one token meets: its experts only")
         if "multi_token_prediction" in found:

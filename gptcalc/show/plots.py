@@ -2,6 +2,7 @@
 
 import sys
 from shutil import get_terminal_size
+from string import ascii_lowercase
 from typing import Any
 
 from gptcalc.formulas.inference.answer import Inference
@@ -15,10 +16,21 @@ def throughput(answer: Inference) -> str:
     plotext = figure()
     x, y = [1e3 * row["time_per_output_token"] for row in rows], [row["tokens_per_second"] for row in rows]
     plotext.plot(x, y, marker=line())
-    plotext.scatter(x, y, marker="o", label=f"{option} {rows[0][option]:,} to {rows[-1][option]:,}")
-    for at, row in zip(zip(x, y, strict=True), rows, strict=True):
-        plotext.text(f" {row[option]}", *at)
-    plotext.xlabel("ms for each token")
+    plotext.scatter(x, y, marker="o")
+    width = max(x) - min(x) or max(x)
+    height = 1.15 * max(y)
+    unit, taken = 1.2 * width / 60, min(x) - width
+    for at, below, row in zip(x, y, rows, strict=True):
+        if at - taken < (len(f"{row[option]:,}") + 1) * unit and row is not rows[-1]:
+            continue  # its name would stand in that of the point before
+        taken = at
+        plotext.text(f"{row[option]:,}", at, below + height / 14, alignment="center")
+    plotext.xlim(min(x) - width / 12, max(x) + width / 12)
+    plotext.ylim(0, height)
+    step = nice(height / 5)
+    ticks = [step * k for k in range(int(height / step) + 1)]
+    plotext.yticks(ticks, [f"{tick:,.6g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks])
+    plotext.xlabel(f"ms for each token; the points are named by their {option}")
     plotext.ylabel("tokens/s")
     return text_of(plotext)
 
@@ -30,19 +42,42 @@ def roofline(data: dict[str, Any]) -> str:
     plotext = figure()
     intensities = [0.1, data["ridge"], max(10 * data["ridge"], *(point["intensity"] for point in data["points"]))]
     roof = [min(data["peak"], data["bandwidth"] * i) for i in intensities]
-    plotext.plot([log10(i) for i in intensities], [log10(f) for f in roof], marker=line(), label="roof")
-    for phase, marker in (("prefill", "P"), ("decode", "d")):
-        points = [point for point in data["points"] if point["phase"] == phase and point["intensity"] >= 0.1]
-        where = [log10(point["intensity"]) for point in points], [log10(point["flops_per_second"]) for point in points]
-        plotext.scatter(*where, marker=marker, label=phase)
+    plotext.plot([log10(i) for i in intensities], [log10(f) for f in roof], marker=line())
+    for point, letter in zip(data["points"], letters(data["points"]), strict=True):
+        if point["intensity"] >= 0.1:
+            colour = "green" if point["phase"] == "prefill" else "red"
+            plotext.scatter([log10(point["intensity"])], [log10(point["flops_per_second"])], marker=letter, color=colour)
     ticks = range(-1, int(log10(intensities[-1])) + 2)
     plotext.xticks(list(ticks), [f"{10.0**power:g}" for power in ticks])
     floor = int(min(log10(point["flops_per_second"]) for point in data["points"]))
     powers = range(floor, int(log10(data["peak"])) + 2)
     plotext.yticks(list(powers), [f"1e{power}" for power in powers])
-    plotext.xlabel("FLOP per byte")
+    plotext.xlabel("FLOP per byte; capital letters: prefill, small ones: decode")
     plotext.ylabel("FLOP/s")
     return text_of(plotext)
+
+
+def letters(points: list[dict[str, Any]]) -> list[str]:
+    """A name for each point: a letter for its operation, capital in the prefill.
+
+    >>> letters([{"phase": "prefill", "operation": "norm"}, {"phase": "decode", "operation": "norm"}])
+    ['A', 'a']
+    """
+    order = list(dict.fromkeys(point["operation"] for point in points))
+    named = [ascii_lowercase[order.index(point["operation"]) % 26] for point in points]
+    return [letter.upper() if point["phase"] == "prefill" else letter for letter, point in zip(named, points, strict=True)]
+
+
+def nice(size: float) -> float:
+    """The nearest of 1, 2 and 5 times a power of ten that is not below a size.
+
+    >>> nice(1830), nice(0.07)
+    (2000.0, 0.1)
+    """
+    from math import floor, log10
+
+    power = 10.0 ** floor(log10(size))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= size)
 
 
 def valley(answer: Scale) -> str:

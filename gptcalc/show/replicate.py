@@ -3,7 +3,7 @@
 from typing import Any
 
 from gptcalc.formulas.run.published import Replica
-from gptcalc.show.table import Column, Table, formula, signed_percent
+from gptcalc.show.table import Column, Table, Verdict, formula, signed_percent
 
 
 def number(value: float) -> str:
@@ -17,6 +17,9 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
+COLOURS = {"": "", "holds": "green", "inside": "green", "outside": "yellow", "FAILS": "bold red"}
+
+
 def table(rows: list[Replica], explain: bool = False) -> Table:
     """With `explain` how each prediction is computed, from what, and where each reported number stands."""
     columns = [
@@ -24,9 +27,9 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
         Column("quantity", fold=True),
         Column("predicted", number, right=True),
         Column("reported", number, right=True),
-        Column("error", signed_percent, right=True, drop=int(explain)),
+        Column("error", signed_percent, right=True),
         Column("allowed", lambda share: f"{100 * share:g} %", right=True, drop=2),
-        Column("", drop=int(explain)),
+        Column("", style=COLOURS.__getitem__),
         *([Column("computed as, reported in", formula, fold=True)] if explain else []),
     ]
     body: list[list[Any]] = []
@@ -52,7 +55,10 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
         headline += f": {mean}median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
     notes = _notes(rows)
     sources = list(dict.fromkeys(row.source for row in rows)) if (expected or runs < 4) and not explain else []
-    return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)])
+    found: Verdict = "no"
+    if all(row.holds for row in rows):
+        found = "yes" if not expected or inside == len(expected) else "beware"
+    return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)], verdict=found)
 
 
 def _notes(rows: list[Replica]) -> list[str]:

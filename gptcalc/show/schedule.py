@@ -1,5 +1,6 @@
 """The schedule of a pipeline's iteration as text: a line for each stage, time from left to right."""
 
+from shutil import get_terminal_size
 from typing import Any
 
 from gptcalc.errors import GptcalcError
@@ -11,8 +12,10 @@ from gptcalc.show.train import span
 LINES = 16
 MOST = 50_000
 """Passes forward that a picture may have, and as many backward."""
-WIDTH = 64
 FORWARD, BOTH, BACKWARD, IDLE = "░", "▒", "█", "·"
+COLOURS = {FORWARD: "cyan", BOTH: "blue", BACKWARD: "green", IDLE: "dim red"}
+WIDTH, NARROWEST, BESIDE = 64, 20, 14
+"""Characters of an iteration, at most and at least, and of what stands beside it."""
 
 
 def passes(run: Run) -> list[dict[str, Any]]:
@@ -45,8 +48,9 @@ def pipeline(run: Run) -> Table:
     for one in spans:
         busy[one.stage] += (one.end - one.start) / end
     chosen = range(p) if p <= LINES else sorted({round(k * (p - 1) / (LINES - 1)) for k in range(LINES)})
-    rows = [[stage, draw([one for one in spans if one.stage == stage], end, WIDTH), f"{100 * busy[stage]:.0f} %"] for stage in chosen]
-    columns = [Column("stage", right=True), Column(f"one iteration, {span(end)}"), Column("busy", right=True)]
+    width = max(NARROWEST, min(WIDTH, get_terminal_size((WIDTH + BESIDE, 24)).columns - BESIDE))
+    rows = [[stage, draw([one for one in spans if one.stage == stage], end, width), f"{100 * busy[stage]:.0f} %"] for stage in chosen]
+    columns = [Column("stage", right=True), Column(f"one iteration, {span(end)}", style=COLOURS), Column("busy", right=True)]
     chunks = f" of {v} chunks" if v > 1 else ""
     notes = [
         f"{FORWARD} forward, {BACKWARD} backward, {BOTH} both in turn, {IDLE} waiting; {p} stages{chunks}, {m} micro-batches",

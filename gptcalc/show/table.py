@@ -1,7 +1,7 @@
 """A table of raw values with a way to write each column, as every command's answer is; its CSV and its Markdown. `terminal` renders it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from gptcalc.spec.reading import printable
@@ -16,9 +16,11 @@ ASCII = {ord(sup): f"^{digit}" for digit, sup in enumerate("⁰¹²³⁴⁵⁶�
         "─": "-",
         "│": "|",
         "├": "|",
+        "┤": "+",
         "└": "`",
         "░": "-",
         "▒": "=",
+        "▓": "%",
         "≤": "<=",
         "≥": ">=",
         "±": "+-",
@@ -36,9 +38,10 @@ Verdict = Literal["", "yes", "no", "beware"]
 
 class Column(NamedTuple):
     """`write` turns a value into text; columns with the highest `drop` go first, together, where space is short (0: stays); a cell whose
-    column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red.
+    column may `fold` takes several lines. `style`, or what it makes of a value, is Rich's: dim, green, red;
+    or it has one for each character of what is drawn.
 
-    What is `drawn`, a bar, is no value: CSV has none of it.
+    What is `drawn`, a bar, is no value: CSV has none of it. `least`: the characters without which it is better dropped than folded.
     """
 
     name: str
@@ -47,12 +50,13 @@ class Column(NamedTuple):
     drop: int = 0
     fold: bool = False
     drawn: bool = False
-    style: str | Callable[[Any], str] = ""
+    least: int = 0
+    style: str | Callable[[Any], str] | Mapping[str, str] = ""
 
 
 class Table(NamedTuple):
-    """`headline` is the answer, printed above, in the colour of its verdict; `notes` stand below. Rows hold raw values; None is an empty
-    cell.
+    """`headline` is the answer, printed above, in the colour of its verdict, over its `gauge` where a width is known; `notes` stand below,
+    first the `legend` of the formulas where these are shown. Rows hold raw values; None is an empty cell.
 
     Names come from files that anyone may have written: nothing in them reaches a terminal that would steer it.
     """
@@ -63,6 +67,8 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
     bold: frozenset[int] = frozenset()
     verdict: Verdict = ""
+    gauge: str = ""
+    legend: str = ""
 
     def cells(self) -> list[list[str]]:
         return [["" if v is None else clean(c.write(v)) for c, v in zip(self.columns, row, strict=True)] for row in self.rows]
@@ -119,9 +125,35 @@ def bar(share: float) -> str:
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
+GAUGE = 30
+"""Characters between the brackets of a gauge."""
+
+
+def gauge(used: float, room: float, at_least: bool = False) -> str:
+    """How many bytes are used of a device's; the mark shows where it ends, if they are more than there are.
+
+    >>> print(gauge(60 * 2**30, 80 * 2**30), gauge(160 * 2**30, 80 * 2**30, at_least=True), sep="\\n")
+    [██████████████████████▌░░░░░░░] 75.0 % of 80.00 GiB
+    [███████████████│▒▒▒▒▒▒▒▒▒▒▒▒▒▒] at least 200 % of 80.00 GiB
+    """
+    if used > room:
+        inside = min(max(round(GAUGE * room / used), 1), GAUGE - 2)
+        filled = "█" * inside + "│" + "▒" * (GAUGE - inside - 1)
+    else:
+        eighths = round(8 * GAUGE * used / room)
+        filled = ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()).ljust(GAUGE, "░")
+    share = 100 * used / room
+    return f"[{filled}] {'at least ' if at_least else ''}{f'{share:.1f}' if share < 100 else f'{share:,.0f}'} % of {binary(room)}"
+
+
 def small(share: float) -> str:
     """The style of a share: below one per cent it can be skipped."""
     return "dim" if share < 0.01 else ""
+
+
+def judged(holds: bool) -> str:
+    """The style of what holds or fits, or does not."""
+    return "green" if holds else "bold red"
 
 
 @in_unit("fraction")
@@ -206,7 +238,7 @@ def markdown(table: Table) -> str:
 
     rule = ["---:" if column.right else "---" for column in table.columns]
     body = [line([column.name for column in table.columns]), line(rule), *(line(cells) for cells in table.cells())]
-    notes = "  \n".join(clean(note) for note in table.notes)
+    notes = "  \n".join(clean(note) for note in [table.legend, *table.notes] if note)
     headline = "  \n".join(f"**{clean(line)}**" for line in table.headline.split("\n") if line)
     return "\n\n".join(part for part in (headline, "\n".join(body), notes) if part) + "\n"
 

@@ -1,13 +1,13 @@
 """A table in a terminal, by Rich: in colour and fitted to its width there, plain when piped.
 
-A number is never cut: a table that does not fit drops its columns marked as droppable first and names them, folds its text, and at last
-runs over the edge.
+No number is cut and no word broken: a table that does not fit drops its columns marked as droppable first and names them, folds its text,
+and at last puts each row's cells under each other. Only a word that is wider than the terminal runs over the edge.
 """
 
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shutil import get_terminal_size
 from typing import Literal
 
@@ -27,21 +27,28 @@ GAP = 2
 FOLDED = 16
 """A column that folds is given at least this many characters."""
 
-LONGEST_WORD = 30
-"""A longer word, such as a path, may be broken where a column folds."""
-
 HEADLINE = {"": "bold", "yes": "bold green", "no": "bold red", "beware": "bold yellow"}
+GAUGE = {"": "", "yes": "green", "no": "red", "beware": "yellow"}
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 COMMAND = re.compile(r"gptcalc [^;,()]+(?<! )|--[a-z][a-z-]*(?: [\w.:/=-]+)?")
 
 
 def terminal(table: Table) -> str:
     """A table's text for standard output as it is: colour, width and characters that it can show."""
-    width = get_terminal_size((PIPED, 24)).columns
+    wraps = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return written(console_of(get_terminal_size((PIPED, 24)).columns), lambda console: _write(console, table, wraps=wraps))
+
+
+def console_of(width: int) -> Console:
+    """Standard output as Rich sees it, in the colours that it has and may have."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    console = Console(width=width, file=sys.stdout, color_system=colours, highlight=False, emoji=False, markup=False, legacy_windows=False)
+    return Console(width=width, file=sys.stdout, color_system=colours, highlight=False, emoji=False, markup=False, legacy_windows=False)
+
+
+def written(console: Console, write: Callable[[Console], None]) -> str:
+    """What is written to a console, in the characters that standard output has."""
     with console.capture() as captured:
-        _write(console, table, wraps=sys.stdout.isatty() or "COLUMNS" in os.environ)
+        write(console)
     text = captured.get()
     if not console.is_terminal:
         text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
@@ -69,27 +76,54 @@ def _write(console: Console, table: Table, *, wraps: bool) -> None:
     keep = fitting(table.columns, cells, width)
     if table.headline:
         first, *further = map(clean, table.headline.split("\n"))
-        console.print(Text(first, HEADLINE[table.verdict]), soft_wrap=not wraps)
+        _say(console, Text(first, HEADLINE[table.verdict]), wraps)
+        if table.gauge and wraps:
+            _say(console, Text(table.gauge, GAUGE[table.verdict]), wraps)
         for line in further:
-            console.print(_commands(Text(line)), soft_wrap=not wraps)
+            _say(console, _commands(Text(line)), wraps)
         console.print()
-    if cells:
+    if cells and _total(table.columns, cells, keep) <= width:
         console.print(_grid(table, cells, keep, width), crop=False)
-    notes = [_note(clean(note)) for note in table.notes]
+    elif cells:
+        _records(console, table, cells, keep)
+    formulas = any(table.columns[i].name == "formula" for i in keep)
+    notes = [_note(clean(note)) for note in [*([table.legend] if table.legend and formulas else []), *table.notes]]
     gone = [column.name for i, column in enumerate(table.columns) if cells and i not in keep and column.name and not column.drawn]
     if gone:
         notes.append(Text(f"no room for the column{'s' * (len(gone) > 1)} {', '.join(gone)}", "dim"))
     if notes and (cells or table.headline):
         console.print()
     for note in notes:
-        console.print(note, soft_wrap=not wraps)
+        _say(console, note, wraps)
+
+
+def _say(console: Console, text: Text, wraps: bool) -> None:
+    """A line of text, wrapped between words where the width is known."""
+    for line in wrapped(text, console.width) if wraps else [text]:
+        console.print(line, soft_wrap=True)
+
+
+def wrapped(text: Text, width: int) -> list[Text]:
+    """Lines of whole words; Rich itself would break a word that is longer than a line.
+
+    >>> [line.plain for line in wrapped(Text("a parameter count"), 6)]
+    ['a', 'parameter', 'count']
+    """
+    breaks: list[int] = []
+    for word in re.finditer(r"\S+", text.plain):
+        begin = breaks[-1] if breaks else 0
+        if word.start() > begin and text.plain[begin : word.start()].strip() and cell_len(text.plain[begin : word.end()]) > width:
+            breaks.append(word.start())
+    lines = list(text.divide(breaks))
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
     """The columns that are shown: all, or those that are left after the droppable ones went."""
-    least = [_least(columns, cells, i) for i in range(len(columns))]
     keep = list(range(len(columns)))
-    while sum(least[i] + GAP for i in keep) - GAP > width:
+    while _total(columns, cells, keep) > width:
         droppable = [i for i in keep if columns[i].drop]
         if not droppable:
             break
@@ -98,12 +132,15 @@ def fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
     return keep
 
 
+def _total(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int]) -> int:
+    """The characters that the kept columns take at least."""
+    return sum(_least(columns, cells, i) + GAP for i in keep) - GAP
+
+
 def _least(columns: Sequence[Column], cells: Sequence[Sequence[str]], i: int) -> int:
     natural = max([cell_len(columns[i].name), *(cell_len(row[i]) for row in cells)])
-    words = min(
-        LONGEST_WORD, max([cell_len(word) for row in [[columns[i].name] * len(columns), *cells] for word in row[i].split()], default=0)
-    )
-    return max(words, min(FOLDED, natural)) if columns[i].fold else natural
+    words = max([cell_len(word) for row in [[columns[i].name] * len(columns), *cells] for word in row[i].split()], default=0)
+    return max(words, min(max(FOLDED, columns[i].least), natural)) if columns[i].fold else natural
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Sequence[int], width: int) -> dict[int, int]:
@@ -112,8 +149,6 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], keep: Seq
     folding = sorted((i for i in keep if columns[i].fold), key=lambda i: natural[i])
     left = width - GAP * (len(keep) - 1) - sum(natural[i] for i in keep if i not in folding)
     least = {i: _least(columns, cells, i) for i in folding}
-    if sum(least.values()) > left:  # then words are broken
-        least = {i: min(FOLDED, natural[i]) for i in folding}
     for position, i in enumerate(folding):
         others = sum(least[other] for other in folding[position + 1 :])
         natural[i] = max(least[i], min(natural[i], max(left // (len(folding) - position), 0), left - others))
@@ -144,7 +179,24 @@ def _grid(table: Table, cells: Sequence[Sequence[str]], keep: Sequence[int], wid
     return grid
 
 
+def _records(console: Console, table: Table, cells: Sequence[Sequence[str]], keep: Sequence[int]) -> None:
+    """Each row as a paragraph: its first cell, and under it the others, each behind the name of its column."""
+    first, *others = keep
+    for label, row, values in zip(_guided([row[first] for row in cells]), cells, table.rows, strict=True):
+        label.stylize("bold")
+        for number, line in enumerate(wrapped(label, console.width - 4)):
+            console.print(Text("    " if number else "").append_text(line), soft_wrap=True)
+        for i in others:
+            if row[i] and not table.columns[i].drawn:
+                text = Text.assemble((f"{table.columns[i].name}  " if table.columns[i].name else "", "dim"))
+                text.append_text(_cell(table.columns[i], row[i], values[i]))
+                for number, line in enumerate(wrapped(text, console.width - 4)):
+                    console.print(Text(" " * (4 if number else 2)).append_text(line), soft_wrap=True)
+
+
 def _cell(column: Column, text: str, value: object) -> Text:
+    if isinstance(column.style, Mapping):
+        return Text.assemble(*((sign, column.style.get(sign, "")) for sign in text))
     style = column.style if isinstance(column.style, str) else "" if value is None else column.style(value)
     return _linked(Text(text, style))
 

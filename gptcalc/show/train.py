@@ -7,10 +7,14 @@ from gptcalc.formulas.run.request import Run
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
 from gptcalc.show.storage import aside
-from gptcalc.show.table import Column, Table, in_unit, percent
+from gptcalc.show.table import Column, Label, Table, bar, gauge, in_unit, percent, small
+from gptcalc.show.table import Verdict as Color
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary, short
+
+DEVICES = {"gpu": "GPU", "tpu": "TPU", "cpu": "CPU"}
+"""How a kind of device is called where its hours are counted; the other kinds are devices."""
 
 SPANS = ((86400 * 365.25, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"), (1e-3, "ms"), (0, "us"))
 
@@ -58,6 +62,13 @@ def mass(kg: float) -> str:
 @in_unit("h")
 def hours(value: float) -> str:
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def kind_hours(name: str) -> str:
+    """`GPU-hours` by the kind of the device."""
+    from gptcalc.spec.device import load_device
+
+    return f"{DEVICES.get(load_device(name).kind, 'device')}-hours"
 
 
 def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger: Run | None = None) -> list[Table]:
@@ -131,6 +142,7 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     }
     rows: list[list[Any]] = []
     for label, (name, write) in quantities.items():
+        label = Label.of(kind_hours(run.device), label) if name == "device_hours" else label
         ends = run.ranges.get(name, {})
         amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
@@ -138,7 +150,24 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     names = (best, "low", "high")
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
     notes = [] if larger is None else [_suggested(larger)]
-    return Table(_headline(model, run), columns, rows, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+    notes = [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])]
+    return Table(_headline(model, run), columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
+
+
+def _color(run: Run) -> Color:
+    """Red does not fit; yellow may not fit, is a lower bound or uncalibrated; green fits, by a model that was measured."""
+    if not run.fits:
+        return "no"
+    if run.lower_bound or (run.memory and run.memory["fits"] is None) or (run.kernels and not run.calibrated):
+        return "beware"
+    return "yes" if run.memory else ""
+
+
+def _gauge(run: Run) -> str:
+    """The memory of the fullest device."""
+    if not run.memory:
+        return ""
+    return gauge(run.memory["peak_allocated"], run.memory["room"], bool(run.memory.get("lower_bound")))
 
 
 def _suggested(larger: Run) -> str:
@@ -189,12 +218,18 @@ def _further(run: Run, explain: bool) -> list[str]:
 
 def kernels(run: Run) -> Table:
     """Which kernels take the time."""
-    columns = [Column("kernels"), Column("time", span, right=True), Column("share", percent, right=True)]
-    return Table(
-        "which kernels take the time of a step",
-        columns,
-        [[LABELS.get(one["kind"], one["kind"]), one["time"], one["share"]] for one in run.kernels],
-    )
+    rows = [[LABELS.get(one["kind"], one["kind"]), one["time"], one["share"], one["share"]] for one in run.kernels]
+    return Table("which kernels take the time of a step", _shares("kernels"), rows)
+
+
+def _shares(name: str) -> list[Column]:
+    """Columns of a part, its time, and its share in digits and as a bar."""
+    return [
+        Column(name),
+        Column("time", span, right=True),
+        Column("share", percent, right=True, style=small),
+        Column("", bar, drop=1, drawn=True, style="cyan"),
+    ]
 
 
 def communication(run: Run) -> Table:
@@ -216,10 +251,14 @@ def stages(run: Run) -> Table:
 
 def step(run: Run, depth: int) -> Table:
     """Where a step's time goes."""
-    columns = [Column("part"), Column("time", span, right=True), Column("share", percent, right=True)]
     labels = {path: LABELS[node.name] for path, node in run.parts.walk() if node.name in LABELS}
-    rows = [[label, node.value, node.value / run.parts.value] for _, label, node in branches(run.parts, depth, labels) if node.value]
-    return Table(f"where the {span(run.step_time)} go", columns, rows, [], bold=frozenset({len(rows) - 1}))
+    rows = [
+        [label, node.value, share, share]
+        for _, label, node in branches(run.parts, depth, labels)
+        if node.value
+        for share in [node.value / run.parts.value]
+    ]
+    return Table(f"where the {span(run.step_time)} go", _shares("part"), rows, [], bold=frozenset({len(rows) - 1}))
 
 
 def derivation(run: Run) -> Table:
@@ -251,7 +290,7 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
         [r.device, r.precision, r.step_time, r.mfu, _amount_of_time(r), r.device_hours, r.cost_usd, r.energy_kwh, r.co2_kg] for r in runs
     ]
     if any(run.memory for run in runs):
-        columns.append(Column("memory"))
+        columns.append(Column("memory", style=FITS.__getitem__))
         rows = [[*row, None if r.memory is None else VERDICTS[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
     notes = list(dict.fromkeys(f"note: {note}" for run in runs for note in run.notes))
     spread = {run.device: run.ranges.get("cost_usd") for run in runs}
@@ -259,7 +298,16 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
     asked = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens in {sequences(model, runs[0].inputs['seq'])}"
     odd = [run.device for run in runs if run.kernels and not run.calibrated]
     uncalibrated = f"; uncalibrated: {', '.join(odd)}" if odd else ""
-    return Table(f"{asked} on {_devices(runs[0].count)}: {_best(runs)}{uncalibrated}", columns, rows, notes)
+    return Table(f"{asked} on {_devices(runs[0].count)}: {_best(runs)}{uncalibrated}", columns, rows, notes, verdict=_of_all(runs))
+
+
+FITS = {VERDICTS[True]: "green", VERDICTS[False]: "bold red", VERDICTS[None]: "yellow"}
+
+
+def _of_all(runs: list[Run]) -> Color:
+    """Of the best of several: none fits, or one that may not be as good as it looks."""
+    colors = {_color(run) for run in runs}
+    return "no" if colors == {"no"} else "yes" if "yes" in colors else "beware" if "beware" in colors else ""
 
 
 def _amount_of_time(run: Run) -> Amount:

@@ -8,6 +8,8 @@ from gptcalc.formulas.memory.fit import Verdict
 from gptcalc.formulas.sharding import has_experts
 from gptcalc.show.layout import layout
 from gptcalc.show.storage import aside
+from gptcalc.show.table import Verdict as Color
+from gptcalc.show.table import gauge
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary
 
@@ -32,6 +34,24 @@ def headline(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any]
     first = f"{model.name} on {verdict.device}: {_said(answer, verdict)}{calibrated} ({what}{': ' if why else ''}{why}){aside(model)}"
     second = _second(verdict, answer, "batch" in asked)
     return f"{first}\n{second}" if second else first
+
+
+def verdict(answer: TrainingMemory) -> Color:
+    """Green fits with room to spare; yellow fits tightly, is uncalibrated or cannot be said; red does not fit."""
+    found = answer.verdict
+    if found is None:
+        return ""
+    if found.fits is False:
+        return "no"
+    calibrated = answer.device is None or answer.device.cuda
+    return "yes" if found.fits and _loosely(answer, found) and calibrated else "beware"
+
+
+def filled(answer: TrainingMemory) -> str:
+    """The gauge of the device; empty where none is asked about."""
+    if answer.verdict is None:
+        return ""
+    return gauge(answer.value, answer.verdict.room, at_least=bool(answer.training.lower_bound or answer.training.unsettled))
 
 
 def _what(model: ModelSpec, answer: TrainingMemory, inputs: Mapping[str, Any]) -> str:
@@ -149,7 +169,7 @@ def _apart(answer: TrainingMemory) -> list[str]:
 def _verdict(answer: TrainingMemory) -> list[str]:
     verdict = answer.verdict
     if verdict is None:
-        return ["next: --device h100-80gb (does it fit?), --timeline (over time), --explain (each formula)"]
+        return ["next: --depth 3 (its parts), --device h100-80gb (does it fit?), --timeline (over time), --explain (each formula)"]
     room = f"{binary(verdict.room)} can be allocated on {verdict.device}"
     most = f"the largest batch that fits is {'at most ' if verdict.fits is None else ''}{verdict.largest_batch:,}"
     if verdict.fits:

@@ -2,7 +2,7 @@
 
 from gptcalc.reference.twin import TWIN_CONTEXT
 from gptcalc.reference.verify import LARGEST_RUN, ON_TWIN, Check
-from gptcalc.show.table import Column, Table, formula, integer, percent, signed_percent
+from gptcalc.show.table import Column, Table, formula, integer, judged, percent, signed_percent
 from gptcalc.units import short
 
 FEW = 3
@@ -27,10 +27,12 @@ def tables(checks: list[Check], explain: bool = False) -> list[Table]:
     verdict = "all equal or within their tolerance" if not wrong else f"{len(wrong)} WRONG"
     headline = f"{len(checks):,} checks of {len(models)} model{'s' if len(models) > 1 else ''}: {verdict}"
     if explain:
-        return [_detailed(headline, checks, explain)]
-    if len(models) <= FEW:
-        return [_detailed(headline, checks)]
-    return [_summary(headline, models, checks), *([_detailed("what is wrong", wrong)] if wrong else [])]
+        found = [_detailed(headline, checks, explain)]
+    elif len(models) <= FEW:
+        found = [_detailed(headline, checks)]
+    else:
+        found = [_summary(headline, models, checks), *([_detailed("what is wrong", wrong)] if wrong else [])]
+    return [found[0]._replace(verdict="no" if wrong else "yes"), *found[1:]]
 
 
 def _number(value: float) -> str:
@@ -46,8 +48,8 @@ def _detailed(headline: str, checks: list[Check], explain: bool = False) -> Tabl
         Column("part"),
         Column("formula", _number, right=True),
         Column("witness", _number, right=True, drop=int(explain)),
-        Column("differs", signed_percent, right=True, drop=2),
-        Column("", lambda ok: "ok" if ok else "WRONG"),
+        Column("differs", signed_percent, right=True),
+        Column("", lambda ok: "ok" if ok else "WRONG", style=judged),
         Column("witness is", lambda kind: "counted" if kind == ON_TWIN else kind, fold=True, drop=3),
         *([Column("derivation", formula, fold=True)] if explain else []),
     ]
@@ -81,7 +83,7 @@ def _summary(headline: str, models: list[str], checks: list[Check]) -> Table:
         Column("differs", signed_percent, right=True),
         Column("tolerance", percent, right=True, drop=1),
         Column("FLOP rows equal", right=True, drop=2),
-        Column("", lambda ok: "ok" if ok else "WRONG"),
+        Column("", lambda ok: "ok" if ok else "WRONG", style=judged),
     ]
     rows = []
     for name in models:
