@@ -1,4 +1,4 @@
-"""Keeps the README's generated parts, between `<!-- COMMAND -->` and `<!-- end -->`, current: `python tests/readme.py` rewrites them."""
+"""Keeps current what commands print in the README and in docs, between `<!-- COMMAND -->` and `<!-- end -->`: `python tests/readme.py`."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- (gptcalc [^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -27,4 +28,5 @@ def current(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(current(README.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        page.write_text(current(page.read_text("utf-8")), "utf-8")

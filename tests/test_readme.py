@@ -1,16 +1,18 @@
-"""The README tells the truth: its generated parts are current, its library example runs."""
+"""The README and docs tell the truth: their generated parts are current, links lead somewhere, the library example runs."""
 
 import doctest
 import re
+from pathlib import Path
 
 import pytest
-from readme import README, current
+from readme import PAGES, README, current
 
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_the_generated_parts_are_current() -> None:
-    text = README.read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_generated_parts_are_current(page: Path) -> None:
+    text = page.read_text("utf-8")
     assert "<!-- gptcalc " in text
     assert text == current(text), "run: python tests/readme.py"
 
@@ -21,3 +23,9 @@ def test_the_library_example_runs() -> None:
     test = doctest.DocTestParser().get_doctest(example[1], {}, "README", str(README), 0)
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
