@@ -78,6 +78,8 @@ def test_nowhere_to_write_is_one_line(command: str, where: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_errors_have_their_exit_code_where_nothing_can_be_said() -> None:
     assert [shell(f"params gpt3-17b {where}").returncode for where in ("2>/dev/full", "2>&-", ">&- 2>&-")] == [2, 2, 2]
+    assert [shell(f"params gpt2 --format {form} >&- 2>&-").returncode for form in ("table", "csv", "json", "markdown")] == [2, 2, 2, 2]
+    assert shell("verify gpt2 2>&-").returncode == 0  # its progress bar too
 
 
 class Encoded(io.TextIOWrapper):

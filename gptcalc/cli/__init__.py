@@ -68,6 +68,8 @@ def _prepare_output() -> None:
 
     if sys.stdout is None:
         sys.stdout = _closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     codecs.register_error("gptcalc", _plainer)
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:

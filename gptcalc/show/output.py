@@ -17,6 +17,7 @@ def emit(
 
     `only` is the one number of a quiet answer, or one for each of several answers: it stands in the place of all the rest.
     """
+    aside = ""
     if only is not None:
         if form != "table":
             raise GptcalcError("--quiet prints the one number alone", hint="leave --format out, or --quiet")
@@ -32,7 +33,7 @@ def emit(
             made[-1] = _with_notes(made[-1], notes)
         if form == "csv":
             text = table.csv(made[0])
-            sys.stderr.write("".join(f"{note}\n" for note in notes))  # CSV has cells alone
+            aside = "".join(f"{note}\n" for note in notes)  # CSV has cells alone
         elif form == "markdown":
             text = "\n".join(table.markdown(one) for one in made)
         else:
@@ -40,6 +41,8 @@ def emit(
 
             text = page(made, form, f"gptcalc {command}") if form in ("html", "svg") else "\n".join(terminal(one) for one in made)
     sys.stdout.write(text)
+    if aside:
+        sys.stderr.write(aside)
 
 
 def _of_files(inputs: Mapping[str, Any]) -> list[str]:
