@@ -128,3 +128,15 @@ def test_with_nothing_but_a_device_memory_and_infer_store_the_same_types(device)
     served = gc.infer("gpt2", device=device, prompt=500, output=12).request.inputs
     assert (held["precision"], held["kv_precision"]) == (served["precision"], served["kv_precision"])
     assert held["precision"] == held["kv_precision"]
+
+
+MIXED = gc.model("gpt-oss-20b", {"n_layer": 4, "n_ctx": 512})
+
+
+@pytest.mark.parametrize("sizes", [{"tp": [1, 2, 4]}, {"tp": [1, 2], "dp": [2, 4], "zero": 2}, {"batch": [1, 3], "cp": [1, 2]}], ids=str)
+def test_arrays_of_layouts_of_layers_that_differ(sizes: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"runtime": "ideal", "precision": "bf16", "seq": 256}
+    together = gc.memory(MIXED, **options, **sizes).value
+    for place, peak in enumerate(together):
+        alone = {name: size[place] if isinstance(size, list) else size for name, size in sizes.items()}
+        assert peak == gc.memory(MIXED, **options, **alone).value

@@ -81,6 +81,9 @@ def test_a_lower_bound_has_no_high_end(run: Any) -> None:
     for name in ("step_time", "time", "device_hours", "cost_usd", "energy_kwh", "co2_kg"):
         assert bound.ranges[name]["high"] is None
     assert bound.ranges["time"]["low"] == bound.time
+    document = bound.to_dict()
+    assert document["bounds"]["time"] == {"low": bound.time, "likely": bound.time, "high": None}
+    assert all(end is not None for ends in document["ranges"].values() for end in ends.values())
     assert bound.ranges["tokens_per_second"] == {"low": None, "likely": bound.tokens_per_second, "high": bound.tokens_per_second}
     answer = run("train", "gemma3-1b", "--tokens", "1B")
     assert ": at least " in headline(answer)

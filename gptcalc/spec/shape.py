@@ -154,7 +154,9 @@ class Shape(NamedTuple, Generic[N]):
         for kind, shape in self.kinds:
             for name, letter in LETTERS.items():
                 value: Any = getattr(shape, name)
-                letters |= {letter: letters[letter] or value} | ({} if letter in MODEL_LETTERS else {f"{letter}_{kind}": value})
+                lacking = isinstance(letters[letter], int | None) and not letters[letter]  # an array has it in some place
+                letters |= {letter: value} if lacking else {}
+                letters |= {} if letter in MODEL_LETTERS else {f"{letter}_{kind}": value}
         return letters
 
 

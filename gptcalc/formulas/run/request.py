@@ -84,7 +84,9 @@ class Run(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
-        return fields | {"parts": self.parts.to_dict()}
+        known = {name for name, ends in self.ranges.items() if all(end is not None for end in ends.values())}
+        ranges, bounds = ({name: ends for name, ends in fields["ranges"].items() if (name in known) is both} for both in (True, False))
+        return fields | {"ranges": ranges, "bounds": bounds, "parts": self.parts.to_dict()}
 
 
 def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
