@@ -5,9 +5,9 @@ from typing import Any
 from gptcalc.formulas.inference.answer import Inference
 from gptcalc.formulas.inference.phase import Phase
 from gptcalc.formulas.inference.target import Offer
+from gptcalc.show.amounts import Amount, span, whole
 from gptcalc.show.memory import stored, whole_pages
 from gptcalc.show.table import Column, Table, Verdict, bar, gauge, in_unit, judged, percent, small
-from gptcalc.show.train import Amount, span, whole
 from gptcalc.units import binary, short
 
 OPERATION_NAMES = {"block/attention/core": "block/attention/scores and mixing"}

@@ -6,8 +6,8 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.formulas.cluster.schedule import Span, schedule
 from gptcalc.formulas.run.request import Run
+from gptcalc.show.amounts import span
 from gptcalc.show.table import Column, Table
-from gptcalc.show.train import span
 
 LINES = 16
 MOST = 50_000

@@ -4,71 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from gptcalc.formulas.run.request import Run
+from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
 from gptcalc.show.storage import aside
-from gptcalc.show.table import Column, Label, Table, bar, gauge, in_unit, percent, small
+from gptcalc.show.table import Column, Label, Table, bar, gauge, percent, small
 from gptcalc.show.table import Verdict as Color
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary, short
 
-DEVICES = {"gpu": "GPU", "tpu": "TPU", "cpu": "CPU"}
-"""How a kind of device is called where its hours are counted; the other kinds are devices."""
-
-SPANS = ((86400 * 365.25, "years"), (86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"), (1e-3, "ms"), (0, "us"))
-
-
 LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients put together"}
 """Of passes over memory that are named after the code that makes them."""
-
-
-@in_unit("s")
-def span(seconds: float) -> str:
-    """A time in the largest unit that leaves a number above one.
-
-    >>> span(0.0268), span(7200), span(26 * 86400)
-    ('26.80 ms', '2.00 hours', '26.00 days')
-    """
-    size, unit = next((size, unit) for size, unit in SPANS if seconds >= size)
-    amount = seconds / (size or 1e-6)
-    return f"{amount:,.1f} {unit}" if amount >= 100 else f"{amount:.2f} {unit}"
-
-
-def whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-@in_unit("tokens/s")
-def pace(value: float) -> str:
-    return whole(value)
-
-
-@in_unit("USD")
-def money(usd: float) -> str:
-    return f"${usd:,.2f}" if usd < 1000 else f"${usd:,.0f}"
-
-
-@in_unit("kWh")
-def energy(kwh: float) -> str:
-    return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.2f} kWh" if kwh < 100 else f"{kwh:,.0f} kWh"
-
-
-@in_unit("kg")
-def mass(kg: float) -> str:
-    return f"{kg / 1000:,.1f} t" if kg >= 10_000 else f"{kg:,.1f} kg"
-
-
-@in_unit("h")
-def hours(value: float) -> str:
-    return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
-
-
-def kind_hours(name: str) -> str:
-    """`GPU-hours` by the kind of the device."""
-    from gptcalc.spec.device import load_device
-
-    return f"{DEVICES.get(load_device(name).kind, 'device')}-hours"
 
 
 def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger: Run | None = None) -> list[Table]:
@@ -115,16 +62,6 @@ def _verdict(run: Run) -> str:
 
 
 VERDICTS = {True: "fits", False: "does not fit", None: "cannot say whether it fits"}
-
-
-class Amount(float):
-    """A number that knows how it is written; raw where a machine reads it."""
-
-    def __new__(cls, value: float, _: Callable[[float], str]) -> "Amount":
-        return super().__new__(cls, value)
-
-    def __init__(self, _: float, write: Callable[[float], str]) -> None:
-        self.write = write
 
 
 def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:

@@ -14,8 +14,8 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder, files_of, is_path
 from gptcalc.spec.device import Positive, load_device
 from gptcalc.spec.entries import check_names, entries_of, folded, only
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, shown
+from gptcalc.spec.record import Record, validated
 
 OPERATIONS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 GENERIC = "generic"

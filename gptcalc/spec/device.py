@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import files_of, is_path, names_of
 from gptcalc.spec.entries import called, check_names, entries_of, folded, named, only
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, shown
+from gptcalc.spec.record import Record, validated
 from gptcalc.units import parse_count, parse_number
 
 Positive = Annotated[float, BeforeValidator(lambda value: float(parse_number(value))), Field(gt=0)]

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.record import Record, validated
 
 
 class MeasuredServing(Record):

@@ -1,64 +1,20 @@
 """`ModelSpec`: one decoder-only language model, as a frozen, strict record. The defaults are GPT-2's and GPT-3's architecture."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
 from gptcalc.spec.layout import fields_of_kind, layers_of
 from gptcalc.spec.reading import quoted, shown
+from gptcalc.spec.record import Record, one_line
 from gptcalc.spec.shape import LETTERS, Switches, shape_of
-from gptcalc.units import parse_count, parse_number
-
-LARGEST_FIELD = 10**15
-"""One field of one model above this is a slip of the keyboard."""
 
 LONGEST_USUAL_SEQ = 8192
 """Models with longer contexts are trained with shorter sequences first, and reach their longest in a small part of the tokens."""
-
-
-class Record(BaseModel):
-    """Strict and frozen. Numbers may be written as people write them, 300B or 3.14e23: they are read before the fields are checked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_numbers(cls, fields: Any) -> Any:
-        if not isinstance(fields, Mapping):
-            return fields
-        read = dict(fields)
-        for name, value in fields.items():
-            kind = READERS.get(cls.__annotations__.get(name))
-            if kind is not None and value is not None:
-                try:
-                    read[name] = kind(value)
-                except GptcalcError as error:
-                    raise GptcalcError(f"{name}: {error}", hint=error.hint) from None
-        return read
-
-
-R = TypeVar("R", bound=Record)
-
-
-def _count(value: object) -> int:
-    count = parse_count(value, of_bytes=False)
-    if count > LARGEST_FIELD:
-        raise GptcalcError(f"{count:,} is too large: at most {LARGEST_FIELD:,}")
-    return count
-
-
-READERS: dict[Any, Callable[[object], float]] = {
-    int: _count,
-    int | None: _count,
-    float: lambda value: float(parse_number(value)),
-    float | None: lambda value: float(parse_number(value)),
-    int | float: parse_number,
-}
-"""By a field's annotation."""
 
 
 class Published(Record):
@@ -241,7 +197,7 @@ class ModelSpec(Record):
 
     # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as
     # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layout`.
-    blocks: dict[str, dict[str, Any]] = {}
+    blocks: dict[str, dict[str, Any]] = Field(default={})
     layout: tuple[str, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
@@ -334,35 +290,4 @@ def parse_model(fields: Mapping[str, Any], context: str | None = None) -> ModelS
     try:
         return ModelSpec.model_validate(dict(fields), context=context)
     except ValidationError as error:
-        raise _one_line(error, ModelSpec) from None
-
-
-def validated(kind: type[R], fields: Mapping[str, Any], where: str) -> R:
-    """A record from the fields that a preset file gives; `where` names the file and the entry, or is empty.
-
-    Raises GptcalcError, in one line, for an unknown, missing or malformed field.
-
-    >>> validated(Published, {"value": "1.5B", "source": "a paper"}, "mine.yaml").value
-    1500000000
-    """
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        one = _one_line(error, kind)
-        raise GptcalcError(f"{where}: {one}" if where else str(one), hint=one.hint) from None
-
-
-def _one_line(error: ValidationError, kind: type[BaseModel]) -> GptcalcError:
-    errors = error.errors(include_url=False)
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a misspelt field is missing too
-    cause = first.get("ctx", {}).get("error")
-    hint = cause.hint if isinstance(cause, GptcalcError) else None
-    where = ".".join(shown(str(part)) for part in first["loc"])
-    if first["type"] == "missing":
-        return GptcalcError(f"field '{where}' is missing")
-    if first["type"] == "extra_forbidden":
-        return GptcalcError(f"unknown field '{where}'", hint=did_you_mean(where, kind.model_fields) if len(first["loc"]) == 1 else None)
-    message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
-    if first["type"] not in ("value_error", "missing"):
-        message += f", not {quoted(first['input'])}"
-    return GptcalcError(f"{where}: {message}" if where else message, hint=hint)
+        raise one_line(error, ModelSpec) from None

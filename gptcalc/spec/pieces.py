@@ -9,8 +9,8 @@ from pydantic import Field
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.record import Record, validated
 from gptcalc.spec.runtime import Size, When
 
 

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.record import Record, validated
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec

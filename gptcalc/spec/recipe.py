@@ -1,6 +1,7 @@
 """`Recipe`: how a model is trained - precision, optimizer, recomputation, runtime, layout - checked for contradictions."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -39,6 +40,24 @@ PRECISIONS = {
     "amp-fp16": Precision(4, 2, 2, "amp"),
     "fp8": Precision(2, 2, 1, "low fp8"),
 }
+ARITHMETIC = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
+"""What matmuls compute in, where the name of a precision says more."""
+
+
+def peak_of(device: str, peaks: Mapping[Any, float], precision: str) -> float:
+    """FLOP/s of a device's dense arithmetic in a precision.
+
+    Raises GptcalcError for a type that the device has no arithmetic for.
+
+    >>> peak_of("a100-80gb", {"bf16": 312e12}, "amp-bf16")
+    312000000000000.0
+    """
+    arithmetic = ARITHMETIC.get(precision, precision)
+    if arithmetic not in peaks:
+        raise GptcalcError(f"{device} has no {arithmetic} arithmetic", hint=f"it has {', '.join(peaks)}")
+    return peaks[arithmetic]
+
+
 OPTIMIZERS = ("adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon")
 QUANTIZED = "train adapters over a quantized base: --lora-rank 16 --qlora"
 EPSILON = ("adamw", "adamw-foreach", "muon")

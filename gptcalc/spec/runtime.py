@@ -12,8 +12,8 @@ from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder
 from gptcalc.spec.entries import folded
 from gptcalc.spec.expression import parse_expression
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
+from gptcalc.spec.record import Record, validated
 from gptcalc.spec.shape import Switches
 
 Type = Literal["stored", "compute", "output", "matmul", "fp32", "int64", "int32", "byte"]

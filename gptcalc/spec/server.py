@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.catalogue import bundled_folder
 from gptcalc.spec.entries import folded
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import read_text, read_yaml, shown
+from gptcalc.spec.record import Record, validated
 from gptcalc.spec.runtime import Size
 
 CONDITIONS = {"prefill", "decode", "gated", "layernorm", "rmsnorm", "gelu", "gelu_tanh", "relu", "silu"}

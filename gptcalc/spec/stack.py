@@ -2,26 +2,30 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.catalogue import bundled_folder, files_by_name, files_of, is_path
 from gptcalc.spec.entries import check_names, folded
-from gptcalc.spec.model import Record, validated
 from gptcalc.spec.options import check_word
 from gptcalc.spec.reading import quoted, read_text, read_yaml, shown
 from gptcalc.spec.recipe import check_recompute
+from gptcalc.spec.record import Record, validated
 from gptcalc.spec.runtime import runtime_names
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
 
 
 def _share(of: str) -> Any:
     return Field(default=0.0, ge=0, le=1, description=of)
 
 
-ON_TPUS = "maxtext"
-"""The stack that TPUs run unless another, or a runtime, is named."""
+def asked_stack(stack: str | None, runtime: str | None, device: "DeviceSpec | None") -> str | None:
+    """The stack that is named or, where neither it nor a runtime is, what TPUs run: MaxText. None: the usual one of the layout."""
+    return "maxtext" if stack is None and runtime is None and device is not None and device.kind == "tpu" else stack
 
 
 class Overlap(Record):

@@ -22,7 +22,7 @@ from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import MOST_PLANS, check_shapes, check_word, whole_number, words
 from gptcalc.spec.reading import quoted
-from gptcalc.spec.recipe import Layout, Recipe, usual_precision
+from gptcalc.spec.recipe import Layout, Recipe, peak_of, usual_precision
 from gptcalc.symbols import differ, product
 
 
@@ -96,11 +96,10 @@ def training(
     from gptcalc.spec.cluster import cluster_for
     from gptcalc.spec.device import load_device
     from gptcalc.spec.runtime import load_runtime
-    from gptcalc.spec.stack import ON_TPUS, load_stack
+    from gptcalc.spec.stack import asked_stack, load_stack
 
     chip = None if device is None else load_device(device)
-    if stack is None and runtime is None and chip is not None and chip.kind == "tpu":
-        stack = ON_TPUS
+    stack = asked_stack(stack, runtime, chip)
     software = None if stack is None else load_stack(stack)
     preset = {} if software is None else software.defaults
     place = cluster_for(chip.name) if chip is not None and software is not None and software.shard_in_node else None
@@ -148,6 +147,8 @@ def training(
         offload_optimizer=offload_optimizer,
         layout=layout,
     )
+    if chip is not None:
+        peak_of(chip.name, chip.peak, recipe.precision)
     answer = in_groups(model, recipe, batch, seq)
     if shape := check_shapes(MOST_PLANS, **read):
         answer = answer._replace(phases={name: spread(bill, shape) for name, bill in answer.phases.items()})
@@ -263,10 +264,3 @@ def default_runtime(model: ModelSpec) -> str:
     except GptcalcError:
         return "ideal"
     return "transformers"
-
-
-def _device(name: str) -> tuple[str, int]:
-    from gptcalc.spec.device import load_device
-
-    device = load_device(name)
-    return device.name, device.memory

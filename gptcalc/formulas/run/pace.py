@@ -23,9 +23,6 @@ EXPERTS_SPREAD = 0.25
 UNCALIBRATED_CLUSTER = 0.25
 """The same on many devices, where the network's share and what hides under what were not measured either."""
 
-LEAST = "ideal"
-"""The runtime whose code nobody has: everything fused that can be."""
-
 
 class Pace(NamedTuple):
     """`factor` multiplies the likely time; its high end is None where only a lower bound of the time is known.
@@ -94,7 +91,7 @@ def pace_of(model: ModelSpec, device: DeviceSpec, software: StackSpec | None, ru
     if not _bounded(model, software, runtime):
         return Pace(Range(low, 1.0, high), spread, calibrated, False, notes)
     low = 1.0 if calibrated else low
-    return Pace(Range(low, 1.0, None), None, calibrated, True, [_why_bounded(model, software, chosen=chosen), *notes])
+    return Pace(Range(low, 1.0, None), None, calibrated, True, [_why_bounded(model, software, runtime, chosen=chosen), *notes])
 
 
 def features(model: ModelSpec) -> list[str]:
@@ -105,13 +102,15 @@ def features(model: ModelSpec) -> list[str]:
 
 
 def _bounded(model: ModelSpec, software: StackSpec | None, runtime: str) -> bool:
-    """Whether the runtime is the one that nobody has, and no published steps of the stack say how near it comes."""
-    compared = () if software is None or software.defaults.get("runtime") != LEAST else software.compared
-    return runtime == LEAST and not set(features(model)) <= set(compared)
+    """Whether the runtime is code that nobody has, and no published steps of the stack say how near it comes."""
+    from gptcalc.spec.runtime import load_runtime
+
+    compared = software.compared if software is not None and software.defaults.get("runtime") == runtime else ()
+    return load_runtime(runtime).lower_bound and not set(features(model)) <= set(compared)
 
 
-def _why_bounded(model: ModelSpec, software: StackSpec | None, *, chosen: bool) -> str:
-    if software is not None and software.compared and software.defaults.get("runtime") == LEAST:
+def _why_bounded(model: ModelSpec, software: StackSpec | None, runtime: str, *, chosen: bool) -> str:
+    if software is not None and software.compared and software.defaults.get("runtime") == runtime:
         odd = " and ".join(NAMES[name] for name in features(model) if name not in software.compared)
         return f"a lower bound on the time: {software.title} was compared with no published step of a model with {odd}"
     if chosen:

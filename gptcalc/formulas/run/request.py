@@ -147,7 +147,7 @@ def _train(
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
     from gptcalc.spec.recipe import Layout
-    from gptcalc.spec.stack import ON_TPUS
+    from gptcalc.spec.stack import asked_stack
 
     D, T = _tokens(model, tokens), whole(model.usual_seq if seq is None else seq, "seq")
     batch = whole(batch, "batch")
@@ -156,8 +156,7 @@ def _train(
     sizes |= {name: whole(sizes[name], name) for name in SIZES if sizes[name] is not None} | choices_of(sizes)
     rates = {"price": price, "tdp_share": tdp_share, "pue": pue, "carbon": carbon}
     shape = check_shapes(tokens=D, seq=T, batch=batch, count=count, global_batch=global_batch, mfu=mfu, **sizes, **rates)
-    if stack is None and mfu is None and device.kind == "tpu" and recipe.get("runtime") is None:
-        stack = ON_TPUS
+    stack = asked_stack(stack, recipe.get("runtime"), device) if mfu is None else stack
     named = None if stack is None else stack_for(stack, None, None)
     place = cluster_for(device.name) if cluster is None else load_cluster(cluster)
     if slice is not None:
@@ -314,10 +313,9 @@ def _recipe(model: ModelSpec, device: DeviceSpec, precision: str | None, options
 
 
 def _peak(device: DeviceSpec, recipe: Recipe) -> float:
-    from gptcalc.formulas.time.chip import chip_of
-    from gptcalc.formulas.time.launches import ARITHMETIC
+    from gptcalc.spec.recipe import peak_of
 
-    return chip_of(device).peak(ARITHMETIC.get(recipe.precision, recipe.precision))
+    return peak_of(device.name, device.peak, recipe.precision)
 
 
 def _step(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any, micro_batches: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gptcalc.errors import GptcalcError
+from gptcalc.spec.recipe import peak_of
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -42,9 +42,7 @@ class Chip:
 
         Raises GptcalcError for a type that the device has no arithmetic for.
         """
-        if arithmetic not in self.peaks:
-            raise GptcalcError(f"{self.name} has no {arithmetic} arithmetic", hint=f"it has {', '.join(self.peaks)}")
-        return self.peaks[arithmetic]
+        return peak_of(self.name, self.peaks, arithmetic)
 
     def matmul_rate(self, arithmetic: str, operand: str) -> float:
         """FLOP/s that a matmul of whole waves of large tiles reaches."""

@@ -16,7 +16,7 @@ from gptcalc.formulas.table import operations
 from gptcalc.formulas.time.chip import Chip
 from gptcalc.formulas.time.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
 from gptcalc.spec.expression import evaluate
-from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
+from gptcalc.spec.recipe import ARITHMETIC, PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.pieces import Pass, Pieces
     from gptcalc.spec.runtime import Implementation, RuntimeOperation
-
-ARITHMETIC = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
-"""What matmuls compute in, where it is not the precision's own name."""
 
 EXPLICIT = ("eager", "math")
 
