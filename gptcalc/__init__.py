@@ -11,39 +11,39 @@ TYPE_CHECKING = False  # type checkers take it for typing's, whose import would 
 
 if TYPE_CHECKING:
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas.compare import compare
-    from gptcalc.formulas.conventions import conventions
-    from gptcalc.formulas.flops import flops
-    from gptcalc.formulas.inference.answer import infer
-    from gptcalc.formulas.memory.request import memory
-    from gptcalc.formulas.node import Node
-    from gptcalc.formulas.params import params
-    from gptcalc.formulas.run.published import replicate
-    from gptcalc.formulas.run.request import train
-    from gptcalc.reference.verify import verify
+    from gptcalc.footprint.request import memory
+    from gptcalc.node import Node
+    from gptcalc.run.published import replicate
+    from gptcalc.run.request import train
+    from gptcalc.run.verify import verify
     from gptcalc.search.scale import scale
+    from gptcalc.serve.answer import infer
     from gptcalc.spec.catalogue import names as models
     from gptcalc.spec.device import device_names as devices
     from gptcalc.spec.files import load_model as model
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.table.compare import compare
+    from gptcalc.table.conventions import conventions
+    from gptcalc.table.flops import flops
+    from gptcalc.table.params import params
 
 _HOMES = {
     "GptcalcError": "gptcalc.errors",
     "ModelSpec": "gptcalc.spec.model",
-    "Node": "gptcalc.formulas.node",
-    "compare": "gptcalc.formulas.compare",
-    "conventions": "gptcalc.formulas.conventions",
+    "Node": "gptcalc.node",
+    "compare": "gptcalc.table.compare",
+    "conventions": "gptcalc.table.conventions",
     "devices": "gptcalc.spec.device:device_names",
-    "flops": "gptcalc.formulas.flops",
-    "infer": "gptcalc.formulas.inference.answer",
-    "memory": "gptcalc.formulas.memory.request",
+    "flops": "gptcalc.table.flops",
+    "infer": "gptcalc.serve.answer",
+    "memory": "gptcalc.footprint.request",
     "model": "gptcalc.spec.files:load_model",
     "models": "gptcalc.spec.catalogue:names",
-    "params": "gptcalc.formulas.params",
-    "replicate": "gptcalc.formulas.run.published",
+    "params": "gptcalc.table.params",
+    "replicate": "gptcalc.run.published",
     "scale": "gptcalc.search.scale",
-    "train": "gptcalc.formulas.run.request",
-    "verify": "gptcalc.reference.verify",
+    "train": "gptcalc.run.request",
+    "verify": "gptcalc.run.verify",
 }
 
 __all__ = [

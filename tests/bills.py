@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gptcalc.formulas.node import Node
+from gptcalc.node import Node
 
 
 def parts_add_up(node: Node[Any]) -> None:

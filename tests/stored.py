@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from gptcalc.formulas.memory.quantized import stored_bytes
+from gptcalc.footprint.quantized import stored_bytes
 from gptcalc.spec.files import load_model
 
 D, F, HEADS, KV, Q, V, LAYERS, E, EXPERT = 192, 320, 3, 1, 64, 100, 3, 4, 96

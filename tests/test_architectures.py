@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.memory.serving import kv_cache
-from gptcalc.formulas.params import params, views
+from gptcalc.footprint.serving import kv_cache
 from gptcalc.reference import count, forward, random_weights
-from gptcalc.reference.verify import counted_parameters, leaf_values
+from gptcalc.run.verify import counted_parameters, leaf_values
 from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.params import params, views
 
 LLAMA: dict[str, Any] = {
     "name": "any",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.run.request import ARRAYS
+from gptcalc.run.request import ARRAYS
 from gptcalc.spec.options import MOST_PLACES, MOST_PLANS
 from gptcalc.spec.shape import ABSENT_IS_NONE, LETTERS, shape_of
 

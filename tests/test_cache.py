@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.memory.serving import kv_cache
+from gptcalc.footprint.serving import kv_cache
 from gptcalc.reference import Cache, Tally, forward, generate, random_weights
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params, views
 from gptcalc.spec import catalogue
 from gptcalc.spec.entries import family_models, folded
 from gptcalc.spec.files import load_model
 from gptcalc.spec.model import Published
 from gptcalc.spec.reading import read_text, read_yaml
+from gptcalc.table.params import params, views
 
 BUNDLED = sorted((catalogue.bundled_folder() / "models").glob("*.yaml"))
 

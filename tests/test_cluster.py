@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.cluster.collectives import collective, network_of, send
-from gptcalc.formulas.cluster.goodput import checkpoint_bytes, goodput_of
-from gptcalc.formulas.cluster.layout import stack_for
-from gptcalc.formulas.cluster.parallel import parallel_step
-from gptcalc.formulas.cluster.quantities import Plan
-from gptcalc.formulas.cluster.schedule import schedule
+from gptcalc.run.goodput import checkpoint_bytes, goodput_of
 from gptcalc.spec.cluster import all_clusters, cluster_for, load_cluster
 from gptcalc.spec.device import all_devices, load_device
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.spec.stack import StackSpec, load_stack, stack_names
 from gptcalc.spec.tables import table_names
+from gptcalc.time.collectives import collective, network_of, send
+from gptcalc.time.parallel import parallel_step
+from gptcalc.time.quantities import Plan
+from gptcalc.time.schedule import schedule
+from gptcalc.time.software import stack_for
 
 TINY: dict[str, Any] = {"name": "tiny", "n_layer": 12, "d_model": 1024, "n_head": 16, "vocab_size": 51200, "n_ctx": 1024}
 EXPERTS: dict[str, Any] = {**TINY, "name": "experts", "n_expert": 24, "n_expert_per_token": 2, "d_expert": 2048}

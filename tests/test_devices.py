@@ -7,8 +7,8 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.time.chip import chip_of
 from gptcalc.spec.device import DEFAULT_CONSTANTS, DeviceSpec, all_devices, constants_of, load_device
+from gptcalc.time.chip import chip_of
 
 NAMES = {
     "gaudi3",

@@ -197,7 +197,7 @@ def test_command_line(words, code, said, tmp_path, capsys, monkeypatch) -> None:
 
 
 def test_a_timeline_of_layers_that_differ_is_refused() -> None:
-    from gptcalc.formulas.run.timeline import timeline
+    from gptcalc.run.timeline import timeline
 
     with pytest.raises(gc.GptcalcError, match="layers that differ"):
         timeline(training(parse_model(DEEPSEEK)).training)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.flops import flops
-from gptcalc.formulas.params import params
 from gptcalc.reference import forward, load_state_dict, random_weights
 from gptcalc.spec.files import load_model
+from gptcalc.table.flops import flops
+from gptcalc.table.params import params
 
 SMALL = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96}
 EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}

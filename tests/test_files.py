@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
 from gptcalc.spec.files import load_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import LARGEST_FILE, read_json, read_yaml
+from gptcalc.table.params import params
 
 SPEC = "n_layer: 2\nd_model: 64\nn_head: 4\nvocab_size: 256\nn_ctx: 128\n"
 CONFIG = {"model_type": "gpt2", "n_layer": 2}

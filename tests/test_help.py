@@ -10,7 +10,7 @@ import typer
 import gptcalc as gc
 from gptcalc.cli.commands import app
 from gptcalc.cli.examples import EXAMPLES
-from gptcalc.formulas.memory.serving import CACHE_BITS
+from gptcalc.footprint.serving import CACHE_BITS
 from gptcalc.spec.recipe import KERNELS, OPTIMIZERS, PRECISIONS
 from gptcalc.spec.runtime import runtime_names
 from gptcalc.spec.server import server_names

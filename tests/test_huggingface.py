@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
 from gptcalc.spec.files import load_model
 from gptcalc.spec.huggingface import FAMILIES, read_config
 from gptcalc.spec.huggingface.harmless import COMMON, HARMLESS
 from gptcalc.spec.huggingface.writing import preset_text
 from gptcalc.spec.model import ModelSpec
+from gptcalc.table.params import params
 
 # Hand-written and old-style files, as published beside the weights: keys are left out, renamed since, or of other times.
 IN_THE_WILD: dict[str, tuple[dict[str, Any], int]] = {

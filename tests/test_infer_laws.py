@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.cluster.collectives import collective, network_of
-from gptcalc.formulas.inference import point as POINT  # noqa: N812 - its name is a variable's
-from gptcalc.formulas.inference.answer import Inference
-from gptcalc.formulas.inference.linear import distinct_experts
-from gptcalc.formulas.inference.phase import BOUNDS
-from gptcalc.formulas.inference.point import point_of
-from gptcalc.formulas.inference.room import serving_of
-from gptcalc.formulas.inference.sweep import read_sweep
-from gptcalc.formulas.inference.target import read_targets
+from gptcalc.serve import point as POINT  # noqa: N812 - its name is a variable's
+from gptcalc.serve.answer import Inference
+from gptcalc.serve.linear import distinct_experts
+from gptcalc.serve.phase import BOUNDS
+from gptcalc.serve.point import point_of
+from gptcalc.serve.room import serving_of
+from gptcalc.serve.sweep import read_sweep
+from gptcalc.serve.target import read_targets
 from gptcalc.spec.cluster import load_cluster
 from gptcalc.spec.device import load_device
 from gptcalc.spec.server import load_server, server_names
+from gptcalc.time.collectives import collective, network_of
 
 LLAMA = gc.model("llama3.1-8b")
 

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.run.published import Replica, replicate
+from gptcalc.run.published import Replica, replicate
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcalc.formulas.time.chip import Chip, chip_of
-from gptcalc.formulas.time.kernels import Kernel, flash, matmul, streaming, sustained_clock
 from gptcalc.spec.device import load_device
+from gptcalc.time.chip import Chip, chip_of
+from gptcalc.time.kernels import Kernel, flash, matmul, streaming, sustained_clock
 
 H100 = chip_of(load_device("h100"))
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "h100_kernels.jsonl").read_text().splitlines()[1:]]

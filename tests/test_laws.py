@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from strategies import architectures
 
 import gptcalc as gc
-from gptcalc.formulas.flops import flops
-from gptcalc.formulas.node import Node
-from gptcalc.formulas.params import params
+from gptcalc.node import Node
 from gptcalc.reference import count, random_weights
-from gptcalc.reference.verify import counted_parameters, leaf_values
+from gptcalc.run.verify import counted_parameters, leaf_values
 from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.flops import flops
+from gptcalc.table.params import params
 
 PHASES = [
     ("forward", "none"),

@@ -7,7 +7,7 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.node import Node
+from gptcalc.node import Node
 from gptcalc.show.tree import LETTER, NAMES, legend
 from gptcalc.spec.files import load_model
 from gptcalc.spec.shape import shape_of

@@ -9,15 +9,15 @@ import pytest
 from bills import phases_add_up
 
 import gptcalc as gc
-from gptcalc.formulas.code import code_of
-from gptcalc.formulas.memory.answer import TrainingMemory
-from gptcalc.formulas.time.launches import launches, work_of
+from gptcalc.footprint.answer import TrainingMemory
 from gptcalc.spec.catalogue import all_models
 from gptcalc.spec.device import load_device
 from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.recipe import Recipe
 from gptcalc.spec.runtime import load_runtime
 from gptcalc.spec.shape import Shape, shape_of
+from gptcalc.table.code import code_of
+from gptcalc.time.launches import launches, work_of
 
 BF16: dict[str, Any] = {"runtime": "megatron", "precision": "bf16", "dropout": False}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.legality import Sizes, check, legal
+from gptcalc.spec.legality import Sizes, check, legal
 
 DENSE = gc.model("gpt2", {"n_layer": 12, "n_head": 12, "n_ctx": 512})
 GROUPED = gc.model("llama3-8b", {"n_layer": 8, "n_ctx": 512, "d_model": 1024, "n_head": 8, "n_kv_head": 2, "d_ff": 2816})

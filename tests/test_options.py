@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.formulas.division import CHOICES, SIZES
-from gptcalc.formulas.inference.request import request_of
-from gptcalc.formulas.memory.request import inference, training
-from gptcalc.formulas.run.request import TIMED, _train
+from gptcalc.footprint.request import inference, training
+from gptcalc.run.request import TIMED, _train
+from gptcalc.serve.request import request_of
+from gptcalc.spec.division import CHOICES, SIZES
 
 WRONG: list[Any] = [
     *(None, True, False, 0, -1, 3, 10**40, -(10**40), 10**5000, 0.5, 2.0, -1.5, math.nan, math.inf, -math.inf, 1e300, 1j),

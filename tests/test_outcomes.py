@@ -13,7 +13,7 @@ from conftest import Ran
 
 import gptcalc as gc
 from gptcalc.cli import options
-from gptcalc.formulas.node import Node
+from gptcalc.node import Node
 from gptcalc.show.tree import legend
 
 Run = Callable[..., Ran]

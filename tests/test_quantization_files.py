@@ -10,7 +10,7 @@ import pytest
 from stored import CASES, DENSE, REST, expected, group, linear, nvfp4, packed, size
 
 import gptcalc as gc
-from gptcalc.formulas.memory.quantized import stored_bytes
+from gptcalc.footprint.quantized import stored_bytes
 from gptcalc.spec.files import load_model
 
 REFUSED = [

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.inference.answer import Inference
-from gptcalc.formulas.memory.quantized import as_stored, stored_bytes
-from gptcalc.formulas.params import multi_token_prediction
-from gptcalc.formulas.table import operations
+from gptcalc.footprint.quantized import as_stored, stored_bytes
+from gptcalc.serve.answer import Inference
 from gptcalc.spec.files import load_model
 from gptcalc.spec.kept import kept_part
 from gptcalc.spec.model import ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.operations import operations
+from gptcalc.table.params import multi_token_prediction
 
 # Two layers: queries and outputs 256 x 256, keys and values 256 x 128, three matrices of 256 x 512; embedding and head 1000 x 256.
 TINY: dict[str, Any] = {

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.cluster import parallel
-from gptcalc.formulas.cluster.collectives import Network, collective
-from gptcalc.formulas.memory.states import Weight, state_elements
-from gptcalc.formulas.time.chip import chip_of
-from gptcalc.formulas.time.kernels import flash
+from gptcalc.footprint.states import Weight, state_elements
 from gptcalc.spec.device import load_device
+from gptcalc.time import parallel
+from gptcalc.time.chip import chip_of
+from gptcalc.time.collectives import Network, collective
+from gptcalc.time.kernels import flash
 
 PIPELINED: list[dict[str, Any]] = [
     {"tp": 8, "pp": 8, "count": 64, "global_batch": 32},
@@ -91,7 +91,7 @@ LARGE = [(1, 50257 * 768), (1, 1024 * 768), (12, 768 * 2304), (12, 768 * 768), (
 
 def test_muon_takes_five_steps() -> None:
     """Jordan et al. 2024: five Newton-Schulz steps of three products for each matrix of the blocks."""
-    from gptcalc.formulas.time import launches
+    from gptcalc.time import launches
 
     counted: list[Any] = []
     products = launches._newton_schulz

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.run.larger import larger_batch
+from gptcalc.run.larger import larger_batch
 
 
 def headline(answer: Any) -> str:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.params import params
-from gptcalc.formulas.run.ranges import read_range
+from gptcalc.ranges import read_range
 from gptcalc.spec.files import load_model
 from gptcalc.spec.tables import load_table
+from gptcalc.table.params import params
 
 GPT3: dict[str, Any] = {"tokens": "300B", "device": "a100", "count": 1024}
 

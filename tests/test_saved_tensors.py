@@ -8,11 +8,11 @@ import pytest
 from measured import model_of
 
 import gptcalc as gc
-from gptcalc.formulas.code import code_of
-from gptcalc.formulas.memory.saved import Setting, inventory
+from gptcalc.footprint.saved import Setting, inventory
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import implementation_of, load_runtime
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.code import code_of
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "saved_tensors.jsonl").read_text().splitlines()[1:]]
 TYPES = {"fp32": "float32", "int64": "int64", "byte": "bool"}

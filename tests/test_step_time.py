@@ -8,7 +8,7 @@ import pytest
 from bills import parts_add_up
 
 import gptcalc as gc
-from gptcalc.formulas.run.published import Replica, replicate
+from gptcalc.run.published import Replica, replicate
 from gptcalc.spec.measured import all_steps
 from gptcalc.spec.pieces import load_pieces
 from gptcalc.spec.recipe import OPTIMIZERS

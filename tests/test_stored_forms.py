@@ -11,7 +11,7 @@ import pytest
 from stored import CASES, DENSE, HEADS, KV, LAYERS, MIXTURE, REST, D, E, F, Q, Tensors, V, expected, fp8, linear, nvfp4, size
 
 import gptcalc as gc
-from gptcalc.formulas.memory.quantized import stored_bytes
+from gptcalc.footprint.quantized import stored_bytes
 from gptcalc.spec.files import load_model
 
 KEPT: dict[str, tuple[list[str], Callable[[str], bool]]] = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import gptcalc as gc
-from gptcalc.formulas.conventions import conventions
+from gptcalc.table.conventions import conventions
 from gptcalc.units import binary, parse_number, short
 
 

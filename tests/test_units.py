@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.run.ranges import Range, check_range, read_range, spreads
+from gptcalc.ranges import Range, check_range, read_range, spreads
 from gptcalc.symbols import Symbol
 from gptcalc.units import SCALES, binary, parse_count, parse_number, short
 

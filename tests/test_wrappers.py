@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.memory.quantized import stored_bytes
-from gptcalc.formulas.params import params
+from gptcalc.footprint.quantized import stored_bytes
 from gptcalc.spec.files import load_model
 from gptcalc.spec.huggingface import FAMILIES
 from gptcalc.spec.huggingface.wrappers import WRAPPERS
+from gptcalc.table.params import params
 
 DEPLOYED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "deployed.json").read_text())["files"]
 

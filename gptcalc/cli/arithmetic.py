@@ -23,15 +23,15 @@ def params(
     form: Form = "table",
 ) -> None:
     """How many parameters a model has, and where."""
-    from gptcalc.formulas import params as formulas
     from gptcalc.show import params as show
     from gptcalc.show.output import emit
+    from gptcalc.table import params as formulas
 
     spec = load(model, set_)
     node = formulas.params(spec)
     counted = None
     if check:
-        from gptcalc.reference.verify import counted_parameters
+        from gptcalc.run.verify import counted_parameters
 
         counted = counted_parameters(spec)
     answer = show.Answer(spec, node, precision, counted, typed(model, set_))
@@ -78,15 +78,15 @@ def flops(
             raise GptcalcError("--conventions is a list, not a tree: leave out --depth")
         if quiet:
             raise GptcalcError("--conventions is a list, and --quiet prints one number: leave one of them out")
-        from gptcalc.formulas.conventions import conventions as formulas
         from gptcalc.show import conventions as side_by_side
+        from gptcalc.table.conventions import conventions as formulas
 
         rows = formulas(spec, batch=batch, seq=seq)
         result = [row._asdict() | {"unit": "FLOP"} for row in rows]
         emit("flops", inputs | {"phase": "training"}, result, lambda: [side_by_side.table(spec, rows, batch, seq, explain)], form)
         return
-    from gptcalc.formulas import flops as formulas_of
     from gptcalc.show import flops as show
+    from gptcalc.table import flops as formulas_of
 
     answer = formulas_of.flops(spec, batch=batch, seq=seq, phase=phase, attention=attention, recompute=recompute)
     inputs |= {"phase": phase, "attention": attention, "recompute": recompute}

@@ -5,9 +5,9 @@ from gptcalc.cli.options import Explain, Form, Models, Set, files_of, load, matc
 
 def compare(models: Models, explain: Explain = False, set_: Set = None, form: Form = "table") -> None:
     """Several models side by side, beside what was published."""
-    from gptcalc.formulas.compare import compare as formulas
     from gptcalc.show import compare as show
     from gptcalc.show.output import emit
+    from gptcalc.table.compare import compare as formulas
 
     specs = [load(name, set_) for name in dict.fromkeys(name for typed in models for name in matching(typed))]
     rows = formulas(specs)

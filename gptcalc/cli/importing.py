@@ -20,10 +20,10 @@ def import_(
 ) -> None:
     """A Hugging Face config.json as a preset: what was read and why."""
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas.params import params
     from gptcalc.spec.files import read_config_file
     from gptcalc.spec.huggingface.writing import preset_text
     from gptcalc.spec.model import parse_model
+    from gptcalc.table.params import params
 
     read = read_config_file(config)
     fields = read.fields | ({"name": name} if name else {})

@@ -65,7 +65,7 @@ def infer(
     form: Form = "table",
 ) -> None:
     """How fast a server answers: time to first token, time per token, tokens per second, how many users fit, what tokens cost."""
-    from gptcalc.formulas.inference.answer import infer as formulas
+    from gptcalc.serve.answer import infer as formulas
     from gptcalc.show import infer as show
     from gptcalc.show.output import emit
 
@@ -75,7 +75,7 @@ def infer(
     answer = formulas(spec, device=device, price=price, sweep=sweep, target=target, **options)
     roof = None
     if roofline:
-        from gptcalc.formulas.inference.roofline import roofline_of
+        from gptcalc.serve.roofline import roofline_of
 
         roof = roofline_of(answer)
     result = answer.to_dict() | ({"roofline": roof} if roof else {})

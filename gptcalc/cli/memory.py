@@ -125,8 +125,8 @@ def memory(
         if name in given:
             given[name] = tuple(given[name])
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas.memory.answer import settings
-    from gptcalc.formulas.memory.request import memory as formulas
+    from gptcalc.footprint.answer import settings
+    from gptcalc.footprint.request import memory as formulas
     from gptcalc.show import memory as show
     from gptcalc.show.output import emit
 

@@ -59,7 +59,7 @@ def models(
         rows = show.rows(chosen)
         emit("models", inputs, [row._asdict() for row in rows], lambda: [show.table(rows, explain)], form)
         return
-    from gptcalc.formulas.memory.fitting import fitting
+    from gptcalc.footprint.fitting import fitting
 
     found, refused = fitting(chosen, fits, precision, context)
     inputs |= {"fits": fits, "precision": precision, "context": context}

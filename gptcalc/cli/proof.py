@@ -17,8 +17,8 @@ def verify(
     form: Form = "table",
 ) -> None:
     """Formulas against a forward pass that counts, and papers."""
-    from gptcalc.reference.verify import full_length
-    from gptcalc.reference.verify import verify as check
+    from gptcalc.run.verify import full_length
+    from gptcalc.run.verify import verify as check
     from gptcalc.show import verify as show
     from gptcalc.show.output import emit
     from gptcalc.show.progress import progress_bar

@@ -20,7 +20,7 @@ def replicate(
     form: Form = "table",
 ) -> None:
     """Published training runs: predicted from parameters, tokens and the stated rate, beside what was reported."""
-    from gptcalc.formulas.run.published import replicate as formulas
+    from gptcalc.run.published import replicate as formulas
     from gptcalc.show import replicate as show
     from gptcalc.show.output import emit
 

@@ -117,8 +117,8 @@ def train(
 ) -> None:
     """How long a training run takes, on which devices, and what it costs: hours, money, energy, CO2."""
     from gptcalc.errors import GptcalcError
-    from gptcalc.formulas.run.larger import larger_batch
-    from gptcalc.formulas.run.request import train as formulas
+    from gptcalc.run.larger import larger_batch
+    from gptcalc.run.request import train as formulas
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
     from gptcalc.show.schedule import passes, pipeline

@@ -170,10 +170,10 @@ def _positive(name: str, value: Any) -> float:
 
 
 def _bought(budget: float, device: str, count: Any, price: Any, mfu: Any, precision: str) -> Money:
-    from gptcalc.formulas.run.bill import bill_of
-    from gptcalc.formulas.run.ranges import check_range, exactly, read_range, whole
-    from gptcalc.formulas.time.chip import chip_of
+    from gptcalc.money import bill_of
+    from gptcalc.ranges import check_range, exactly, read_range, whole
     from gptcalc.spec.device import load_device
+    from gptcalc.time.chip import chip_of
 
     chip = load_device(device)
     usd = bill_of(exactly(1.0), chip, price=price).inputs.get("price")

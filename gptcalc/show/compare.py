@@ -3,13 +3,13 @@
 from math import log
 from typing import Any
 
-from gptcalc.formulas.compare import Comparison
-from gptcalc.formulas.memory.serving import kv_cache
-from gptcalc.formulas.params import params
+from gptcalc.footprint.serving import kv_cache
 from gptcalc.show.table import Column, Table, in_unit, integer, signed_percent
 from gptcalc.show.tree import derivation
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.compare import Comparison
+from gptcalc.table.params import params
 from gptcalc.units import binary, short
 
 BAR = 8

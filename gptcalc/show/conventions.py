@@ -1,10 +1,10 @@
 """`flops --conventions` as a table: one training step as each paper would count it."""
 
-from gptcalc.formulas.conventions import Convention
 from gptcalc.show.sequences import why
 from gptcalc.show.table import Column, Table, formula, integer, signed_percent
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.conventions import Convention
 from gptcalc.units import short
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gptcalc.formulas.flops import Flops
 from gptcalc.show.sequences import why
 from gptcalc.show.table import Column, Table, bar, formula, integer, percent, small
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.flops import Flops
 from gptcalc.units import short
 
 PHASES = {

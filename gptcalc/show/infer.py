@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gptcalc.formulas.inference.answer import Inference
-from gptcalc.formulas.inference.phase import Phase
-from gptcalc.formulas.inference.target import Offer
+from gptcalc.serve.answer import Inference
+from gptcalc.serve.phase import Phase
+from gptcalc.serve.target import Offer
 from gptcalc.show.amounts import Amount, span, whole
 from gptcalc.show.memory import stored, whole_pages
 from gptcalc.show.table import Column, Table, Verdict, bar, gauge, in_unit, judged, percent, small

@@ -3,9 +3,9 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from gptcalc.formulas.memory.answer import ServingMemory, TrainingMemory
-from gptcalc.formulas.memory.serving import MOST_PREFILL
-from gptcalc.formulas.node import Node
+from gptcalc.footprint.answer import ServingMemory, TrainingMemory
+from gptcalc.footprint.serving import MOST_PREFILL
+from gptcalc.node import Node
 from gptcalc.show import training
 from gptcalc.show.storage import widths
 from gptcalc.show.table import Column, Table, Verdict, bar, formula, gauge, integer, percent, small
@@ -59,7 +59,7 @@ CACHES = {"fp8": " (--kv-precision fp8)", "int8": " (--kv-precision int8)", "int
 
 def points(answer: Any) -> dict[str, Any]:
     """The timeline as JSON has it."""
-    from gptcalc.formulas.run.timeline import timeline
+    from gptcalc.run.timeline import timeline
 
     return {"timeline": [{"phase": p.phase, "part": p.part, "total": p.total, **p.bytes} for p in timeline(answer.training)]}
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.formulas.memory.fitting import Fitting
-from gptcalc.formulas.params import params, views
+from gptcalc.footprint.fitting import Fitting
 from gptcalc.show.table import Column, Table, bar, integer, percent
 from gptcalc.spec.catalogue import aliases
 from gptcalc.spec.entries import folded
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import shown
+from gptcalc.table.params import params, views
 from gptcalc.units import binary
 
 

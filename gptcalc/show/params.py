@@ -4,13 +4,13 @@ from typing import Any, NamedTuple
 
 from gptcalc.choices import BYTES_PER_WEIGHT
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.node import Node
-from gptcalc.formulas.params import views
+from gptcalc.node import Node
 from gptcalc.show.storage import widths
 from gptcalc.show.table import Column, Label, Table, Verdict, bar, formula, integer, percent, signed_percent, small
 from gptcalc.show.tree import block_labels, branches, derivation, legend
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.params import views
 from gptcalc.units import binary, short
 
 WHAT = {"parameters": "", "non_embedding": " without embeddings", "active": " active"}
@@ -102,7 +102,7 @@ class Answer(NamedTuple):
 
     def _stored(self) -> int | GptcalcError:
         """The bytes of its quantized file, or why they cannot be told."""
-        from gptcalc.formulas.memory.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
+        from gptcalc.footprint.quantized import stored_bytes  # here: few models are quantized, and all others need not wait
 
         try:
             return int(stored_bytes(self.model).value)

@@ -5,8 +5,8 @@ from shutil import get_terminal_size
 from string import ascii_lowercase
 from typing import Any
 
-from gptcalc.formulas.inference.answer import Inference
 from gptcalc.search.scale import Scale
+from gptcalc.serve.answer import Inference
 
 
 def throughput(answer: Inference) -> str:

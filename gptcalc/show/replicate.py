@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gptcalc.formulas.run.published import Replica
+from gptcalc.run.published import Replica
 from gptcalc.show.table import Column, Table, Verdict, formula, signed_percent
 
 

@@ -4,10 +4,10 @@ from shutil import get_terminal_size
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.cluster.schedule import Span, schedule
-from gptcalc.formulas.run.request import Run
+from gptcalc.run.request import Run
 from gptcalc.show.amounts import span
 from gptcalc.show.table import Column, Table
+from gptcalc.time.schedule import Span, schedule
 
 LINES = 16
 MOST = 50_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gptcalc.formulas.run.timeline import KINDS, Point, timeline
+from gptcalc.run.timeline import KINDS, Point, timeline
 from gptcalc.show.terminal import console_of, written
 from gptcalc.units import binary
 

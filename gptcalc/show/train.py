@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gptcalc.formulas.run.request import Run
+from gptcalc.run.request import Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences

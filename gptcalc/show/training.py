@@ -3,13 +3,13 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from gptcalc.formulas.memory.answer import TrainingMemory
-from gptcalc.formulas.memory.fit import Verdict
-from gptcalc.formulas.sharding import has_experts
+from gptcalc.footprint.answer import TrainingMemory
+from gptcalc.footprint.fit import Verdict
 from gptcalc.show.layout import layout
 from gptcalc.show.storage import aside
 from gptcalc.show.table import Verdict as Color
 from gptcalc.show.table import gauge
+from gptcalc.spec.legality import has_experts
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gptcalc.formulas.node import Node
+from gptcalc.node import Node
 from gptcalc.show.table import Column, Label, Table, formula, integer
 from gptcalc.spec.shape import Shape
 

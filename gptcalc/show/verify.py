@@ -1,7 +1,7 @@
 """`verify` as tables: one model row by row, many models a row each."""
 
 from gptcalc.reference.twin import TWIN_CONTEXT
-from gptcalc.reference.verify import LARGEST_RUN, ON_TWIN, Check
+from gptcalc.run.verify import LARGEST_RUN, ON_TWIN, Check
 from gptcalc.show.table import Column, Table, formula, integer, judged, percent, signed_percent
 from gptcalc.units import short
 

@@ -15,13 +15,13 @@ import transformers
 from variations import CLASSES, PARTS, count, fields_of, real_config, small
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
 from gptcalc.spec.files import load_model
 from gptcalc.spec.huggingface import FAMILIES
 from gptcalc.spec.huggingface.family import ABSENT
 from gptcalc.spec.huggingface.refused import REFUSED
 from gptcalc.spec.huggingface.wrappers import WRAPPERS
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.params import params
 
 ALONE = [name for name in (*CLASSES, *PARTS) if name not in WRAPPERS]
 """Models around a language model are read for that model, and held against it in test_wrappers.py."""

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
 from gptcalc.spec import catalogue
 from gptcalc.spec.files import load_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import LETTERS, shape_of
+from gptcalc.table.params import params
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gptcalc.formulas.memory.quantized import stored_bytes
+from gptcalc.footprint.quantized import stored_bytes
 from gptcalc.spec.files import load_model
 
 torch = pytest.importorskip("torch")

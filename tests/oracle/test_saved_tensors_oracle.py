@@ -11,11 +11,11 @@ import torch
 import transformers
 
 import gptcalc as gc
-from gptcalc.formulas.code import code_of
-from gptcalc.formulas.memory.saved import Setting, inventory
+from gptcalc.footprint.saved import Setting, inventory
 from gptcalc.spec.recipe import PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import load_runtime
 from gptcalc.spec.shape import shape_of
+from gptcalc.table.code import code_of
 
 NO_DROPOUT = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
 CONFIGS = {

@@ -8,10 +8,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gptcalc.formulas.params import params
 from gptcalc.reference import Tally, forward
 from gptcalc.spec import catalogue
 from gptcalc.spec.model import parse_model
+from gptcalc.table.params import params
 
 D, H, F, V = 24, 3, 40, 31
 SPEC = {

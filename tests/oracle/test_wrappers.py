@@ -12,10 +12,10 @@ from transformers import CONFIG_MAPPING
 from variations import VOCABULARY, small
 
 from gptcalc.errors import GptcalcError
-from gptcalc.formulas.params import params
 from gptcalc.spec.files import load_model
 from gptcalc.spec.huggingface import FAMILIES
 from gptcalc.spec.huggingface.wrappers import WRAPPERS
+from gptcalc.table.params import params
 
 READ = sorted(name for name, wrapper in WRAPPERS.items() if wrapper.text in FAMILIES and name in CONFIG_MAPPING)
 CLIP = {"model_type": "clip_vision_model", "num_hidden_layers": 1}

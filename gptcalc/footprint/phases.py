@@ -1,0 +1,324 @@
+"""The phases of a training step on one device, each an itemised bill at its fullest moment; of a pipeline, the stage that needs most."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError, did_you_mean
+from gptcalc.footprint.adapters import targets_of
+from gptcalc.footprint.saved import within
+from gptcalc.footprint.step import Step
+from gptcalc.footprint.training import Inputs, training_step
+from gptcalc.node import Node
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.reading import quoted
+from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
+from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
+from gptcalc.symbols import Symbol, ceiling, differ, product
+from gptcalc.table.code import code_of
+from gptcalc.table.operations import operations
+from gptcalc.table.sharding import Share, roles_of, shards_of, share_of, stage_layers, stage_of
+
+if TYPE_CHECKING:
+    from gptcalc.spec.runtime import Implementation
+
+PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
+
+
+class Peak(NamedTuple):
+    """The peak of the stage that needs most, as a number without its bill. Bytes, as in `Training`, whose `value` and `high` these are."""
+
+    value: Any
+    high: Any
+    role: Any
+    logits: Any
+    trained: Any
+    stages: Mapping[str, Any]
+    lower_bound: bool
+
+
+class Training(NamedTuple):
+    """`phases` are bills by name; `peak` names the fullest; `when` says at which moment of it."""
+
+    phases: dict[str, Node[Any]]
+    peak: Any
+    when: dict[str, Any]
+    role: Any
+    step: Step
+    layers: Any
+    logits: Any  # bytes of one fp32 block of logits
+    trained: Any  # ... of the weights that are trained
+    letters: dict[str, Any]  # what the formulas' letters stand for
+    stages: Mapping[str, Any] = {}  # of a pipeline: the peak of each kind of stage
+    unsettled: Any = 0  # bytes of logits that the forward and backward passes may hold besides: the compiler decides
+    lower_bound: bool = False  # of code that does not exist: any that does holds as much or more
+
+    @property
+    def value(self) -> Any:
+        """The peak."""
+        return fullest([self.phases[name].value for name in PHASES])[0]
+
+    @property
+    def high(self) -> Any:
+        """The peak, if all stands that may."""
+        return fullest([self.phases[name].value + (self.unsettled if name in ("forward", "backward") else 0) for name in PHASES])[0]
+
+
+class Stage(NamedTuple):
+    """One kind of stage in numbers: `values` are the bytes at each moment of each phase."""
+
+    inputs: Inputs
+    step: Step
+    values: dict[str, list[Any]]
+    logits: Any
+    unsettled: Any
+
+    @property
+    def peak(self) -> Peak:
+        each = {phase: fullest(values)[0] for phase, values in self.values.items()}
+        high = [value + (self.unsettled if phase in ("forward", "backward") else 0) for phase, value in each.items()]
+        role, bound = self.inputs.share.role, self.inputs.runtime.lower_bound
+        return Peak(fullest([*each.values()])[0], fullest(high)[0], role, self.logits, self.step.trained, {}, bound)
+
+
+def peak_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
+    """The peak of `training_memory`, which of a stage is the same number without names, text and trees.
+
+    Units: bytes.   Raises: GptcalcError as it does.   Source: its own.
+    """
+    peaks = [stage.peak for stage in _stages(model, recipe, batch, seq)]
+    if len(peaks) == 1:
+        return peaks[0]
+    _, index = fullest([peak.value for peak in peaks])
+    stages = {peak.role: peak.value for peak in peaks}
+    if isinstance(index, int):
+        return peaks[index]._replace(stages=stages)
+    numbers = {name: _chosen(index, peaks, name) for name in ("value", "high", "logits", "trained", "role")}
+    return Peak(**numbers, stages=stages, lower_bound=peaks[0].lower_bound)
+
+
+def _chosen(index: Any, found: Sequence[Any], name: str) -> Any:
+    """One field of the stages that an array of their numbers chooses."""
+    import numpy as np
+
+    each = np.stack([np.broadcast_to(getattr(one, name), index.shape) for one in found])
+    return np.take_along_axis(each, index[np.newaxis], axis=0)[0]
+
+
+def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, text: bool = True) -> Training:
+    """Peak memory of one training step on one device, phase by phase; of a pipeline, the stage that needs most. With the formulas' text.
+
+    Units: bytes, as the allocator counts them.   Raises: GptcalcError for contradictory options and impossible divisions.
+    Source: in presets/runtimes and the formulas of the parts.
+    """
+    stages = _stages(model, recipe, batch, seq)
+    peaks = [stage.peak.value for stage in stages]
+    _, index = fullest(peaks)
+    if isinstance(index, int):  # the others are not shown
+        roles = {stage.inputs.share.role: peak for stage, peak in zip(stages, peaks, strict=True)} if len(stages) > 1 else {}
+        return _training(model, stages[index], text=text)._replace(stages=roles)
+    results = [_training(model, stage, text=text) for stage in stages]
+    return results[0] if len(results) == 1 else _worst(results)
+
+
+def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> list[Stage]:
+    """Every kind of stage of a pipeline in numbers."""
+    from gptcalc.spec.runtime import load_runtime
+
+    runtime = load_runtime(recipe.runtime)
+    check_recipe(recipe, runtime)
+    implementation = code_of(runtime, model)
+    if recipe.dropout is None:
+        recipe = recipe._replace(dropout=runtime.dropout)
+    shape: Shape[Any] = shape_of(model)
+    _check_against(recipe, shape, implementation)
+    tags, *_ = by_kind = [_tags(recipe, kind) for kind in (shape, *(kind for _, kind in shape.kinds))]
+    kinds = dict(zip((block_path(name) for name, _ in shape.kinds), by_kind[1:], strict=True))
+    if model.layers and recipe.checkpoint_every > 1:
+        raise GptcalcError(
+            f"recompute {recipe.recompute} of layers that differ: which of them are recomputed is not known", hint="use --recompute full"
+        )
+    pad = runtime.pads_vocabulary or differ(recipe.layout.tp, 1)
+
+    found = []
+    for role in roles_of(recipe.layout):
+        share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
+        # context-parallel ranks have the same weights, and ZeRO divides among them too
+        replicas = shards_of(recipe.layout) if recipe.layout.zero == 3 else recipe.layout.dp * recipe.layout.cp
+        s = share.shape
+        order: tuple[tuple[str, int], ...] = ()
+        further: dict[str, int] = {}
+        if model.layers:
+            order = _order(model, recipe, role)
+            further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
+        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, order, further)
+        step = training_step(inputs)
+        logits = 4 * product((batch, share.seq, s.vocab_size))
+        # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the logits' gradient twice.
+        padded = recipe.compiled and differ(s.vocab_size % 8, 0) and "loss" in step.moments["backward"]
+        unsettled = 2 * product((batch, share.seq, s.vocab_size)) if padded else 0
+        found.append(Stage(inputs, step, step.values(), logits, unsettled))
+    return found
+
+
+def _order(model: ModelSpec, recipe: Recipe, role: str) -> tuple[tuple[str, int], ...]:
+    """The layers of a stage from the bottom upwards, where they differ: so many of one kind, then of another."""
+    layout = recipe.layout
+    own = model.layers if role == "only" else stage_layers(model.layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
+    return tuple((block_path(name), len(list(same))) for name, same in groupby(own))
+
+
+def _tags(recipe: Recipe, shape: Shape[Any]) -> frozenset[str]:
+    return tags_of(recipe, shape.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
+
+
+def _check_against(recipe: Recipe, shape: Shape[int], implementation: "Implementation") -> None:
+    """Raises GptcalcError for what this model has too little of, or none."""
+    rows = {row.path: row for row in operations(shape, 1, 1, 1)}
+    if recipe.checkpoint_every > shape.n_layer:
+        raise GptcalcError(
+            f"recompute '{recipe.recompute}' of {shape.n_layer} blocks recomputes none", hint=f"at most every-{shape.n_layer}"
+        )
+    owners = [path for path, row in rows.items() if row.weights]
+    for start in recipe.freeze:
+        if not start or not any(within(path, (start,)) for path in owners):
+            hint = did_you_mean(start[:100], owners, otherwise="as embedding, or block/mlp")
+            raise GptcalcError(f"nothing to freeze is named {quoted(start)}", hint=hint)
+    if recipe.lora_rank is not None:
+        for path, (k, n) in targets_of(implementation, rows, recipe.lora_targets).items():
+            if recipe.lora_rank > min(k, n):
+                raise GptcalcError(f"the LoRA rank {recipe.lora_rank} is above {min(k, n)}, the rank of the {k} by {n} matrix of {path}")
+
+
+def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
+    """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
+    s = i.share
+    layout = i.recipe.layout
+    whole = layout.tp == layout.pp == 1 and isinstance(layout.cp, int) and layout.cp == 1
+    letters: Shape[Any] = symbolic(shape, identities=whole)
+    T = Symbol.letter("T")
+    flying = letters.n_layer if whole else Symbol.letter("A")
+    outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
+    padding = Symbol.letter("pad") if not (isinstance(s.padding, int) and s.padding == 0) else 0
+    share = Share(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
+    return i._replace(share=share, batch=Symbol.letter("B"))
+
+
+def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
+    """The bills of a stage, with their formulas where there is one fullest moment and they are asked for."""
+    i, step, share = stage.inputs, stage.step, stage.inputs.share
+    letters = share.shape.letters | {
+        "B": i.batch,
+        "T": share.seq,
+        "S": share.seq_outside,
+        "A": share.layers_in_flight,
+        "pad": share.padding,
+    }
+    written = training_step(_in_letters(i, shape_of(model))) if text else None
+    phases: dict[str, Node[Any]] = {}
+    when: dict[str, Any] = {}
+    for phase, values in stage.values.items():
+        moments = step.moments[phase]
+        _, index = fullest(values)
+        names = list(moments)
+        if isinstance(index, int):
+            when[phase] = names[index]
+            formulas = {} if written is None else written.bill(written.moments[phase][names[index]])
+            phases[phase] = _bill(phase, step.bill(moments[names[index]]), formulas)
+        else:
+            when[phase] = index
+            phases[phase] = mixed(phase, [step.bill(moment) for moment in moments.values()], index)
+    values = [phases[name].value for name in PHASES]
+    peak = fullest(values)[1]
+    if not isinstance(peak, int):  # a phase that does not vary is an array like the others
+        import numpy as np
+
+        spread = zip(PHASES, np.broadcast_arrays(*values), strict=True)
+        phases = {name: Node(name, value, "byte", parts=phases[name].parts) for name, value in spread}
+    peak = PHASES[peak] if isinstance(peak, int) else peak
+    bound = i.runtime.lower_bound
+    return Training(
+        phases, peak, when, share.role, step, share.shape.n_layer, stage.logits, step.trained, letters, {}, stage.unsettled, bound
+    )
+
+
+def fullest(values: list[Any]) -> tuple[Any, Any]:
+    """The largest value and its index, element by element where any is an array."""
+    if all(isinstance(value, int | float) for value in values):
+        index = max(range(len(values)), key=values.__getitem__)
+        return values[index], index
+    import numpy as np
+
+    stacked = np.stack(np.broadcast_arrays(*values))
+    return stacked.max(axis=0), stacked.argmax(axis=0)
+
+
+def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
+    return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
+
+
+def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+    import numpy as np
+
+    paths = list(dict.fromkeys(path for bill in bills for path in bill))
+    items = {}
+    for path in paths:
+        size = np.zeros(index.shape)
+        for number, bill in enumerate(bills):
+            if path in bill:
+                size = size + np.where(index == number, bill[path], 0.0)
+        items[path] = (size, None)
+    return nodes(name, items)
+
+
+SOURCES = {
+    "weights": "the operation table; types: the precision",
+    "optimizer state": "Kingma & Ba 2014; Shazeer & Stern 2018; Dettmers et al. 2022; Chen et al. 2023; Jordan et al. 2024",
+    "gradients": "one for each trained weight, in its type unless the runtime says otherwise",
+    "activations": "presets/runtimes: what autograd keeps",
+    "low-precision copies": "of weights: torch.autocast's cache; Transformer Engine's fp8 pair",
+    "logits and loss": "presets/runtimes: what autograd keeps",
+    "transients": "presets/runtimes: what lives while an operation runs",
+    "allocator rounding": "c10/cuda/CUDACachingAllocator.cpp",
+    "kv cache": "Shazeer 2019, arXiv:1911.02150",
+    "serving/activations": "what the MLP or the attention of a block holds at once, beside the residual stream",
+}
+
+
+def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> Node[Any]:
+    """A bill as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from.
+
+    An item is its bytes and its formula, as a symbol; where one has none, neither have its parents.
+    """
+    branches: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for path, item in items.items():
+        head, _, rest = path.partition("/")
+        branches.setdefault(head, {})[rest] = item
+    parts = []
+    for head, below in branches.items():
+        origin = source or SOURCES.get(f"{name}/{head}", SOURCES.get(head, ""))
+        if list(below) == [""]:
+            size, formula = below[""]
+            written = "" if formula is None else str(formula)
+            parts.append(Node(head, size, "byte", written, source=origin))
+        else:
+            own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
+            parts.append(nodes(head, own, origin))
+    total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
+    texts = [text for _, text in items.values()]
+    formula = "" if not texts or any(text is None for text in texts) else str(sum(texts[1:], texts[0]))
+    return Node(name, total, "byte", formula, tuple(parts))
+
+
+def _worst(results: list[Training]) -> Training:
+    _, index = fullest([result.value for result in results])
+    stages = {result.role: result.value for result in results}
+    if isinstance(index, int):
+        return results[index]._replace(stages=stages)
+    phases = {}
+    for phase in PHASES:
+        bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
+        phases[phase] = mixed(phase, bills, index)
+    peak = fullest([phases[name].value for name in PHASES])[1]
+    numbers = {name: _chosen(index, results, name) for name in ("logits", "trained", "unsettled", "role")}
+    return results[0]._replace(phases=phases, peak=peak, when={}, stages=stages, **numbers)

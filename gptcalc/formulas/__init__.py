@@ -1,1 +1,0 @@
-"""What it costs. Pure: numbers in, itemised numbers out."""

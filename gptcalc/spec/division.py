@@ -1,0 +1,95 @@
+"""From the options of a run to its layout: what follows from the numbers of devices and of sequences. `legality` says what cannot be."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.legality import Sizes, check
+from gptcalc.spec.reading import quoted
+from gptcalc.spec.recipe import Layout
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+SIZES = ("tp", "pp", "dp", "cp", "ep", "virtual_stages")
+CHOICES = ("sequence_parallel", "zero")
+
+
+class Division(NamedTuple):
+    """A run divided over devices. `parallel`: whether there is anything to divide."""
+
+    layout: Layout
+    count: Any
+    sequences: Any
+    micro_batches: Any
+    parallel: bool
+
+
+def choices_of(options: dict[str, Any]) -> dict[str, Any]:
+    """ZeRO's stage and whether sequences are divided, where they are given: one value each, or an array.
+
+    Raises GptcalcError for what is no stage and no flag.
+    """
+    known: dict[str, tuple[tuple[Any, ...], str]] = {"zero": ((0, 1, 2, 3), "iuf"), "sequence_parallel": ((False, True), "b")}
+    return {name: _one_of(name, options[name], *known[name]) for name in CHOICES if options[name] is not None}
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...], kinds: str) -> Any:
+    """One of the known values, or an array of them whose type is one of the `kinds` of NumPy."""
+    if isinstance(value, list) or hasattr(value, "dtype"):
+        import numpy as np
+
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind in kinds and array.size and np.isin(array, known).all():
+            return array if array.ndim else type(known[0])(array)
+    elif type(value) is type(known[0]) and value in known:
+        return value
+    raise GptcalcError(f"{name} {quoted(value)} is not one of {', '.join(map(str, known))}")
+
+
+def divided(
+    model: "ModelSpec",
+    defaults: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    batch: Any,
+    seq: Any,
+    count: Any,
+    global_batch: Any,
+    accumulate: int | None = None,
+) -> Division:
+    """The layout of a run: dp from the count of devices or the count from dp, micro-batches from the step's sequences.
+
+    Without a global batch a step is one micro-batch of each replica, or `accumulate` of them.
+
+    Raises GptcalcError for every rule that is broken, naming both numbers and the nearest legal ones.
+    """
+    given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
+    layout = Layout(**{**{name: defaults[name] for name in CHOICES if name in defaults}, **given, "dp": 1})
+    own = layout.tp * layout.pp * layout.cp
+    dp = given.get("dp")
+    if count is None:
+        count = own * (1 if dp is None else dp)
+    if dp is None:
+        dp = _at_least_one(count // own)
+    sequences = batch * dp * (accumulate or 1) if global_batch is None else global_batch
+    sizes = {name: getattr(layout, name) for name in ("tp", "pp", "cp", "ep", "virtual_stages", "sequence_parallel")}
+    check(model, Sizes(**sizes, dp=dp, count=count, global_batch=sequences, batch=batch, seq=seq))
+    micro_batches = sequences // (batch * dp)
+    layout = layout._replace(dp=dp, micro_batches=None if _one(layout.pp) else micro_batches)
+    return Division(layout, count, sequences, micro_batches, not _one(count))
+
+
+def _at_least_one(size: Any) -> Any:
+    """Of fewer devices than a replica has there is no replica; `check` says so."""
+    if isinstance(size, int):
+        return max(size, 1)
+    import numpy as np
+
+    return np.maximum(size, 1)
+
+
+def _one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1

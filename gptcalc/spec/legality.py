@@ -1,0 +1,263 @@
+"""Which layouts there can be: each rule once, for one layout and for arrays of them.
+
+- `check`: raises for what breaks a rule, with both numbers and the nearest legal ones. `legal`: the same rules as a mask.
+
+A rule `holds` by plain arithmetic, so that it takes ints or float arrays alike; `says` is the refusal of one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from math import gcd, isqrt
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.reading import quoted
+from gptcalc.spec.shape import shape_of
+
+if TYPE_CHECKING:
+    from gptcalc.spec.model import ModelSpec
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the rules are about: a number each, or arrays that broadcast. `dp` follows from `count` where it was not given."""
+
+    tp: Any = 1
+    pp: Any = 1
+    cp: Any = 1
+    dp: Any = 1
+    ep: Any = 1
+    virtual_stages: Any = 1
+    sequence_parallel: Any = False
+    count: Any = 1
+    global_batch: Any = 1
+    batch: Any = 1
+    seq: Any = 1
+
+    @property
+    def own(self) -> Any:
+        """Devices of one replica."""
+        return self.tp * self.pp * self.cp
+
+
+class Rule(NamedTuple):
+    """`holds` of sizes of a model; `says` why one place breaks it, and what would not."""
+
+    holds: Callable[[ModelSpec, Sizes], Any]
+    says: Callable[[ModelSpec, Sizes], tuple[str, str | None]]
+
+
+def has_experts(model: ModelSpec) -> bool:
+    return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
+
+
+MOST_DIVIDED = 10**9
+"""Sizes whose divisors are looked for."""
+
+
+def near_divisors(a: Any, b: Any, name_a: str, name_b: str) -> str:
+    """The sizes next to b that divide a.
+
+    >>> near_divisors(32, 3, "n_head", "tensor parallel size"), near_divisors(7, 12, "n_layer", "stages")
+    ('tensor parallel size 2 or 4 would do', 'stages 7 would do')
+    """
+    if not (isinstance(a, int) and isinstance(b, int)) or a > MOST_DIVIDED:
+        return f"choose sizes so that {name_a} divides"
+    small = [n for n in range(1, isqrt(a) + 1) if a % n == 0]
+    found = [*small, *(a // n for n in reversed(small))]
+    below, above = [n for n in found if n < b][-1:], [n for n in found if n > b][:1]
+    return f"{name_b} {' or '.join(map(str, below + above))} would do"
+
+
+def check(model: ModelSpec, sizes: Sizes) -> None:
+    """Raises GptcalcError for the first rule that is broken; of arrays for the first place that breaks it, by its own numbers."""
+    for rule in RULES:
+        held = rule.holds(model, sizes)
+        if isinstance(held, bool):
+            if not held:
+                message, hint = rule.says(model, sizes)
+                raise GptcalcError(message, hint=hint)
+        elif not held.all():
+            message, hint = rule.says(model, _place(sizes, held))
+            raise GptcalcError(f"{message}, in one place of the arrays", hint=hint)
+
+
+def legal(model: ModelSpec, sizes: Sizes) -> Any:
+    """Whether the sizes keep every rule: True or False, or an array of them.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> legal(load_model("gpt3-175b"), Sizes(tp=8, pp=8, dp=16, count=1024, global_batch=1536, seq=2048))
+    True
+    """
+    held = True
+    for rule in RULES:
+        held = held & rule.holds(model, sizes)
+    return held
+
+
+def _place(sizes: Sizes, held: Any) -> Sizes:
+    """The sizes of the first place where a rule does not hold, as ints."""
+    import numpy as np
+
+    at = int(np.argmin(held))
+    found = {}
+    for field in fields(sizes):
+        value = getattr(sizes, field.name)
+        if hasattr(value, "dtype"):
+            value = int(np.broadcast_to(value, held.shape).ravel()[at])
+        found[field.name] = value
+    return replace(sizes, **found)
+
+
+def _multiple(a: Any, b: Any) -> Any:
+    rest = a % b
+    return rest == 0
+
+
+def _devices(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    own = s.own
+    below = s.count // own * own
+    near = f"--count {below} or {below + own}" if below else f"--count {own}"
+    smaller = [f"--{name} {size}" for name in ("pp", "tp") for size in _smaller(model, s, name)]
+    message = f"{s.count} devices are not a multiple of tp {s.tp} times pp {s.pp} times cp {s.cp}, which is {own}"
+    return message, " or ".join([near, *smaller[:1]])
+
+
+def _smaller(model: ModelSpec, s: Sizes, name: str) -> list[int]:
+    """The next smaller size of one dimension that fits the count, and the model's heads or layers."""
+    size = getattr(s, name)
+    rest = s.own // size
+    if size == 1 or s.count % rest:
+        return []
+    whole = gcd(s.count // rest, model.n_head) if name == "tp" else s.count // rest
+    most = size - 1 if name == "tp" else min(size - 1, model.n_layer)
+    return [max(n for n in _divisors(whole) if n <= most)]
+
+
+def _divisors(number: int) -> list[int]:
+    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
+    return [*small, *(number // n for n in small)]
+
+
+def _replicas(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    sizes = " times ".join(f"{name} {quoted(size)}" for name, size in (("tp", s.tp), ("pp", s.pp), ("cp", s.cp), ("dp", s.dp)))
+    product = quoted(s.own * s.dp)
+    return f"{sizes} is {product}, not the device count {quoted(s.count)}", f"--count {product}, or leave --dp out"
+
+
+def _stages(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    L = model.n_layer
+    if s.virtual_stages > 1:
+        return f"{s.pp} stages of {s.virtual_stages} virtual stages for {L} layers: some would be empty", f"{L} in all at most"
+    return f"{s.pp} pipeline stages for {L} layers: some would be empty", f"--pp {L} at most"
+
+
+def _chunks(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    chunks = s.pp * s.virtual_stages
+    message = f"{model.n_layer} layers do not divide into {s.pp} stages of {s.virtual_stages} virtual stages, {chunks} in all"
+    return message, "choose --pp and --virtual-stages so that their product divides the layers"
+
+
+def _sequences(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    step = s.batch * s.dp
+    below = s.global_batch // step * step
+    hint = f"--global-batch {below} or {below + step}" if below else f"--global-batch {step}"
+    pieces = f"micro-batches of {quoted(s.batch)} on {quoted(s.dp)} replica{'' if s.dp == 1 else 's'}"
+    return f"the global batch of {quoted(s.global_batch)} sequences does not divide into {pieces}", hint
+
+
+def _rounds(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    m, whole = s.global_batch // (s.batch * s.dp), s.batch * s.dp * s.pp
+    below = s.global_batch // whole * whole
+    one = f"{quoted(m)} micro-batch of a step is" if m == 1 else f"{quoted(m)} micro-batches of a step are"
+    hint = f"--global-batch {below} or {below + whole}" if below else f"--global-batch {whole}"
+    return f"{one} not a multiple of {quoted(s.pp)} pipeline stages, which interleaving needs", f"{hint}, or leave --virtual-stages out"
+
+
+def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str, by: Callable[[Sizes], Any]) -> Rule:
+    """`name` must be a multiple of `size`; of several kinds of layers each."""
+
+    def values(model: ModelSpec, s: Sizes) -> list[Any]:
+        found = of(model, s)
+        return found if isinstance(found, list) else [found]
+
+    def holds(model: ModelSpec, s: Sizes) -> Any:
+        kept = True
+        for value in values(model, s):
+            kept = kept & _multiple(value, by(s))
+        return kept
+
+    def says(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+        odd = next(value for value in values(model, s) if value % by(s))
+        return f"{name} {odd} is not a multiple of {size} {by(s)}", near_divisors(odd, by(s), name, size)
+
+    return Rule(holds, says)
+
+
+def _of_blocks(name: str) -> Callable[[ModelSpec, Sizes], list[int]]:
+    """A size of each kind of block, where it has any."""
+    return lambda model, _: list(dict.fromkeys(getattr(kind, name) for _, kind in shape_of(model).blocks))
+
+
+def _kv_heads(model: ModelSpec, s: Sizes) -> Any:
+    """Heads divide into the ranks, or ranks into heads: then each head stands on several."""
+    kept = True
+    for kv in _of_blocks("n_kv_head")(model, s):
+        kept = kept & ((kv % s.tp == 0) | ((s.tp > kv) & (s.tp % kv == 0)))
+    return kept
+
+
+def _say_kv_heads(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+    kv = next(kv for kv in _of_blocks("n_kv_head")(model, s) if kv % s.tp and not (s.tp > kv and s.tp % kv == 0))
+    if s.tp > kv:
+        below = s.tp // kv * kv
+        return f"tensor parallel size {s.tp} is not a multiple of n_kv_head {kv}", f"tensor parallel size {below} or {below + kv} would do"
+    return f"n_kv_head {kv} is not a multiple of tensor parallel size {s.tp}", near_divisors(kv, s.tp, "n_kv_head", "tensor parallel size")
+
+
+def _experts(model: ModelSpec, s: Sizes) -> Any:
+    return True if has_experts(model) else s.ep == 1
+
+
+def _same_weights(s: Sizes) -> str:
+    return f"data{'' if isinstance(s.cp, int) and s.cp == 1 else ' times context'} parallel size"
+
+
+RULES = (
+    Rule(lambda model, s: _multiple(s.count, s.own), _devices),
+    Rule(lambda model, s: s.own * s.dp == s.count, _replicas),
+    Rule(
+        lambda model, s: (s.virtual_stages == 1) | (s.pp > 1),
+        lambda model, s: (f"{quoted(s.virtual_stages)} virtual stages need a pipeline", "give --pp, or leave --virtual-stages out"),
+    ),
+    Rule(lambda model, s: (s.virtual_stages == 1) | (model.n_layer % (s.pp * s.virtual_stages) == 0), _chunks),
+    Rule(lambda model, s: s.pp * s.virtual_stages <= model.n_layer, _stages),
+    Rule(
+        lambda model, s: _experts(model, s),
+        lambda model, s: (f"expert parallel size {quoted(s.ep)} on {model.name}, which has no experts", "leave --ep out"),
+    ),
+    Rule(
+        lambda model, s: _multiple(s.dp * s.cp, s.ep),
+        lambda model, s: (
+            f"{_same_weights(s)} {s.dp * s.cp} is not a multiple of expert parallel size {s.ep}",
+            near_divisors(s.dp * s.cp, s.ep, _same_weights(s), "expert parallel size"),
+        ),
+    ),
+    _not_a_multiple("n_expert", _of_blocks("n_expert"), "expert parallel size", lambda s: s.ep),
+    Rule(lambda model, s: _multiple(s.global_batch, s.batch * s.dp), _sequences),
+    Rule(lambda model, s: (s.virtual_stages == 1) | _multiple(s.global_batch // (s.batch * s.dp), s.pp), _rounds),
+    _not_a_multiple("sequence length", lambda model, s: s.seq, "context parallel size", lambda s: s.cp),
+    Rule(
+        lambda model, s: (s.sequence_parallel == 0) | _multiple(s.seq // s.cp, s.tp),
+        lambda model, s: (
+            f"sequence length {s.seq // s.cp} is not a multiple of tensor parallel size {s.tp}",
+            "choose sizes so that sequence length divides, or leave --sequence-parallel out",
+        ),
+    ),
+    _not_a_multiple("n_head", _of_blocks("n_head"), "tensor parallel size", lambda s: s.tp),
+    Rule(_kv_heads, _say_kv_heads),
+    *(_not_a_multiple(name, _of_blocks(name), "tensor parallel size", lambda s: s.tp) for name in ("d_ff", "d_expert", "d_shared_expert")),
+)
+"""Every rule, in the order in which a broken one is said."""

@@ -1,0 +1,82 @@
+"""The operation table: what one forward pass of a model does, row by row. Each architectural fact stands here, once.
+
+Parameters are the sum of one column and FLOPs of another; memory and time read the same rows. B sequences of T queries over C keys:
+C = T in training and prefill, T = 1 in decode. The letters of a model's own numbers are in `spec.shape`. The rows of a block are in
+`attention` and `mlp`, those around the blocks are here.
+"""
+
+from typing import Any
+
+from gptcalc.choices import Attention
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import N, product
+from gptcalc.table.attention import attention_rows
+from gptcalc.table.mlp import ACTIVATION, mlp_rows
+from gptcalc.table.operation import SOFTCAP, VASWANI, Operation, matmul, norm
+
+OPT = "Zhang et al. 2022 (OPT), arXiv:2205.01068; 350M as released"
+
+
+def operations(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Attention = "full") -> list[Operation[N]]:
+    """Every operation of one forward pass, in order of execution; rows of `block/...` run once a layer.
+
+    Where layers differ, each kind of block has its own rows, `block moe/...`, which run once for each layer of the kind.
+
+    Source: the papers and implementations named in each row.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> from gptcalc.spec.shape import shape_of
+    >>> rows = operations(shape_of(load_model("gpt2")), batch=1, seq=1024, context=1024)
+    >>> sum(row.matmul_flops for row in rows)
+    291648307200
+    """
+    tokens = product((batch, seq))
+    # an encoder embeds a sequence of its own, as long as the decoder's
+    encoders = any(not kind.switches.causal for _, kind in s.blocks)
+    rows = _embedding(s, 2 * tokens if encoders else tokens)
+    for block, kind in s.blocks:
+        rows += [*attention_rows(block, kind, batch, seq, context, attention), *mlp_rows(block, kind, tokens)]
+    return rows + _head(s, tokens)
+
+
+def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
+    V, P, e, d = s.vocab_size, s.n_position, s.d_embedding, s.d_model
+    c = s.switches
+    rows: list[Operation[N]] = [Operation("embedding/token", "lookup", 1, (("weight", (V, e)),), source=f"{VASWANI}, section 3.4")]
+    if c.embedding_scaled:
+        rows.append(Operation("embedding/scale", "product", 1, other=((tokens, e),), source=f"{VASWANI}, section 3.4"))
+    if c.projected_embedding:
+        rows.append(matmul("embedding/project_in", 1, tokens, e, d, False, OPT))
+    if c.position == "learned":
+        source = "Radford et al. 2018 (GPT-1), section 4.1: learned positions"
+        rows.append(Operation("embedding/position", "lookup", 1, (("weight", (P, d)),), other=((tokens, d),), source=source))
+    if c.position == "sinusoidal":
+        rows.append(Operation("embedding/position", "add", 1, other=((tokens, d),), source=f"{VASWANI}, section 3.5"))
+    if c.token_types:
+        source = "Devlin et al. 2018 (BERT), arXiv:1810.04805, section 3: segments"
+        rows.append(Operation("embedding/token_type", "lookup", 1, (("weight", (s.n_token_type, d)),), other=((tokens, d),), source=source))
+    if c.embedding_norm:
+        rows.append(norm("embedding/norm", c, 1, tokens, d)._replace(source="BigScience 2022 (BLOOM), arXiv:2211.05100, section 3.2"))
+    return rows
+
+
+def _head(s: Shape[N], tokens: N) -> list[Operation[N]]:
+    V, e, d = s.vocab_size, s.d_embedding, s.d_model
+    c = s.switches
+    rows = [norm("final_norm", c, 1, tokens, d)] if c.final_norm else []
+    if c.projected_embedding:
+        rows.append(matmul("head/project_out", 1, tokens, d, e, False, OPT))
+    if c.head_transform != "none":
+        cost, formula = ACTIVATION[c.head_transform]
+        rows += [
+            matmul("head/transform", 1, tokens, d, d, True, "Devlin et al. 2018 (BERT), as released"),
+            Operation("head/activation", "activation", 1, other=((cost, tokens, d),), source=formula),
+            norm("head/norm", c, 1, tokens, d),
+        ]
+    source = "Press & Wolf 2017, arXiv:1608.05859: the token embedding again" if c.tied else "a matrix of its own"
+    head = matmul("head/output", 1, tokens, e, V, c.head_bias, source)
+    each_logit = c.logit_scaled + SOFTCAP * c.logit_softcapped
+    if each_logit:
+        head = head._replace(other=(*head.other, (each_logit, tokens, V)))
+    rows.append(head._replace(weights=head.weights[1:]) if c.tied else head)
+    return rows

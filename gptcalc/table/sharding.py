@@ -1,0 +1,188 @@
+"""One device's share of a model: which of its numbers are divided by which parallel size, and what cannot be divided.
+
+t tensor parallel, p pipeline stages, v interleaved chunks a stage, c context parallel, D data parallel. Of the D times c ranks with the
+same weights g divide the experts (expert parallel): each has all tokens of 1/g of them, as many as before where routing is even.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.spec.legality import near_divisors
+from gptcalc.spec.options import check_word
+from gptcalc.spec.recipe import Layout
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import ceiling, maximum, minimum
+
+if TYPE_CHECKING:
+    pass
+
+VOCABULARY_MULTIPLE = 128
+"""Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
+
+ROLES = ("first", "middle", "last", "only")
+
+
+class Share(NamedTuple):
+    """`shape` holds a rank's own heads, widths, vocabulary rows and layers; `padding` is vocabulary rows that no token has."""
+
+    shape: Shape[Any]
+    padding: Any
+    seq: Any  # tokens of a sequence that this rank has
+    seq_outside: Any  # ... outside the tensor-parallel regions (divided again by sequence parallelism)
+    layers_in_flight: Any  # layers whose activations stand at once, each for one micro-batch
+    batches_in_flight: Any  # micro-batches that the first layer of the stage has seen, and the last has not given back
+    role: str
+
+
+def stage_layers(layers: Sequence[str], p: int, v: int, stage: int) -> tuple[str, ...]:
+    """The kinds of the layers of one stage, counted from 0: of v chunks every p-th from its own, else a run of ceil(L/p).
+
+    Where layers do not divide every run is as long as the longest, and the last one ends with the model.
+
+    >>> stage_layers("abcdefgh", 2, 2, 1)
+    ('c', 'd', 'g', 'h')
+    >>> stage_layers("abcde", 2, 1, 1)
+    ('c', 'd', 'e')
+    """
+    if v > 1:
+        size = len(layers) // (p * v)
+        return tuple(layer for chunk in range(stage, p * v, p) for layer in layers[chunk * size : (chunk + 1) * size])
+    size = ceiling(len(layers), p)
+    start = min(stage * size, len(layers) - size)
+    return tuple(layers[start : start + size])
+
+
+def stage_of(role: str, p: int) -> int:
+    """The number of a stage of a role: of the middle ones the second, which has most micro-batches in flight."""
+    return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
+
+
+def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool, layers: Sequence[str] = ()) -> Share:
+    """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
+
+    The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
+    activations of L layers whatever p is; interleaving multiplies them by 1 + (p - 1)/(p·v) (Korthikanti et al. 2022, 4.2.3).
+
+    Raises GptcalcError for every division that leaves a rest, naming both numbers.
+    """
+    t, c = layout.tp, layout.cp
+    if shape.kinds and not (isinstance(layout.pp, int) and isinstance(layout.virtual_stages, int)):
+        raise GptcalcError("arrays of pipeline sizes need layers that are all alike", hint="give one number of stages at a time")
+    rows = shape.vocab_size
+    multiple = VOCABULARY_MULTIPLE * t
+    padded = ceiling(rows, multiple) * multiple if pad else rows
+    seq_local = divide(seq, c, "sequence length", "context parallel size")
+    outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
+    if isinstance(layout.virtual_stages, int) and layout.virtual_stages == 1:  # the longest stage
+        own = ceiling(shape.n_layer, layout.pp)
+    else:
+        v = layout.virtual_stages
+        times = f"pipeline stages {layout.pp} times virtual stages {v}:" if isinstance(v, int) else "pipeline stages times virtual stages"
+        own = divide(shape.n_layer, layout.pp * v, "n_layer", times) * v
+    for _, kind in shape.blocks:
+        divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
+    kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
+    if kinds and layout.pp != 1:
+        here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
+        kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
+    local = _divided(shape, t)._replace(n_layer=own, vocab_size=padded // t if pad else rows, kinds=kinds)
+    chunks = _in_flight(layout, role)
+    chunk_layers = local.n_layer // layout.virtual_stages
+    batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
+    return Share(local, (padded - rows) if pad else 0, seq_local, outside, chunks * chunk_layers, batches, role)
+
+
+def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
+    """One tensor-parallel rank's heads and widths; latents are whole on every rank."""
+    size = "tensor parallel size"
+    heads, kv = divide(shape.n_head, t, "n_head", size), shape.n_kv_head
+    if isinstance(kv, int) and isinstance(t, int) and t > kv:
+        divide(t, kv, size, "n_kv_head")
+        kv = 1  # every kv head stands on t / K ranks
+    elif isinstance(t, int):
+        kv = divide(kv, t, "n_kv_head", size)
+    else:
+        divide(maximum(kv, t), minimum(kv, t), "n_kv_head", size)
+        kv = maximum(kv // t, 1)
+    return shape._replace(
+        n_head=heads,
+        n_kv_head=kv,
+        d_attention=heads * shape.d_head,
+        d_kv=kv * shape.d_head,
+        d_value=kv * shape.d_head_value,
+        d_mixed=heads * shape.d_head_value,
+        d_ff=divide(shape.d_ff, t, "d_ff", size),
+        d_expert=divide(shape.d_expert, t, "d_expert", size),
+        d_shared_expert=divide(shape.d_shared_expert, t, "d_shared_expert", size),
+    )
+
+
+def _in_flight(layout: Layout, role: str) -> Any:
+    """Chunks of layers whose activations a stage holds at once; without interleaving a chunk is the stage.
+
+    Rank r of p warms up with p - r - 1 micro-batches, or 2(p - r - 1) + (v - 1)p chunks where stages are interleaved, and holds one more.
+    """
+    p, v = layout.pp, layout.virtual_stages
+    if role == "only":
+        return 1
+    behind = {"first": p - 1, "middle": p - 2, "last": 0}[role]
+    chunks = behind + 1 if isinstance(v, int) and v == 1 else 2 * behind + (v - 1) * p + 1
+    return chunks if layout.micro_batches is None else minimum(chunks, layout.micro_batches * v)
+
+
+def roles_of(layout: Layout) -> tuple[str, ...]:
+    """The kinds of stage that a pipeline has; arrays of sizes have all three."""
+    if not isinstance(layout.stage, str) or layout.stage != "worst":
+        check_word("stage", layout.stage, (*ROLES[:3], "worst"))
+        if isinstance(layout.pp, int) and layout.pp == 1:
+            raise GptcalcError(
+                f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp"
+            )
+        if layout.stage == "middle" and isinstance(layout.pp, int) and layout.pp == 2:
+            raise GptcalcError("2 pipeline stages have no middle stage: a first and a last one")
+        return (layout.stage,)
+    if isinstance(layout.pp, int) and layout.pp == 1:
+        return ("only",)
+    return ("first", "last") if isinstance(layout.pp, int) and layout.pp == 2 else ("first", "middle", "last")
+
+
+def on_stage(path: str, role: str, *, tied: bool) -> bool:
+    """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
+    if path.startswith("block"):
+        return True
+    if path.startswith("embedding/"):
+        return role in ("first", "only")
+    return role in ("last", "only")
+
+
+def shards_of(layout: Layout) -> Any:
+    """Over how many of the ranks with the same weights ZeRO-3 divides them: all, or those that stand in one node or slice.
+
+    >>> shards_of(Layout(tp=2, dp=512)), shards_of(Layout(tp=2, dp=512, shard_within=256))
+    (512, 128)
+    """
+    replicas = layout.dp * layout.cp
+    return replicas if layout.shard_within is None else minimum(replicas, maximum(1, layout.shard_within // layout.tp))
+
+
+def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
+    """a / b where b divides a.
+
+    Raises GptcalcError naming both numbers where it does not.
+
+    >>> divide(96, 8, "n_layer", "pipeline stages")
+    12
+    """
+    if isinstance(b, int) and b == 1:
+        return a
+    rest = a % b
+    odd = rest if isinstance(rest, int) else rest.any()
+    if odd:
+        numbers = (
+            f"{name_a} {a} is not a multiple of {name_b} {b}"
+            if isinstance(rest, int)
+            else f"{name_a} is not a multiple of {name_b} in every place"
+        )
+        raise GptcalcError(numbers, hint=near_divisors(a, b, name_a, name_b))
+    return a // b

@@ -1,0 +1,239 @@
+"""How long one kernel takes on one chip: matrix multiplications, attention, and passes over memory.
+
+A kernel's time has three parts: what the arithmetic units need, which slows down as the chip lowers their clock under load; what memory
+needs; and what starting it costs. Plain arithmetic only, so that arrays of sizes give arrays of times. Seconds, bytes, FLOP.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from gptcalc.time.chip import Chip
+from gptcalc.units import short
+
+Operand = Literal["forward", "input_gradient", "weight_gradient"]
+
+TILES = tuple((m, n) for m in (64, 128, 192, 256, 320) for n in (64, 128, 192, 256) if m * n <= 40960)
+"""Output tiles of one multiprocessor: rows and columns of the accumulators that its registers hold (names of cuBLAS kernels, sm_90)."""
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+SHORTEST_SPLIT = 512
+"""A sum over k is divided among multiprocessors only into parts of at least this length."""
+
+
+class Kernel(NamedTuple):
+    """`arithmetic` seconds at the full clock, `memory` seconds, and `fixed` ones that nothing hides; `runs` times in a step."""
+
+    path: str
+    phase: str
+    kind: str
+    arithmetic: Any = 0.0
+    memory: Any = 0.0
+    fixed: Any = 0.0
+    runs: Any = 1
+    piece: str = ""
+    text: str = ""  # what it does, in numbers
+
+    def seconds(self, chip: Chip, clock: Any = 1.0) -> Any:
+        """All runs, with the tensor cores at `clock` of their full rate."""
+        if self.kind != "matmul":
+            return self.runs * (self.arithmetic / clock + self.memory + self.fixed)
+        p = chip.overlap
+        busy = self.arithmetic / clock
+        return self.runs * ((busy**p + self.memory**p) ** (1 / p) + self.fixed)
+
+
+def matmul(
+    chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: bool = True, batch: Any = 1
+) -> Kernel:
+    """`batch` products of an [m, k] with a [k, n] matrix: tiles in waves over the multiprocessors, or memory, whichever is longer.
+
+    `aligned`: whether the innermost dimensions are multiples of 16 bytes; where not, copies cannot be vectorised and the kernels that
+    remain are those of an older generation, in tiles of 128 rows.
+
+    Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl); the tiles are those of its cuBLAS kernels' names.
+
+    >>> from gptcalc.time.chip import chip_of
+    >>> from gptcalc.spec.device import load_device
+    >>> h100 = chip_of(load_device("h100"))
+    >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
+    1614
+    """
+    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+    per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
+    if not aligned and arithmetic != "fp32":
+        share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
+        if arithmetic == "tf32":
+            share = chip.unaligned_tf32
+        slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
+        text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}, unaligned"
+        return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
+    losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
+    rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
+    busy = (_known if all(isinstance(size, int) for size in (m, n, k, batch)) else _tiled)(m, n, k, batch, rates)
+    speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
+    weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
+    text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}"
+    return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
+
+
+FEW_ROWS = 1024
+"""Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
+
+
+class Rates(NamedTuple):
+    """What a chip makes of tiles: multiprocessors, FLOP/s of each, what is left of it with small and with tiny tiles; the length of a sum
+    that starting one is worth; bytes/s."""
+
+    units: int
+    per_unit: float
+    small: float
+    tiny: float
+    prologue: float
+    streaming: float
+
+
+def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+    """Seconds of waves of the best tile, with the sum over k in the best number of parts."""
+    parts = []
+    for split in SPLITS:
+        partial_sums: Any = 0.0
+        if split > 1:
+            enough = k >= split * SHORTEST_SPLIT
+            if enough is False:
+                continue
+            partial_sums = pick(enough, 4 * m * n * split * batch / rates.streaming, float("inf"))
+        parts.append((split, k / split + rates.prologue, partial_sums))
+    down, across = ({size: ceil(length, size) for size in {tile[side] for tile in TILES}} for side, length in enumerate((m, n)))
+    found = []
+    for rows, columns in TILES:
+        area = rows * columns
+        loss = 1.0 if area >= 24576 else rates.small if area >= 8192 else rates.tiny
+        tiles, speed = down[rows] * across[columns], rates.per_unit * loss
+        for split, depth, partial_sums in parts:
+            found.append(ceil(tiles * split * batch, rates.units) * 2 * area * depth / speed + partial_sums)
+    return least(found)
+
+
+_known = functools.lru_cache(maxsize=2**14)(_tiled)
+"""Of ints: layouts share most of their matmuls."""
+
+
+def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
+    """Attention whose scores never leave the chip: two matmuls forward, five backward, and an exponential for every score.
+
+    A kernel skips the tiles that a causal mask hides, and those before a `window`; the tiles on an edge are computed whole.
+
+    Units: seconds.   Source: Dao 2023 (FlashAttention-2), arXiv:2307.08691; rates fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
+    """
+    width = padded_width(d_head)
+    seen = seq if window is None else least((window, seq))
+    scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal - 1) if causal else seq * seq)
+    peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
+    text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens"
+    if phase == "forward":
+        one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * chip.lanes)
+        return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed, text=text)
+    one = 10 * width / (chip.flash_backward * peak) + 1 / (chip.scores_backward * chip.lanes)
+    return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed, text=text)
+
+
+def padded_width(d_head: Any) -> Any:
+    """Channels of a head that an attention kernel computes: its tiles are 64 wide, or a multiple of 128.
+
+    >>> [padded_width(width) for width in (64, 80, 128, 192)]
+    [64, 128, 128, 256]
+    """
+    return pick(d_head <= 64, 64, ceil(d_head, 128) * 128)
+
+
+def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
+    """The memory-efficient attention kernel of fp32 operands: on the ordinary units, TF32 or not.
+
+    Units: seconds.   Source: Rabe & Staats 2021, arXiv:2112.05682; rates fitted on an NVIDIA H100.
+    """
+    share, width = (chip.efficient_forward, 4) if phase == "forward" else (chip.efficient_backward, 10)
+    scores = batch * heads * seq * (seq + chip.diagonal) / 2
+    return Kernel("", phase, "attention", 0.0, scores * d_head * width / (share * chip.peak("fp32")), chip.flash_fixed)
+
+
+def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: Any = 1) -> Kernel:
+    """`count` passes of `n_bytes` each, at memory's rate or, where PyTorch's kernel cannot vectorise, at the multiprocessors' own.
+
+    Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
+
+    Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl).
+    """
+    hits = most((0.0, least((1.0, 2 - 2 * n_bytes / chip.on_chip))))  # all up to half of it, none from the whole on
+    slow = chip.share(kind) * chip.bandwidth
+    quick = chip.on_chip_rate * chip.lanes
+    seconds = n_bytes * ((1 - hits) / slow + hits / most((quick, slow)))
+    rate = chip.rate(kind)
+    if rate is not None and elements is not None:
+        units = elements / (rate * chip.lanes)
+        seconds = seconds + units if kind == "update" else most((seconds, units))  # an optimizer's divisions and roots hide under nothing
+    fixed = chip.gap + (chip.columns_fixed if kind == "columns" else 0.0)
+    return Kernel("", "", kind, 0.0, seconds, fixed, count, text=f"{_times(count)}{_size(n_bytes)}, {kind.replace('_', ' ')}")
+
+
+def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
+    """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
+
+    The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
+    method from f = 1.
+
+    Source: fitted on an NVIDIA H100; a tensor core's power falls as the cube of its clock.
+
+    >>> from gptcalc.time.chip import chip_of
+    >>> from gptcalc.spec.device import load_device
+    >>> round(sustained_clock(chip_of(load_device("h100")), 1.0, 0.0), 2)
+    0.9
+    """
+    f: Any = 1.0
+    for _ in range(12):
+        value = chip.tensor_power * arithmetic * f**3 + (chip.memory_power - 1) * other * f - arithmetic
+        slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
+        f = f - pick(value > 0, value / pick(value > 0, slope, 1.0), 0.0)  # from above: convex, and nothing to do where it is met
+    return f
+
+
+def _size(n_bytes: Any) -> str:
+    return short(n_bytes, "B") if isinstance(n_bytes, int | float) else "bytes by the array"
+
+
+def _times(count: Any) -> str:
+    return "" if isinstance(count, int) and count == 1 else f"{count} x "
+
+
+def ceil(a: Any, b: Any) -> Any:
+    return -(-a // b)
+
+
+def pick(condition: Any, yes: Any, no: Any) -> Any:
+    """`yes` where the condition holds, else `no`; element by element for arrays."""
+    if isinstance(condition, bool):
+        return yes if condition else no
+    import numpy as np
+
+    return np.where(condition, yes, no)
+
+
+def least(values: Iterable[Any]) -> Any:
+    """The smallest, element by element for arrays."""
+    return _extreme(values, "minimum", min)
+
+
+def most(values: Iterable[Any]) -> Any:
+    """The largest, element by element for arrays."""
+    return _extreme(values, "maximum", max)
+
+
+def _extreme(values: Iterable[Any], ufunc: str, scalar: Any) -> Any:
+    values = list(values)
+    if all(isinstance(value, int | float) for value in values):
+        return scalar(values)
+    import numpy as np
+
+    return getattr(np, ufunc).reduce(np.broadcast_arrays(*values))

@@ -1,0 +1,100 @@
+"""What one device of a layout has: the kernels of one block, of the embedding and of the head, and their parameters.
+
+t tensor, c context parallel; B sequences of T tokens a micro-batch.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.footprint.states import of_experts
+from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
+from gptcalc.table.operations import operations
+from gptcalc.table.sharding import share_of
+from gptcalc.time.kernels import Kernel
+from gptcalc.time.launches import Work, launches, parameters, work_of
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.model import ModelSpec
+
+PARTS = ("embedding", "block", "head")
+PHASES = ("forward", "backward", "recompute")
+
+
+class Local(NamedTuple):
+    """One block, the embedding and the head on one device: kernels, and numbers of parameters by part.
+
+    Where layers differ the block is their average. `experts` is parameters of a block that only other groups of expert-parallel ranks
+    have copies of, beside those in `parameters`.
+    """
+
+    work: Work
+    kernels: tuple[Kernel, ...]
+    products: tuple[Kernel, ...]  # the optimizer's own, over the matrices of a block
+    parameters: dict[str, Any]
+    experts: Any
+    stored: int  # bytes of a weight in the optimizer
+    calls: dict[str, Any]  # modules that the processor calls, by part
+
+    def of(self, part: str, phase: str) -> list[Kernel]:
+        return [kernel for kernel in self.kernels if part_of(kernel.path) == part and kernel.phase == phase]
+
+
+def part_of(path: str) -> str:
+    return "embedding" if path.startswith("embedding") else "block" if path.startswith("block") else "head"
+
+
+def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layout, batch: Any, seq: Any) -> Local:
+    """The kernels of one block, the embedding and the head, as this device's share of them.
+
+    Raises GptcalcError for contradictory recipes and impossible divisions.   Source: `launches`; `sharding`.
+    """
+    from gptcalc.spec.runtime import load_runtime
+
+    runtime = load_runtime(recipe.runtime)
+    stored = PRECISIONS[recipe.precision].stored
+    sharded = recipe.layout.zero == 3 and recipe.precision.startswith("amp-")
+    original = recipe
+    if sharded:  # FSDP gathers weights in 16 bits: activations are in 16 bits from the first on
+        recipe = recipe._replace(precision=recipe.precision.removeprefix("amp-"))
+    work = work_of(model, device, recipe, batch, seq)
+    alone = layout._replace(pp=1, virtual_stages=1)
+    share = share_of(work.shape._replace(n_layer=1), alone, seq, "only", pad=runtime.pads_vocabulary or layout.tp > 1)
+    keys = seq if layout.cp > 1 else None
+    here = {"shape": share.shape, "seq": share.seq, "outside": share.seq_outside, "keys": keys, "expert_ranks": layout.ep}
+    work = work._replace(**here)
+    everything = launches(work)
+    kernels = tuple(kernel for kernel in everything if kernel.phase != "optimizer")
+    products = tuple(kernel for kernel in everything if kernel.phase == "optimizer" and kernel.kind == "matmul")
+    if products and layout.tp > 1:
+        raise GptcalcError(
+            f"optimizer {recipe.optimizer} multiplies whole matrices: its step is not timed where tensor parallelism divides them",
+            hint="leave --tp out, or --optimizer adamw",
+        )
+    if sharded:  # autocast takes the loss in fp32 all the same
+        wide = work_of(model, device, original, batch, seq)
+        wide = wide._replace(**here)
+        kernels = (*(k for k in kernels if k.path != "loss"), *(k for k in launches(wide) if k.path == "loss"))
+    rows = {row.path: row for row in operations(share.shape, 1, 1, 1)}
+    apart = {path: row for path, row in rows.items() if layout.ep > 1 and of_experts(path)}
+    of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
+    sizes = {part: parameters(several) for part, several in of_part.items()}
+    calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
+    one = Local(work, kernels, products, sizes, parameters(apart) // layout.ep, stored, calls)
+    return _averaged(one) if share.shape.kinds else one
+
+
+def _averaged(one: Local) -> Local:
+    """One block in place of all of them, where layers differ: the average of their kinds."""
+    of_kind = {path: kind.n_layer for path, kind in one.work.shape.blocks}
+    layers = sum(of_kind.values())
+    kernels = tuple(k._replace(runs=k.runs / layers) if part_of(k.path) == "block" else k for k in one.kernels)
+    called = sum(of_kind.get(path.partition("/")[0], 0) for path in one.work.implementation.operations)
+    block = one.parameters["block"] / layers
+    return one._replace(
+        kernels=kernels,
+        products=tuple(k._replace(runs=k.runs / layers) for k in one.products),
+        parameters=one.parameters | {"block": block},
+        experts=one.experts / layers,
+        calls=one.calls | {"block": called / layers},
+    )

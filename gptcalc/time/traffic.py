@@ -1,0 +1,104 @@
+"""What the devices of a layout send in a step, kind by kind, and what of it the work beside it hides.
+
+t tensor, c context parallel; replicas: data times context parallel. Seconds.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.spec.recipe import Layout
+from gptcalc.time.collectives import Network, collective, send
+from gptcalc.time.kernels import most, pick
+
+if TYPE_CHECKING:
+    from gptcalc.spec.stack import StackSpec
+
+
+class Traffic(NamedTuple):
+    """One kind of communication in a step, of the busiest device: its seconds, and those that nothing hides."""
+
+    name: str
+    ranks: Any
+    total: Any
+    exposed: Any
+
+
+class Group(NamedTuple):
+    """Who has the same parameters: `replicas` ranks, `stride` devices apart, of which ZeRO-3 divides them over `shards`."""
+
+    replicas: Any
+    shards: Any
+    stride: Any
+
+
+def exposed(stack: "StackSpec", seconds: Any, cover: Any) -> Any:
+    """What `cover` seconds of computing do not hide, and what the hidden rest costs them."""
+    left = most((seconds - cover, 0.0))
+    return left + stack.contention * (seconds - left)
+
+
+def gathered(
+    net: Network, q: dict[str, Any], stack: "StackSpec", dense: Group, experts: Group, compute: int, recomputed: bool
+) -> dict[str, Any]:
+    """ZeRO-3: the weights of a block are gathered before it runs, forward and backward, and its gradients are scattered behind."""
+    block = [(dense, q["parameters block"]), (experts, q["parameters experts"])]
+    outside = [(dense, q["parameters embedding"] + q["parameters head"])]
+    gather = _of_all(net, "all_gather", compute, block)
+    back = (2 if recomputed else 1) * gather + _of_all(net, "reduce_scatter", stack.gradient_bytes, block)
+    share = stack.overlap.gather
+    return {
+        "forward": exposed(stack, gather, share * q["block forward"]),
+        "backward": exposed(stack, back, share * (q["block backward"] + q["block recompute"])),
+        "outside": _of_all(net, "all_gather", compute, outside) + _of_all(net, "reduce_scatter", stack.gradient_bytes, outside),
+        "total": gather + back,
+    }
+
+
+def _of_all(net: Network, operation: str, each: int, parameters: Sequence[tuple[Group, Any]]) -> Any:
+    """A collective of every shard of some parameters, `each` bytes of one; one group after another."""
+    return sum(pick(size > 0, collective(net, operation, each * size, group.shards, group.stride), 0.0) for group, size in parameters)
+
+
+def ring(net: Network, q: dict[str, Any], share: float, c: Any, t: Any) -> dict[str, Any]:
+    """Ring attention: keys and values go round forward and where attention is computed again, they and their gradients backward.
+
+    Source: Liu et al. 2023, arXiv:2310.01889, 3: each round under the attention to what the one before brought.
+    """
+    once, again = (c - 1) * send(net, q["keys and values"], t), q["attention again"]
+    forward, backward, recompute = (
+        most((rounds * once - share * q[f"attention {phase}"], 0.0))
+        for rounds, phase in ((1, "forward"), (2, "backward"), (1, "recompute"))
+    )
+    return {"forward": forward, "backward": backward + again * recompute, "total": (3 + again) * once}
+
+
+def between(net: Network, q: dict[str, Any], stack: "StackSpec", layout: Layout) -> dict[str, Any]:
+    """One send of a micro-batch's hidden state to the next stage."""
+    t, apart = layout.tp, layout.tp * layout.cp * layout.dp
+    size = q["hidden state"]
+    divided = pick(layout.sequence_parallel, size / t, size / t if stack.scatter_gather else size)
+    seconds = send(net, divided, apart)
+    if stack.scatter_gather:
+        seconds = seconds + pick(layout.sequence_parallel, 0.0, collective(net, "all_gather", size, t))
+    seconds = pick(layout.pp > 1, seconds, 0.0)
+    return {"total": seconds, "exposed": (1 - stack.overlap.pipeline) * seconds}
+
+
+def once_a_step(
+    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: Any, compute: int, cover: tuple[Any, Any], m: Any
+) -> dict[str, Any]:
+    """Once a step: ZeRO-0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
+    shards in each node alone, an all-reduce of a shard's gradients between nodes. ZeRO-2 has room for its shard of gradients alone,
+    so that it scatters those of each of the m micro-batches (Rajbhandari et al. 2020, arXiv:1910.02054, 5.2)."""
+    whole = [(group._replace(shards=group.replicas), size) for group, size in own]
+    apart = [(Group(0, group.replicas // group.shards, group.stride * group.shards), size / group.shards) for group, size in own]
+    backward, forward = cover
+    reduce, across = (_of_all(net, "all_reduce", stack.gradient_bytes, several) for several in (whole, apart))
+    scatter, gather = _of_all(net, "reduce_scatter", stack.gradient_bytes, whole), _of_all(net, "all_gather", compute, whole)
+    plain, between_nodes, scattered = (exposed(stack, seconds, stack.overlap.data * backward) for seconds in (reduce, across, scatter))
+    often = pick(zero == 2, m, 1)
+    divided = often * scattered + exposed(stack, gather, stack.overlap.gather * forward)
+    return {
+        "total": pick(zero == 3, across, pick(zero == 0, reduce, often * scatter + gather)),
+        "exposed": pick(zero == 3, between_nodes, pick(zero == 0, plain, divided)),
+    }
