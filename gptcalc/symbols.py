@@ -137,6 +137,19 @@ def ceiling(a: N, b: Any) -> N:
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
+def pick(condition: Any, yes: Any, no: Any) -> Any:
+    """`yes` where the condition holds, else `no`; element by element for arrays of conditions.
+
+    >>> pick(True, 3, 4), str(pick(False, 3, Symbol.letter("T")))
+    (3, 'T')
+    """
+    if isinstance(condition, bool):
+        return yes if condition else no
+    import numpy as np
+
+    return np.where(condition, yes, no)
+
+
 def differ(a: Any, b: Any) -> bool:
     """Whether two numbers differ, in any place where they are arrays.
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from gptcalc.node import Node, plain
 from gptcalc.serve.forward import Launch
 from gptcalc.serve.work import Work
+from gptcalc.symbols import pick
 from gptcalc.time.chip import Chip
-from gptcalc.time.kernels import most, pick, sustained_clock
+from gptcalc.time.kernels import most, sustained_clock
 from gptcalc.time.step import FULL_CLOCK
 
 BOUNDS = ("compute", "bandwidth", "launch", "communication")

@@ -115,16 +115,6 @@ def check_shapes(most: int = MOST_PLANS, **values: Any) -> tuple[int, ...]:
     return together
 
 
-MOST_LAYOUTS = 1000
-"""Different steps, by what decides their kernels or their stages: each is computed for itself."""
-
-
-def check_layouts(different: int) -> None:
-    """Raises GptcalcError for more different steps than are computed at once."""
-    if different > MOST_LAYOUTS:
-        raise GptcalcError(f"the arrays make {different:,} different steps: at most {MOST_LAYOUTS:,} are computed at once")
-
-
 def filled(value: Any, shape: tuple[int, ...]) -> Any:
     """A number as an array of that shape; as it is where there is no shape, and None as it is.
 
