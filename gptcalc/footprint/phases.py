@@ -76,14 +76,15 @@ class Stage(NamedTuple):
     flying: Any = 0  # layers in flight
 
     @property
-    def reach(self) -> tuple[Any, Any]:
-        """The peak, and if all stands that may, of arrays."""
+    def reach(self) -> "Reach":
+        """The peaks of arrays."""
         passes, others = (
-            [v for phase, several in self.values.items() if (phase in ("forward", "backward")) is both for v in several]
+            [value for phase, several in self.values.items() if (phase in ("forward", "backward")) is both for value in several]
             for both in (True, False)
         )
         calm, full = highest(others, self.flying), highest(passes, self.flying)
-        return maximum(calm, full), maximum(calm, full + self.unsettled)
+        standing = highest(self.values["before_forward"], self.flying)
+        return Reach(maximum(calm, full), maximum(calm, full + self.unsettled), standing)
 
     @property
     def peak(self) -> Peak:
@@ -109,17 +110,25 @@ def peak_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
     return Peak(**numbers, stages=stages, lower_bound=peaks[0].lower_bound)
 
 
-def peak_on_grid(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> tuple[Any, Any]:
-    """`value` and `high` of `peak_of` alone, for sizes that broadcast: the structure of their steps is one (`spec.grids`)."""
+class Reach(NamedTuple):
+    """Of the fullest stage: `value` and `high` as in `Peak`, and what stands before a step begins. Bytes."""
+
+    value: Any
+    high: Any
+    standing: Any
+
+
+def reach_on_grid(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Reach:
+    """`peak_of` without the rest, for sizes that broadcast: the structure of their steps is one (`spec.grids`)."""
     p = recipe.layout.pp
-    low: Any = 0
-    high: Any = 0
+    largest: Reach | None = None
     for stage in _stages(model, recipe, batch, seq, linear=True):
         own = stage.reach
         if stage.inputs.share.role == "middle":  # of two stages there is none
-            own = pick(p > 2, own[0], 0), pick(p > 2, own[1], 0)
-        low, high = maximum(low, own[0]), maximum(high, own[1])
-    return low, high
+            own = Reach(*(pick(p > 2, size, 0) for size in own))
+        largest = own if largest is None else Reach(*(maximum(a, b) for a, b in zip(largest, own, strict=True)))
+    assert largest is not None
+    return largest
 
 
 def _chosen(index: Any, found: Sequence[Any], name: str) -> Any:

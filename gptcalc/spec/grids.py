@@ -1,6 +1,6 @@
 """Arrays of layouts as open grids: each size along an axis of its own, so that a formula is computed for the sizes that it reads alone.
 
-- `places`: the places of arrays of layouts, those together that one open grid answers.
+- `places`, `rows`: the places of arrays of layouts, those together that one open grid answers.
 - `follow`: the sizes that follow from others: data-parallel ranks from the devices, micro-batches from the step's sequences.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.recipe import Layout
-from gptcalc.symbols import distinct
+from gptcalc.symbols import distinct, numbered
 
 AXES = ("tp", "pp", "cp", "ep", "batch", "seq", "virtual_stages", "count", "global_batch")
 """What may differ from place to place within one grid."""
@@ -89,9 +89,7 @@ def varies(layout: Layout, *sizes: Any) -> bool:
 
 
 def places(layout: Layout, batch: Any, seq: Any, m: Any, *, layers_differ: bool, apart: tuple[Any, ...] = ()) -> tuple[Any, list[Place]]:
-    """The shape that legal sizes have together, and their places in grids, in each of which the structure of a step is one:
-    whether it is a pipeline, has experts apart, divides sequences; ZeRO's stage; what else is `apart`. Where layers differ, which of
-    them are on a stage.
+    """The shape that legal sizes have together, and their places in grids; `apart` as in `rows`.
 
     Raises GptcalcError for arrays whose shapes do not go together, and for more grids than are computed at once.
     """
@@ -108,29 +106,37 @@ def places(layout: Layout, batch: Any, seq: Any, m: Any, *, layers_differ: bool,
     flat = dict(zip(given, (array.ravel() for array in together), strict=True))
     flat["count"] = flat["tp"] * flat["pp"] * flat["cp"] * flat["dp"]
     flat["global_batch"] = flat["m"] * flat["dp"] * flat["batch"]
-    keys = [flat[name] for name in ("zero", "sequence_parallel", *(name for name in flat if name.startswith("apart")))]
-    keys += [np.minimum(flat["pp"], 3), np.minimum(flat["ep"], 2), np.minimum(flat["count"], 2)]
-    keys += [flat["pp"], flat["virtual_stages"]] if layers_differ else []
+    further = tuple(flat[name] for name in flat if name.startswith("apart"))
+    return together[0].shape, rows(layout, flat, layers_differ=layers_differ, apart=further)
+
+
+def rows(layout: Layout, columns: Mapping[str, Any], *, layers_differ: bool, apart: tuple[Any, ...] = ()) -> list[Place]:
+    """Rows of `AXES`, ZeRO's stage and whether sequences are divided, in grids in each of which the structure of a step is one: whether
+    it is a pipeline, has experts apart, has one device; what else is `apart`; and where layers differ, which of them are on a stage."""
+    import numpy as np
+
+    keys = [columns["zero"], columns["sequence_parallel"], *apart]
+    keys += [np.minimum(columns["pp"], 3), np.minimum(columns["ep"], 2), np.minimum(columns["count"], 2)]
+    keys += [columns["pp"], columns["virtual_stages"]] if layers_differ else []
+    if not keys[0].size:
+        return []
     _, which = distinct(keys)
     found: list[Place] = []
-    for here in np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1]):
-        first = {name: array[here[0]] for name, array in flat.items()}
-        own = layout._replace(zero=int(first["zero"]), sequence_parallel=bool(first["sequence_parallel"]))
-        for place in _grids(own, {name: flat[name][here] for name in AXES}, here):
+    for here in np.split(np.argsort(which.astype(np.int32), kind="stable"), np.cumsum(np.bincount(which))[:-1]):
+        own = layout._replace(zero=int(columns["zero"][here[0]]), sequence_parallel=bool(columns["sequence_parallel"][here[0]]))
+        for place in _grids(own, {name: columns[name][here] for name in AXES}, here):
             found.append(place)
             if len(found) > MOST_GRIDS:
                 raise GptcalcError(
                     f"the arrays make more than {MOST_GRIDS:,} grids of different steps: too many to be computed at once",
                     hint="give fewer different sizes at a time",
                 )
-    return together[0].shape, found
+    return found
 
 
 def _grids(layout: Layout, columns: dict[str, Any], here: Any) -> Iterator[Place]:
     """One grid, or several where one would be far larger than the places that are asked for."""
-    import numpy as np
-
-    values = {name: np.unique(column, return_inverse=True) for name, column in columns.items()}
+    values = {name: numbered(column) for name, column in columns.items()}
     shape = tuple(len(own) for own, _ in values.values())
     if prod(shape) > max(10 * len(here), SMALL) or prod(shape) > ROOM:
         name = max(values, key=lambda name: len(values[name][0]))

@@ -19,8 +19,8 @@ LARGEST = 10**12
 MOST_PLACES = 4_000_000
 """Places of an array of models: each takes some 500 bytes of results."""
 
-MOST_PLANS = 100_000
-"""Places of an array of steps, whose bills take up to 15 KB each."""
+MOST_PLANS = 1_000_000
+"""Places of an array of steps, whose bills take some 3 KB each."""
 
 
 def check_word(name: str, value: object, known: Collection[str]) -> None:

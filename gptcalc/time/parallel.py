@@ -76,14 +76,29 @@ def on_grid(plan: Plan, sizes: Sizes) -> Plan:
     return plan._replace(recipe=recipe, batch=sizes.batch, seq=sizes.seq, micro_batches=sizes.m)
 
 
-def step_seconds(plan: Plan) -> Any:
-    """The seconds of `parallel_step` without its bill, of sizes that broadcast: the structure of their steps is one (`spec.grids`)."""
-    return _reckoned(plan)[1].total
+class Seconds(NamedTuple):
+    """A step in all; and of it what stages wait for each other, what is sent and nothing hides, and what is computed again."""
+
+    total: Any
+    waiting: Any
+    sending: Any
+    again: Any
 
 
-def _reckoned(plan: Plan) -> "tuple[Stage, _Terms]":
+def step_seconds(plan: Plan, one: Local) -> Seconds:
+    """The seconds of `parallel_step` without its bill, of sizes that broadcast: the structure of their steps is one (`spec.grids`).
+    `one`: what `local_of` says of them."""
+    q, of = _reckoned(plan, one)
+    m, often = plan.micro_batches, plan.model.n_layer / plan.recipe.layout.pp
+    sending: Any = 0.0
+    for traffic in _traffic(plan, q, of):
+        sending = sending + traffic.exposed
+    return Seconds(of.total, of.imbalance + of.bubble, sending, m * often * q.block.recompute)
+
+
+def _reckoned(plan: Plan, one: Local | None = None) -> "tuple[Stage, _Terms]":
     layout = plan.recipe.layout
-    one = local_of(plan, layout, plan.batch, plan.seq)
+    one = one or local_of(plan, layout, plan.batch, plan.seq)
     alone = all(isinstance(size, int) and size == 1 for size in (layout.tp, layout.pp, layout.dp, layout.cp))
     q = stage_of(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone)
     return q, _terms(plan, q, one)
