@@ -46,6 +46,9 @@ class Work(NamedTuple):
     keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
     expert_ranks: Any = 1  # ranks that the experts are divided over
     stops_early: bool = True  # recomputation ends at the last tensor that is needed
+    grouped: frozenset[str] = (
+        frozenset()
+    )  # where layers differ: the kinds of block whose key-value heads are fewer, before they are divided
 
     @property
     def arithmetic(self) -> str:
@@ -67,7 +70,8 @@ class Work(NamedTuple):
         kind = dict(self.shape.blocks).get(path.partition("/")[0])
         if kind is None or not self.shape.kinds:
             return self
-        tags = tags_of(self.recipe, kind.switches, grouped=kind.n_kv_head < kind.n_head, unaligned="unaligned" in self.tags)
+        grouped = path.partition("/")[0] in self.grouped
+        tags = tags_of(self.recipe, kind.switches, grouped=grouped, unaligned="unaligned" in self.tags)
         return self._replace(shape=kind, tags=tags)
 
 
@@ -92,7 +96,8 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
+    work = Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
+    return work._replace(grouped=frozenset(path for path, kind in shape.blocks if kind.n_kv_head < kind.n_head))
 
 
 def launches(work: Work) -> list[Kernel]:
