@@ -61,7 +61,8 @@ def memory(
     optimizer: Annotated[Optimizer | None, RECIPE("--optimizer", help="Its state is held.", show_default="adamw, fused")] = None,
     recompute: Recompute = None,
     attention_kernel: Annotated[
-        Literal["flash", "eager"] | None, RECIPE("--attention-kernel", help="Eager keeps the scores.", show_default="the stack's, or flash")
+        Literal["flash", "eager", "flash-1", "flash-2", "flash-3", "cudnn"] | None,
+        RECIPE("--attention-kernel", help="Eager keeps the scores.", show_default="the stack's, or flash"),
     ] = None,
     dropout: Annotated[
         bool | None, RECIPE("--dropout/--no-dropout", help="Masks are kept.", show_default="the stack's, or the runtime's")
@@ -101,7 +102,8 @@ def memory(
         str | None,
         LAYOUT(
             "--stack",
-            help="Whose defaults: megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
+            help="Whose defaults: megatron megatron-2025 megatron-2024 megatron-2022 megatron-2021"
+            " nemo-fp8 fsdp torchtitan llm-foundry-2023 deepspeed-zero3-2021 ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
             autocompletion=complete_stack,
             show_default=False,
         ),

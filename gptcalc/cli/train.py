@@ -60,7 +60,9 @@ def train(
     precision: Annotated[
         str | None,
         RECIPE(
-            "--precision", help="fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8.", show_default="autocast to the 16 bits that the device has"
+            "--precision",
+            help="fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8 mxfp8 nvfp4.",
+            show_default="autocast to the 16 bits that the device has",
         ),
     ] = None,
     optimizer: Annotated[
@@ -69,7 +71,10 @@ def train(
     ] = None,
     recompute: Recompute = None,
     attention_kernel: Annotated[
-        str | None, RECIPE("--attention-kernel", help="flash or eager.", show_default="the stack's, or flash")
+        str | None,
+        RECIPE(
+            "--attention-kernel", help="flash, eager, or a generation: flash-1 flash-2 flash-3 cudnn.", show_default="the stack's, or flash"
+        ),
     ] = None,
     runtime: Runtime = None,
     compiled: Annotated[bool, RECIPE("--compiled", help="Under torch.compile.")] = False,
@@ -89,7 +94,8 @@ def train(
         str | None,
         LAYOUT(
             "--stack",
-            help="Defaults and overlap of: megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
+            help="Defaults and overlap of: megatron megatron-2025 megatron-2024 megatron-2022 megatron-2021"
+            " nemo-fp8 fsdp torchtitan llm-foundry-2023 deepspeed-zero3-2021 ddp maxtext deepseek-v3; 'gptcalc devices --stacks'.",
             autocompletion=complete_stack,
             show_default="maxtext on TPUs; else no defaults, and the overlap of fsdp (ZeRO-3), megatron (--tp, --pp) or ddp",
         ),
@@ -104,6 +110,7 @@ def train(
         ),
     ] = None,
     slice_: Annotated[int | None, size_option("--slice", "Devices that share the fast link.", "the cluster's number")] = None,
+    power: Annotated[str | None, RUN("--power", help="What a device is held at, such as 500W.", show_default="its TDP")] = None,
     price: Price = None,
     tdp_share: Annotated[str, MONEY("--tdp-share", help="Power over TDP, or a range.")] = "1.0",
     pue: Annotated[str, MONEY("--pue", help="Power of the facility over that of its devices, or a range.")] = "1.1",

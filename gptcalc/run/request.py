@@ -15,7 +15,7 @@ from gptcalc.footprint.layouts import read_numbers
 from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
-from gptcalc.run.pace import pace_of, stated_pace
+from gptcalc.run.pace import Step, pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.time.kernels import ceil
 
@@ -97,7 +97,7 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Any:
     `mfu` (replaces the model of the step), `precision`, `price`, `tdp_share`, `pue`, `carbon`; of a recipe `runtime`, `optimizer`,
     `recompute`, `attention_kernel`, `compiled`, `dropout`; of a layout `tp`, `pp`, `dp`, `cp`, `ep`, `virtual_stages`,
     `sequence_parallel`, `zero`; `stack`, `cluster`, `slice` (devices that share the fast link, where not as many as the cluster has),
-    `goodput`.
+    `goodput`, `power` (watts that a device is held at, below its TDP).
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
 
@@ -139,17 +139,21 @@ def _train(
     stack: str | None = None,
     cluster: str | None = None,
     slice: int | None = None,  # noqa: A002 - what clouds call it
+    power: Any = None,
     goodput: bool = False,
     **recipe: Any,
 ) -> Run:
     from gptcalc.run.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
+    from gptcalc.spec.device import capped, watts
     from gptcalc.spec.division import CHOICES, SIZES, choices_of, divided
     from gptcalc.spec.options import check_flag, check_shapes, filled, whole_number
     from gptcalc.spec.recipe import Layout
     from gptcalc.spec.stack import asked_stack
     from gptcalc.time.software import stack_for, stacks_for, warnings
 
+    if power is not None:
+        device = capped(device, watts(power))
     D, T = _tokens(model, tokens), whole(model.usual_seq if seq is None else seq, "seq")
     batch = whole(batch, "batch")
     read_numbers(model, batch=batch, seq=T)
@@ -208,7 +212,14 @@ def _train(
         step, parts = timed.value, timed.node
         memory = room_of(model, device, chosen, batch, T)
         asked = recipe.get("runtime") is not None or "runtime" in defaults
-        pace = pace_of(model, device, software if many else None, chosen.runtime, chosen=asked)
+        pace = pace_of(
+            model,
+            device,
+            software if many else None,
+            chosen.runtime,
+            chosen=asked,
+            step=_step_of(model, chosen, timed, place, many=many, power=power),
+        )
         notes += pace.notes
     steps = ceil(D, sequences * T)
     seconds = steps * step
@@ -258,6 +269,28 @@ def _train(
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
     return run._replace(**{name: filled(getattr(run, name), shape) for name in ARRAYS}) if shape else run
+
+
+def _step_of(model: ModelSpec, recipe: Recipe, timed: Any, place: ClusterSpec, *, many: bool, power: Any) -> Step:
+    """What of a step decides how far it may be off; of arrays, of the place where it is most."""
+    if not many:
+        return Step()
+    from gptcalc.spec.recipe import NARROW
+    from gptcalc.spec.shape import shape_of
+    from gptcalc.time.launches import unaligned_heads
+
+    layout = recipe.layout
+    attention = _most(timed.kinds.get("attention", 0.0) / timed.value) if recipe.attention_kernel == "flash" else 0.0
+    exposed = _most(sum(one.exposed for one in timed.traffic) / timed.value)
+    nodes = ceil(layout.tp * layout.pp * layout.dp * layout.cp, place.node)
+    single = _most((recipe.accumulate == 1) & (layout.dp > 1) & (layout.zero < 2) & (nodes > 1))
+    narrow = recipe.precision in NARROW and bool(_most((layout.zero == 3) & (layout.tp > 1)))
+    odd = recipe.attention_kernel == "eager" and unaligned_heads(shape_of(model))
+    return Step(float(attention), float(exposed), odd, power is not None, narrow, bool(single))
+
+
+def _most(value: Any) -> Any:
+    return value.max() if hasattr(value, "max") else value
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from gptcalc.spec.recipe import NARROW
 from gptcalc.symbols import distinct, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
@@ -69,7 +70,7 @@ def matmul(
         )
     known = all(isinstance(number, int) for number in (m, n, k, batch))
     text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}" if known else ""
-    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in (*NARROW, "int8") else 2
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
