@@ -96,6 +96,8 @@ class Checkpoint:
             if part.module in fused.parts and self._their(part, fused.name) in self.names:
                 return [(self._their(part, fused.name), self._stored(part, self._side_by_side(part, fused, ours, shapes)))]
         stored, candidates = self._stored(part, part.shape), self._candidates(part)
+        if (part.module, part.kind) == ("mlp.router", "bias"):  # some classes learn what others keep as a correction of the scores
+            candidates += self._candidates(part._replace(module="mlp.correction", kind="correction"))
         for name in candidates:
             if "{}" in name and name.format(0) in self.names:
                 return [(name.format(number), stored[1:]) for number in range(stored[0])]

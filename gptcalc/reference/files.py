@@ -74,7 +74,7 @@ def compare(spec: ModelSpec, stored: Mapping[str, Stored]) -> Compared:
             continue
         elif theirs not in names or (spec.quantization and _stem(theirs) in modules):
             packed, parameters = packed + 1, parameters + prod(wanted)
-        elif stored[name].shape != wanted:
+        elif stored[name].shape not in (wanted, (1, *wanted)):
             differences.append(Difference(name, stored[name].shape, wanted))
         else:
             parameters += prod(wanted)
