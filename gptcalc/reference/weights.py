@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
+from gptcalc.reference.mixers import Shapes, mixer
 from gptcalc.reference.tally import Array
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import block_path, shape_of
-
-Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 Weights: TypeAlias = Mapping[str, Array]
 """Name -> array: `embedding.token.weight` [V, e], `block.0.attention.query.weight` [d, H*Q], `block.0.attention.norm.bias` [d], ..."""
@@ -55,23 +54,26 @@ def _parts(spec: ModelSpec) -> tuple[Shapes, dict[str, Shapes], Shapes]:
     """The arrays before the blocks, those of one layer of each kind, and those behind the blocks."""
     s = shape_of(spec)
     before: Shapes = {"embedding.token.weight": (s.vocab_size, s.d_embedding)}
+    width = s.d_embedding if spec.projected_last else s.d_model
     if spec.d_embedding is not None:
-        before |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
+        before |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=spec.projected_last)
     if spec.position == "learned":
-        before |= {"embedding.position.weight": (s.n_position, s.d_model)}
+        before |= {"embedding.position.weight": (s.n_position, width)}
+    if spec.rotary_table:
+        before |= {"embedding.angles.weight": (s.n_position, s.d_head)}
     if spec.n_token_type is not None:
-        before |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
+        before |= {"embedding.token_type.weight": (spec.n_token_type, width)}
     if spec.embedding_norm:
-        before |= _norm("embedding.norm", spec, s.d_model)
+        before |= _norm("embedding.norm", spec, width)
     after: Shapes = {}
     if spec.final_norm:
         after |= _norm("final_norm", spec, s.d_model)
-    if spec.d_embedding is not None:
+    if spec.d_embedding is not None and spec.head_transform == "none":
         after |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
     if spec.head_transform != "none":
-        after |= _linear("head.transform", s.d_model, s.d_model, bias=True) | _norm("head.norm", spec, s.d_model)
+        after |= _linear("head.transform", s.d_model, s.d_output, spec.head_transform_bias) | _norm("head.norm", spec, s.d_output)
     if not spec.tied:
-        after |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
+        after |= {"head.output.weight": (s.d_output, s.vocab_size)}
     if spec.head_bias:
         after |= {"head.output.bias": (s.vocab_size,)}
     return before, {kind: _block(own) for kind, own in (spec.kinds or {"": spec}).items()}, after
@@ -87,16 +89,34 @@ def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
     return {f"{name}.{kind}": shape for kind in has if has[kind]}
 
 
+UNNORMED = {"attention": ("output", "mlp_pre")}
+"""Where norms stand that leave a sublayer without one before it."""
+
+LABELS = {"latent_attention": "attention", "idle_cross_attention": "cross_attention", "experts": "mlp"}
+"""What a sublayer's arrays are named after, where it is not the sublayer's own name."""
+
+
 def _block(spec: ModelSpec) -> Shapes:
     """The arrays of one layer of a kind."""
-    crossed = _attention("cross_attention", spec) if spec.cross_attention else {}
-    return _attention("attention", spec) | crossed | _mlp("mlp", spec)
+    shapes: Shapes = {}
+    for group in shape_of(spec).stack:
+        for place, name in enumerate(group):
+            path = LABELS.get(name, name)
+            if not (spec.norm_placement in UNNORMED.get(path, ("output",)) or (spec.shared_norm and place)):
+                shapes |= _norm(f"{path}.norm", spec, spec.d_model)
+            if path.endswith("attention"):
+                shapes |= _attention(path, spec)
+            else:
+                shapes |= _mlp(path, spec) if name in ("mlp", "experts") else mixer(name).weights(path, spec)
+            if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, path) == ("mlp_sandwich", "mlp"):
+                shapes |= _norm(f"{path}.output_norm", spec, spec.d_model)
+    return shapes
 
 
 def _attention(path: str, spec: ModelSpec) -> Shapes:
     s, bias = shape_of(spec), spec.attention_bias
     d, heads, kv_heads = s.d_model, s.n_head * s.d_head, s.n_kv_head * s.d_head
-    shapes: Shapes = {} if spec.norm_placement == "output" else _norm(f"{path}.norm", spec, d)
+    shapes: Shapes = {}
     if spec.kv_lora_rank is not None:
         if spec.q_lora_rank is None:
             shapes |= _linear(f"{path}.query", d, heads, bias=False)
@@ -110,7 +130,7 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
         shapes |= _linear(f"{path}.key_value_up", spec.kv_lora_rank, from_latent, bias=False)
     else:
         shapes |= _linear(f"{path}.query", d, heads, bias)
-        shapes |= _linear(f"{path}.key", d, kv_heads, bias)
+        shapes |= _linear(f"{path}.key", d, kv_heads, bias and spec.key_bias)
         shapes |= _linear(f"{path}.value", d, s.n_kv_head * s.d_head_value, bias)
     if spec.qk_norm not in ("none", "l2"):
         for name, n_head in (("query", s.n_head), ("key", s.n_kv_head)):
@@ -119,16 +139,16 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
     if spec.attention_sinks:
         shapes |= {f"{path}.softmax.sink": (s.n_head,)}
     if spec.attention_gate != "none":
-        shapes |= _linear(f"{path}.gate", d, s.n_head * (s.d_head_value if spec.attention_gate == "channel" else 1), bias=False)
+        shapes |= _linear(f"{path}.gate", d, s.n_head * (1 if spec.attention_gate == "head" else s.d_head_value), bias=False)
+        shapes |= {f"{path}.gate.bias": (s.n_head,)} if spec.attention_gate == "channel_biased" else {}
     if spec.inner_norm:
         shapes |= _norm(f"{path}.inner_norm", spec, s.n_head * s.d_head_value)
-    shapes |= _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
-    return shapes | (_norm(f"{path}.output_norm", spec, d) if spec.norm_placement in ("sandwich", "output") else {})
+    return shapes | _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
 
 
 def _mlp(path: str, spec: ModelSpec) -> Shapes:
     s = shape_of(spec)
-    shapes: Shapes = {} if spec.shared_norm or spec.norm_placement == "output" else _norm(f"{path}.norm", spec, s.d_model)
+    shapes: Shapes = {}
     if spec.n_expert is None:
         shapes |= _inner(path, spec, s.d_ff)
     else:
@@ -138,7 +158,7 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
             shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
         if spec.shared_expert_gate:
             shapes |= _linear(f"{path}.shared.scale", s.d_model, 1, bias=False)
-    return shapes | (_norm(f"{path}.output_norm", spec, s.d_model) if spec.norm_placement in ("sandwich", "mlp_sandwich", "output") else {})
+    return shapes
 
 
 def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:

@@ -68,11 +68,38 @@ def _check_block(spec: "ModelSpec") -> None:
             raise GptcalcError(f"{name} means nothing with position '{spec.position}'", hint=f"leave {name} out, or change position")
     if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
         raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
-    for message in (*_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
+    for message in (*_of_sublayers(spec), *_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
         raise GptcalcError(message)
 
 
+SUBLAYERS = ("attention", "latent_attention", "cross_attention", "idle_cross_attention", "mlp", "experts")
+"""Besides mixers, each by the name of its kind."""
+
+
+def _of_sublayers(spec: "ModelSpec") -> Iterator[str]:
+    names = [name for group in shape_of(spec).stack for name in group]
+    known = (*SUBLAYERS, *([spec.mixer.kind] if spec.mixer else []))
+    for name in names:
+        if name not in known:
+            yield f"composition has {quoted(name)}, which is none of {', '.join(known)}" + ("" if spec.mixer else ", and there is no mixer")
+    if spec.mixer is not None and spec.mixer.kind not in names:
+        yield f"mixer '{spec.mixer.kind}' is not in the composition"
+    for group in (("attention", "latent_attention"), ("mlp", "experts"), *((name,) for name in known)):
+        if sum(name in group for name in names) > 1:
+            yield f"composition has more than one {' or '.join(group)}"
+    for name, field in (("latent_attention", "kv_lora_rank"), ("experts", "n_expert")):
+        if name in names and getattr(spec, field) is None:
+            yield f"sublayer '{name}' needs {field}"
+    for name, field in (("attention", "kv_lora_rank"), ("mlp", "n_expert")):
+        if name in names and getattr(spec, field) is not None:
+            yield f"sublayer '{name}' has no use for {field}"
+
+
 def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
+    if spec.idle_cross_attention and (spec.cross_attention or not spec.causal or spec.kv_lora_rank or spec.position in ("rotary", "alibi")):
+        yield "idle_cross_attention belongs to a decoder without its encoder, with learned or sinusoidal positions and plain attention"
+    if spec.rotary_table and spec.position != "rotary":
+        yield f"rotary_table means nothing with position '{spec.position}'"
     if spec.window_chunks and spec.sliding_window is None:
         yield "window_chunks needs sliding_window: how long a chunk is"
     if spec.causal and not spec.cross_attention:
@@ -82,7 +109,7 @@ def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
 
 
 def _of_norms(spec: "ModelSpec") -> Iterator[str]:
-    if spec.shared_norm and not spec.parallel_residual:
+    if spec.shared_norm and not any(len(group) > 1 for group in shape_of(spec).stack):
         yield "shared_norm needs parallel_residual: one norm for two sublayers that read the same input"
     if spec.parallel_residual and spec.norm_placement != "pre":
         yield f"parallel_residual with norm_placement '{spec.norm_placement}' is no architecture that gptcalc knows"
@@ -96,8 +123,14 @@ def _of_norms(spec: "ModelSpec") -> Iterator[str]:
         yield "activation 'xielu' has weights of its own, and is known in plain MLPs only"
     if spec.inner_norm and (spec.n_expert is not None or spec.kv_lora_rank is not None):
         yield "inner_norm is not known with experts or latent attention"
-    if spec.head_transform != "none" and spec.d_embedding is not None:
-        yield "head_transform is not known with d_embedding"
+    if spec.projected_last and spec.d_embedding is None:
+        yield "projected_last needs d_embedding: the width of what is projected"
+    if spec.head_transform != "none" and spec.d_embedding is not None and not spec.projected_last:
+        yield "head_transform is not known with d_embedding that is projected before positions are added"
+    if spec.d_output is not None and (spec.head_transform == "none" or spec.tied):
+        yield "d_output needs a head_transform and a head that is not tied: it is the width between the two"
+    if not spec.head_transform_bias and spec.head_transform == "none":
+        yield "head_transform_bias means nothing without head_transform"
     if spec.activation == "silu_clamped" and not spec.gated:
         yield "activation 'silu_clamped' needs gated: it clamps both projections"
 

@@ -2,13 +2,14 @@
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
 R d_rotary, W sliding_window, y n_token_type, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token,
-f d_expert, s d_shared_expert.
+f d_expert, s d_shared_expert, o d_output.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from gptcalc.errors import GptcalcError
-from gptcalc.symbols import N, Symbol
+from gptcalc.spec.sublayers import MIXER_LETTERS, MixerShape, stack_of
+from gptcalc.symbols import N
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -25,6 +26,7 @@ LETTERS = {
     "vocab_size": "V",
     "n_position": "P",
     "d_embedding": "e",
+    "d_output": "o",
     "d_rotary": "R",
     "sliding_window": "W",
     "n_token_type": "y",
@@ -51,7 +53,7 @@ ABSENT_IS_NONE = frozenset(
 )
 """Numbers that are zero where an architecture does without what they measure."""
 
-MODEL_LETTERS = frozenset("dVPey")
+MODEL_LETTERS = frozenset("dVPeoy")
 """Numbers of the whole model; the others may differ from one kind of block to another."""
 
 
@@ -72,8 +74,10 @@ class Switches(NamedTuple):
     shared_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
+    key_bias: bool = True
     causal: bool = True
     cross_attention: bool = False
+    idle_cross_attention: bool = False
     window_chunks: bool = False
     qk_norm: str = "none"
     qk_norm_bias: bool = False
@@ -92,7 +96,10 @@ class Switches(NamedTuple):
     tied: bool = True
     head_bias: bool = False
     head_transform: str = "none"
+    head_transform_bias: bool = True
     projected_embedding: bool = False
+    projected_last: bool = False
+    rotary_table: bool = False
     windowed: bool = False
     token_types: bool = False
     latent: bool = False
@@ -107,6 +114,7 @@ class Switches(NamedTuple):
     residual_scaled: bool = False
     logit_scaled: bool = False
     logit_softcapped: bool = False
+    mixer: str = "none"
 
 
 class Shape(NamedTuple, Generic[N]):
@@ -130,6 +138,7 @@ class Shape(NamedTuple, Generic[N]):
     vocab_size: N
     n_position: N
     d_embedding: N
+    d_output: N  # the width of what the head multiplies
     d_rotary: N
     sliding_window: N
     n_token_type: N
@@ -141,6 +150,12 @@ class Shape(NamedTuple, Generic[N]):
     d_shared_expert: N
     switches: Switches
     kinds: "tuple[tuple[str, Shape[N]], ...]" = ()
+    stack: tuple[tuple[str, ...], ...] = ()  # the sublayers of a block; those of one group stand side by side
+    mixer: "MixerShape[N] | None" = None
+
+    def has(self, *names: str) -> bool:
+        """Whether a block of this kind has one of these sublayers."""
+        return any(name in names for group in self.stack for name in group)
 
     @property
     def blocks(self) -> "list[tuple[str, Shape[N]]]":
@@ -151,6 +166,9 @@ class Shape(NamedTuple, Generic[N]):
     def letters(self) -> dict[str, N]:
         """The value of each letter that a formula's text may use; `F_moe` is F in the blocks of kind moe, where kinds differ in it."""
         letters = {letter: getattr(self, name) for name, letter in LETTERS.items()}
+        for kind, shape in [*self.kinds, ("", self)]:
+            for name, letter in MIXER_LETTERS.items() if shape.mixer else ():
+                letters |= {letter: getattr(shape.mixer, name)} | ({f"{letter}_{kind}": getattr(shape.mixer, name)} if kind else {})
         for kind, shape in self.kinds:
             for name, letter in LETTERS.items():
                 value: Any = getattr(shape, name)
@@ -228,6 +246,7 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
     d_attention, d_kv = n_head * d_head, n_kv_head * d_head
     d_value = number("d_head_value", None)  # reused where left out: arrays of variants are not multiplied twice
     d_ff = number("d_ff", 4 * d_model)
+    d_embedding = number("d_embedding", d_model)
     padded = spec.padded_vocab_size if "vocab_size" not in given else None
     return Shape(
         n_layer=number("n_layer"),
@@ -242,8 +261,9 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         d_mixed=d_attention if d_value is None else n_head * d_value,
         d_ff=d_ff,
         vocab_size=padded or number("vocab_size"),
-        n_position=number("n_position", spec.n_ctx) if spec.position == "learned" else 0,
-        d_embedding=number("d_embedding", d_model),
+        n_position=number("n_position", spec.n_ctx) if spec.position == "learned" or spec.rotary_table else 0,
+        d_embedding=d_embedding,
+        d_output=number("d_output", d_embedding),
         d_rotary=number("d_rotary", d_head) if spec.position == "rotary" else 0,
         sliding_window=number("sliding_window"),
         n_token_type=number("n_token_type"),
@@ -254,6 +274,8 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         d_expert=number("d_expert", d_ff) if spec.n_expert else 0,
         d_shared_expert=number("d_shared_expert"),
         switches=_switches_of(spec),
+        stack=stack_of(spec),
+        mixer=None if spec.mixer is None else MixerShape(*spec.mixer.sizes, spec.mixer),
     )
 
 
@@ -283,63 +305,13 @@ def _switches_of(spec: "ModelSpec") -> Switches:
     for name in Switches._fields:
         if name in PRESENT:
             values[name] = getattr(spec, PRESENT[name]) is not None
+        elif name == "mixer":
+            values[name] = "none" if spec.mixer is None else spec.mixer.kind
         elif name in SCALED:
             values[name] = getattr(spec, SCALED[name]) != 1
         else:
             values[name] = getattr(spec, name)
     return Switches(**values)
-
-
-def symbolic(shape: Shape[int], *, identities: bool = True) -> Shape[Symbol]:
-    """The same architecture in letters, with the identities that hold for it: F is written 4d where it is, H·Q as d, K as H.
-
-    Without `identities` every number has its own letter: on one of several devices they do not hold.
-
-    >>> from gptcalc.spec.files import load_model
-    >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
-    ('4*d', 'F')
-    """
-    if not shape.kinds:
-        return _symbolic(shape, dict(LETTERS), identities)
-    kinds = []
-    for name, kind in shape.kinds:
-        letters = {
-            field: letter if letter in MODEL_LETTERS or _same_in_all(shape, field) else f"{letter}_{name}"
-            for field, letter in LETTERS.items()
-        }
-        kinds.append((name, _symbolic(kind, letters, identities)))
-    return _symbolic(shape._replace(kinds=()), dict(LETTERS), identities)._replace(kinds=tuple(kinds))
-
-
-def _same_in_all(shape: Shape[int], field: str) -> bool:
-    """Whether all kinds that have such a number have the same one."""
-    return field != "n_layer" and len({getattr(kind, field) for _, kind in shape.kinds} - {0}) <= 1
-
-
-def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> Shape[Symbol]:
-    letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in letters.items()}
-    d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
-    if not identities:
-        Z = letter["d_head_value"]
-        return cast("Shape[Symbol]", shape._replace(**letter, d_attention=H * Q, d_kv=K * Q, d_value=K * Z, d_mixed=H * Z))
-    if shape.n_kv_head == shape.n_head:
-        letter["n_kv_head"] = K = H
-    attention = d if shape.n_head * shape.d_head == shape.d_model else H * Q
-    letter["d_attention"] = attention
-    letter["d_kv"] = attention if shape.n_kv_head == shape.n_head else K * Q
-    if shape.d_head_value == shape.d_head:
-        letter |= {"d_head_value": Q, "d_value": letter["d_kv"], "d_mixed": attention}
-    else:
-        letter |= {"d_value": K * letter["d_head_value"], "d_mixed": H * letter["d_head_value"]}
-    if shape.d_ff == 4 * shape.d_model:
-        letter["d_ff"] = 4 * d
-    if shape.d_expert == shape.d_ff:
-        letter["d_expert"] = letter["d_ff"]
-    if shape.d_embedding == shape.d_model:
-        letter["d_embedding"] = d
-    if shape.d_rotary == shape.d_head:
-        letter["d_rotary"] = Q
-    return cast("Shape[Symbol]", shape._replace(**letter))
 
 
 def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
