@@ -193,7 +193,7 @@ def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
 
     # What one block and the parts outside the blocks wait for, forward and backward.
     shards, experts = shards_of(layout), layout.ep
-    groups = Group(replicas, shards, t), Group(replicas // experts, most((1, shards // experts)), t * experts)
+    groups = Group(replicas, shards, t), Group(most((1, replicas // experts)), most((1, shards // experts)), t * experts)
     wait = gathered(net, q, stack, *groups, compute, recomputed=plan.recipe.checkpoint_every > 0) if zero == 3 else Gathers()
     turns = ring(net, q, stack.overlap.context, c, t)
     block_forward = q.block.forward + wait.forward + turns.forward
