@@ -15,7 +15,8 @@ from gptcalc.footprint.layouts import read_numbers
 from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
-from gptcalc.run.pace import Step, pace_of, stated_pace
+from gptcalc.run.doubts import step_of
+from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.time.kernels import ceil
 
@@ -218,7 +219,7 @@ def _train(
             software if many else None,
             chosen.runtime,
             chosen=asked,
-            step=_step_of(model, chosen, timed, place, many=many, power=power),
+            step=step_of(model, chosen, timed, place, many=many, power=power),
         )
         notes += pace.notes
     steps = ceil(D, sequences * T)
@@ -269,28 +270,6 @@ def _train(
         **{name: None if r is None else r.likely for name, r in outputs.items()},
     )
     return run._replace(**{name: filled(getattr(run, name), shape) for name in ARRAYS}) if shape else run
-
-
-def _step_of(model: ModelSpec, recipe: Recipe, timed: Any, place: ClusterSpec, *, many: bool, power: Any) -> Step:
-    """What of a step decides how far it may be off; of arrays, of the place where it is most."""
-    if not many:
-        return Step()
-    from gptcalc.spec.recipe import NARROW
-    from gptcalc.spec.shape import shape_of
-    from gptcalc.time.launches import unaligned_heads
-
-    layout = recipe.layout
-    attention = _most(timed.kinds.get("attention", 0.0) / timed.value) if recipe.attention_kernel == "flash" else 0.0
-    exposed = _most(sum(one.exposed for one in timed.traffic) / timed.value)
-    nodes = ceil(layout.tp * layout.pp * layout.dp * layout.cp, place.node)
-    single = _most((recipe.accumulate == 1) & (layout.dp > 1) & (layout.zero < 2) & (nodes > 1))
-    narrow = recipe.precision in NARROW and bool(_most((layout.zero == 3) & (layout.tp > 1)))
-    odd = recipe.attention_kernel == "eager" and unaligned_heads(shape_of(model))
-    return Step(float(attention), float(exposed), odd, power is not None, narrow, bool(single))
-
-
-def _most(value: Any) -> Any:
-    return value.max() if hasattr(value, "max") else value
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[dict[str, Any]]:
