@@ -61,7 +61,7 @@ def matmul(
     >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
     1614
     """
-    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+    size = {"fp32": 4, "tf32": 4, "fp8": 1, "int8": 1, "fp4": 0.5}.get(arithmetic, 2)
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
