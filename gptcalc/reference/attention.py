@@ -42,7 +42,10 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
             one = (q[sequence, :, head], k[kv], v[kv], context, scores, mixed[sequence, :, head], bias, sinks[head])
             attend(*one) if seen is None else attend_in_windows(seen, *one)
     if context.spec.attention_gate != "none":
-        gate = linear(x, layer, f"{context.attention}/gate").reshape(B, T, H, -1)  # [B, T, d] -> [B, T, H, 1 or Z]
+        own = layer[f"{context.attention}/gate"]
+        gate = linear(x, {f"{context.attention}/gate": {"weight": own["weight"]}}, f"{context.attention}/gate").reshape(B, T, H, -1)
+        if "bias" in own:
+            gate += own["bias"][:, None]  # [B, T, H, Z] + [H, 1]
         (softplus if context.spec.attention_gate == "head" else sigmoid)(gate)
         mixed *= gate
     if context.spec.inner_norm:

@@ -82,15 +82,15 @@ def forward(
 
     if spec.final_norm:
         x = norm(x, rest, "final_norm", spec)
-    if spec.d_embedding is not None:
+    if spec.d_embedding is not None and spec.head_transform == "none":
         x = linear(x, rest, "head/project_out")  # [B, T, d] -> [B, T, e]
     if spec.head_transform != "none":
-        x = linear(x, rest, "head/transform")  # [B, T, d] -> [B, T, d]
+        x = linear(x, rest, "head/transform")  # [B, T, d] -> [B, T, o]
         at(x, "head/activation")
         ACTIVATIONS[spec.head_transform](x)
         x = norm(x, rest, "head/norm", spec)
     head = {"weight": rest["embedding/token"]["weight"].T} | rest.get("head/output", {})
-    logits = linear(x, {"head/output": head}, "head/output")  # [B, T, e] -> [B, T, V]
+    logits = linear(x, {"head/output": head}, "head/output")  # [B, T, o] -> [B, T, V]
     if spec.logit_scale != 1:
         logits *= spec.logit_scale
     if spec.logit_softcap is not None:
@@ -106,7 +106,7 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None, st
     if spec.embedding_scale != 1:
         at(x, "embedding/scale")
         x *= spec.embedding_scale
-    if spec.d_embedding is not None:
+    if spec.d_embedding is not None and not spec.projected_last:
         x = linear(x, parts, "embedding/project_in")
     T, shape = ids.shape[1], shape_of(spec)
     at(x, "embedding/position")
@@ -114,11 +114,16 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None, st
         first = start + shape.n_position - spec.n_ctx  # OPT's table has two rows before position 0
         x += parts["embedding/position"]["weight"][first : first + T]
     if spec.position == "sinusoidal":
-        x += sinusoids(start + T, shape.d_model, x.dtype)[start:]
+        x += sinusoids(start + T, x.shape[-1], x.dtype)[start:]
     if spec.n_token_type is not None:
         at(x, "embedding/token_type")
         x += parts["embedding/token_type"]["weight"][0]
-    return norm(x, parts, "embedding/norm", spec) if spec.embedding_norm else x
+    if spec.embedding_norm:
+        x = norm(x, parts, "embedding/norm", spec)
+    return linear(x, parts, "embedding/project_in") if spec.d_embedding is not None and spec.projected_last else x
+
+
+_UNNORMED = {"attention": ("post", "output", "mlp_pre"), "cross_attention": ("post", "output"), "mlp": ("post", "output")}
 
 
 def block(x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None) -> Array:
@@ -131,7 +136,7 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None,
     spec, path = context.spec, context.path
 
     def before(x: Array, sublayer: str) -> Array:
-        return x if spec.norm_placement in ("post", "output") else norm(x, layer, f"{path}/{sublayer}/norm", spec)
+        return x if spec.norm_placement in _UNNORMED[sublayer] else norm(x, layer, f"{path}/{sublayer}/norm", spec)
 
     def add(x: Array, change: Array, sublayer: str) -> Array:
         if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, sublayer) == ("mlp_sandwich", "mlp"):

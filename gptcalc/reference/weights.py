@@ -55,23 +55,26 @@ def _parts(spec: ModelSpec) -> tuple[Shapes, dict[str, Shapes], Shapes]:
     """The arrays before the blocks, those of one layer of each kind, and those behind the blocks."""
     s = shape_of(spec)
     before: Shapes = {"embedding.token.weight": (s.vocab_size, s.d_embedding)}
+    width = s.d_embedding if spec.projected_last else s.d_model
     if spec.d_embedding is not None:
-        before |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=False)
+        before |= _linear("embedding.project_in", s.d_embedding, s.d_model, bias=spec.projected_last)
     if spec.position == "learned":
-        before |= {"embedding.position.weight": (s.n_position, s.d_model)}
+        before |= {"embedding.position.weight": (s.n_position, width)}
+    if spec.rotary_table:
+        before |= {"embedding.angles.weight": (s.n_position, s.d_head)}
     if spec.n_token_type is not None:
-        before |= {"embedding.token_type.weight": (spec.n_token_type, s.d_model)}
+        before |= {"embedding.token_type.weight": (spec.n_token_type, width)}
     if spec.embedding_norm:
-        before |= _norm("embedding.norm", spec, s.d_model)
+        before |= _norm("embedding.norm", spec, width)
     after: Shapes = {}
     if spec.final_norm:
         after |= _norm("final_norm", spec, s.d_model)
-    if spec.d_embedding is not None:
+    if spec.d_embedding is not None and spec.head_transform == "none":
         after |= _linear("head.project_out", s.d_model, s.d_embedding, bias=False)
     if spec.head_transform != "none":
-        after |= _linear("head.transform", s.d_model, s.d_model, bias=True) | _norm("head.norm", spec, s.d_model)
+        after |= _linear("head.transform", s.d_model, s.d_output, spec.head_transform_bias) | _norm("head.norm", spec, s.d_output)
     if not spec.tied:
-        after |= {"head.output.weight": (s.d_embedding, s.vocab_size)}
+        after |= {"head.output.weight": (s.d_output, s.vocab_size)}
     if spec.head_bias:
         after |= {"head.output.bias": (s.vocab_size,)}
     return before, {kind: _block(own) for kind, own in (spec.kinds or {"": spec}).items()}, after
@@ -89,14 +92,14 @@ def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
 
 def _block(spec: ModelSpec) -> Shapes:
     """The arrays of one layer of a kind."""
-    crossed = _attention("cross_attention", spec) if spec.cross_attention else {}
+    crossed = _attention("cross_attention", spec) if spec.cross_attention or spec.idle_cross_attention else {}
     return _attention("attention", spec) | crossed | _mlp("mlp", spec)
 
 
 def _attention(path: str, spec: ModelSpec) -> Shapes:
     s, bias = shape_of(spec), spec.attention_bias
     d, heads, kv_heads = s.d_model, s.n_head * s.d_head, s.n_kv_head * s.d_head
-    shapes: Shapes = {} if spec.norm_placement == "output" else _norm(f"{path}.norm", spec, d)
+    shapes: Shapes = {} if spec.norm_placement in ("output", "mlp_pre") else _norm(f"{path}.norm", spec, d)
     if spec.kv_lora_rank is not None:
         if spec.q_lora_rank is None:
             shapes |= _linear(f"{path}.query", d, heads, bias=False)
@@ -110,7 +113,7 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
         shapes |= _linear(f"{path}.key_value_up", spec.kv_lora_rank, from_latent, bias=False)
     else:
         shapes |= _linear(f"{path}.query", d, heads, bias)
-        shapes |= _linear(f"{path}.key", d, kv_heads, bias)
+        shapes |= _linear(f"{path}.key", d, kv_heads, bias and spec.key_bias)
         shapes |= _linear(f"{path}.value", d, s.n_kv_head * s.d_head_value, bias)
     if spec.qk_norm not in ("none", "l2"):
         for name, n_head in (("query", s.n_head), ("key", s.n_kv_head)):
@@ -119,7 +122,8 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
     if spec.attention_sinks:
         shapes |= {f"{path}.softmax.sink": (s.n_head,)}
     if spec.attention_gate != "none":
-        shapes |= _linear(f"{path}.gate", d, s.n_head * (s.d_head_value if spec.attention_gate == "channel" else 1), bias=False)
+        shapes |= _linear(f"{path}.gate", d, s.n_head * (1 if spec.attention_gate == "head" else s.d_head_value), bias=False)
+        shapes |= {f"{path}.gate.bias": (s.n_head,)} if spec.attention_gate == "channel_biased" else {}
     if spec.inner_norm:
         shapes |= _norm(f"{path}.inner_norm", spec, s.n_head * s.d_head_value)
     shapes |= _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)

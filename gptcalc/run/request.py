@@ -43,6 +43,7 @@ class Run(NamedTuple):
     """One run on one kind of device. Base units: seconds, FLOP, USD; energy in kWh, CO2 in kg. None: an input for it is not known."""
 
     device: str
+    device_kind: str  # gpu, tpu, ...
     count: Any
     precision: str
     calibrated: bool  # steps were compared on this very device, alone or under this stack
@@ -232,6 +233,7 @@ def _train(
     spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | bill.inputs
     run = Run(
         device=device.name,
+        device_kind=device.kind,
         count=count,
         precision=chosen.precision,
         calibrated=pace.calibrated,

@@ -117,6 +117,8 @@ def check_decoder(model: ModelSpec) -> None:
 
     if any(kind.switches.cross_attention or not kind.switches.causal for _, kind in shape_of(model).blocks):
         raise GptcalcError(f"{model.name} has an encoder: only decoders are served")
+    if any(kind.switches.idle_cross_attention for _, kind in shape_of(model).blocks):
+        raise GptcalcError(f"{model.name} is a decoder without its encoder, and has nothing to read in its second attention")
 
 
 def check_context(model: ModelSpec, prompt: int, output: int) -> None:

@@ -51,11 +51,13 @@ def hours(value: float) -> str:
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def kind_hours(name: str) -> str:
-    """`GPU-hours` by the kind of the device."""
-    from gptcalc.spec.device import load_device
+def kind_hours(kind: str) -> str:
+    """`GPU-hours` by the kind of the device.
 
-    return f"{DEVICES.get(load_device(name).kind, 'device')}-hours"
+    >>> kind_hours("tpu"), kind_hours("npu")
+    ('TPU-hours', 'device-hours')
+    """
+    return f"{DEVICES.get(kind, 'device')}-hours"
 
 
 class Amount(float):

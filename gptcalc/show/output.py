@@ -39,10 +39,24 @@ def emit(
         else:
             from gptcalc.show.terminal import page, terminal
 
-            text = page(made, form, f"gptcalc {command}") if form in ("html", "svg") else "\n".join(terminal(one) for one in made)
+            text = page(made, form, _typed()) if form in ("html", "svg") else "\n".join(terminal(one) for one in made)
     sys.stdout.write(text)
     if aside:
         sys.stderr.write(aside)
+
+
+def _typed() -> str:
+    """The command as it was typed, without how its answer is written: the title of a picture."""
+    from shlex import join
+
+    words = iter(sys.argv[1:])
+    kept = []
+    for word in words:
+        if word in ("-f", "--format"):
+            next(words, None)
+        elif not word.startswith("--format="):
+            kept.append(word)
+    return join(["gptcalc", *kept])
 
 
 def _of_files(inputs: Mapping[str, Any]) -> list[str]:

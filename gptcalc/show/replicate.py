@@ -1,5 +1,6 @@
 """`replicate` as a table: what was predicted beside what was reported."""
 
+from statistics import median
 from typing import Any
 
 from gptcalc.run.published import Replica
@@ -50,9 +51,11 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
         headline = f"{inside} of {len(expected)} predictions within the interval that they deserve"
     errors = sorted(abs(row.error) for row in (expected or judged) if row.error is not None)
     if errors:
-        middle, ninth = errors[len(errors) // 2], errors[int(0.9 * (len(errors) - 1))]
+        ninth = errors[-(-9 * len(errors) // 10) - 1]
         mean = f"mean {100 * sum(errors) / len(errors):.2f} %, " if expected else ""
-        headline += f": {mean}median error {100 * middle:.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
+        headline += (
+            f": {mean}median error {100 * median(errors):.2f} %, nine in ten within {100 * ninth:.1f} %, worst {100 * errors[-1]:.1f} %"
+        )
     notes = _notes(rows)
     sources = list(dict.fromkeys(row.source for row in rows)) if (expected or runs < 4) and not explain else []
     found: Verdict = "no"

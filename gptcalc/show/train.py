@@ -79,7 +79,7 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     }
     rows: list[list[Any]] = []
     for label, (name, write) in quantities.items():
-        label = Label.of(kind_hours(run.device), label) if name == "device_hours" else label
+        label = Label.of(kind_hours(run.device_kind), label) if name == "device_hours" else label
         ends = run.ranges.get(name, {})
         amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])

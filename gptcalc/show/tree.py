@@ -13,6 +13,7 @@ NAMES = {
     "d": "model width",
     "H": "heads",
     "K": "key-value heads",
+    "o": "width into the head",
     "Q": "head width",
     "F": "MLP width",
     "V": "vocabulary",

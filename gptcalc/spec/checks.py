@@ -73,6 +73,10 @@ def _check_block(spec: "ModelSpec") -> None:
 
 
 def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
+    if spec.idle_cross_attention and (spec.cross_attention or not spec.causal or spec.kv_lora_rank or spec.position in ("rotary", "alibi")):
+        yield "idle_cross_attention belongs to a decoder without its encoder, with learned or sinusoidal positions and plain attention"
+    if spec.rotary_table and spec.position != "rotary":
+        yield f"rotary_table means nothing with position '{spec.position}'"
     if spec.window_chunks and spec.sliding_window is None:
         yield "window_chunks needs sliding_window: how long a chunk is"
     if spec.causal and not spec.cross_attention:
@@ -96,8 +100,14 @@ def _of_norms(spec: "ModelSpec") -> Iterator[str]:
         yield "activation 'xielu' has weights of its own, and is known in plain MLPs only"
     if spec.inner_norm and (spec.n_expert is not None or spec.kv_lora_rank is not None):
         yield "inner_norm is not known with experts or latent attention"
-    if spec.head_transform != "none" and spec.d_embedding is not None:
-        yield "head_transform is not known with d_embedding"
+    if spec.projected_last and spec.d_embedding is None:
+        yield "projected_last needs d_embedding: the width of what is projected"
+    if spec.head_transform != "none" and spec.d_embedding is not None and not spec.projected_last:
+        yield "head_transform is not known with d_embedding that is projected before positions are added"
+    if spec.d_output is not None and (spec.head_transform == "none" or spec.tied):
+        yield "d_output needs a head_transform and a head that is not tied: it is the width between the two"
+    if not spec.head_transform_bias and spec.head_transform == "none":
+        yield "head_transform_bias means nothing without head_transform"
     if spec.activation == "silu_clamped" and not spec.gated:
         yield "activation 'silu_clamped' needs gated: it clamps both projections"
 

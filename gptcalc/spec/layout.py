@@ -23,6 +23,8 @@ BLOCK_FIELDS = frozenset(
         "window_chunks",
         "causal",
         "cross_attention",
+        "idle_cross_attention",
+        "key_bias",
         "q_lora_rank",
         "kv_lora_rank",
         "attention_scale",

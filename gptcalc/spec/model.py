@@ -102,6 +102,8 @@ class ModelSpec(Record):
     vocab_size: int
     padded_vocab_size: int | None = None  # rows of the embedding matrix, where it has more than the vocabulary
     d_embedding: int | None = None  # the embedding's width where it is not d_model; two projections bridge the two
+    # ... of which the first has a bias and comes behind positions, segments and norm, which are as wide as the embedding (ELECTRA)
+    projected_last: bool = False
 
     # Positions
     n_ctx: int  # the longest sequence
@@ -111,6 +113,7 @@ class ModelSpec(Record):
     # Channel i turns with i + R/2 (NeoX, Llama), with i + R/2 and the other way round (nanochat), or with i + 1 (GPT-J).
     rotary_pairs: Literal["halves", "halves_back", "neighbours"] = "halves"
     rope_theta: float = Field(10000.0, gt=0)
+    rotary_table: bool = False  # the angles' sines are rows of a table among the parameters, which is not trained (RoFormer)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
     n_token_type: int | None = None  # rows of a table of segments, whose first row is added to every token (BERT)
@@ -122,9 +125,9 @@ class ModelSpec(Record):
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
     norm_weight_plus_one: bool = False  # checkpoints store a norm's weight less one (Gemma); changes no count
     norm_epsilon: float = Field(1e-5, gt=0, lt=1)
-    # before each sublayer (GPT-2); after each residual sum (GPT-1); before and after (Gemma 2), or after the MLP alone (A.X K1); on the
-    # sublayer's output only (OLMo 2)
-    norm_placement: Literal["pre", "post", "sandwich", "mlp_sandwich", "output"] = "pre"
+    # before each sublayer (GPT-2), or before the MLP alone (ModernBERT's first layer); after each residual sum (GPT-1); before and after
+    # (Gemma 2), or after the MLP alone (A.X K1); on the sublayer's output only (OLMo 2)
+    norm_placement: Literal["pre", "mlp_pre", "post", "sandwich", "mlp_sandwich", "output"] = "pre"
     embedding_norm: bool = False  # a norm on the token embedding (BLOOM)
     final_norm: bool = True
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
@@ -133,6 +136,7 @@ class ModelSpec(Record):
     # Attention
     attention_bias: bool = True  # of query, key and value; with latents, of the projections down to them
     attention_output_bias: bool = True
+    key_bias: bool = True  # keys have one where queries and values do (Whisper: not)
     d_head_value: int | None = None  # a value head's width where it is not d_head
     # Of queries and keys. head: each head, one weight of d_head for all (Qwen 3); heads: a weight for each (Cohere); full: all heads
     # as one row (OLMo 2); l2: each head, without a weight (Llama 4). The kind of norm is `norm`.
@@ -144,14 +148,16 @@ class ModelSpec(Record):
     attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
     attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
     # What attention puts out is multiplied by a gate of the same input: one for each head, a softplus (Laguna), or one for each channel,
-    # a sigmoid (Afmoe).
-    attention_gate: Literal["none", "head", "channel"] = "none"
+    # a sigmoid (Afmoe), to which each head may add a bias of its own (Beam).
+    attention_gate: Literal["none", "head", "channel", "channel_biased"] = "none"
     inner_norm: bool = False  # a norm before the output projection, and one before the MLP's second matrix (BitNet)
     attention_sinks: bool = False  # one more logit for each head in the softmax, without a value (gpt-oss)
     # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
     # a second attention reads the encoder's output.
     causal: bool = True
     cross_attention: bool = False
+    # A decoder without its encoder (BartForCausalLM): the second attention has its weights, and nothing to read.
+    idle_cross_attention: bool = False
     # Latent attention (DeepSeek V2): keys and values come from a latent of kv_lora_rank channels, queries from one of q_lora_rank where
     # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
     kv_lora_rank: int | None = None
@@ -187,6 +193,8 @@ class ModelSpec(Record):
     head_bias: bool = False
     # Before the head: a square matrix with a bias, this activation, and a norm (BERT)
     head_transform: Literal["none", "gelu", "gelu_tanh", "relu", "silu"] = "none"
+    head_transform_bias: bool = True
+    d_output: int | None = None  # the width behind it where it is not that of the embedding (RemBERT)
     logit_scale: float = Field(1.0, gt=0)
     logit_softcap: float | None = Field(None, gt=0)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total

@@ -2,7 +2,7 @@
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
 R d_rotary, W sliding_window, y n_token_type, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token,
-f d_expert, s d_shared_expert.
+f d_expert, s d_shared_expert, o d_output.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -25,6 +25,7 @@ LETTERS = {
     "vocab_size": "V",
     "n_position": "P",
     "d_embedding": "e",
+    "d_output": "o",
     "d_rotary": "R",
     "sliding_window": "W",
     "n_token_type": "y",
@@ -51,7 +52,7 @@ ABSENT_IS_NONE = frozenset(
 )
 """Numbers that are zero where an architecture does without what they measure."""
 
-MODEL_LETTERS = frozenset("dVPey")
+MODEL_LETTERS = frozenset("dVPeoy")
 """Numbers of the whole model; the others may differ from one kind of block to another."""
 
 
@@ -72,8 +73,10 @@ class Switches(NamedTuple):
     shared_norm: bool = False
     attention_bias: bool = True
     attention_output_bias: bool = True
+    key_bias: bool = True
     causal: bool = True
     cross_attention: bool = False
+    idle_cross_attention: bool = False
     window_chunks: bool = False
     qk_norm: str = "none"
     qk_norm_bias: bool = False
@@ -92,7 +95,10 @@ class Switches(NamedTuple):
     tied: bool = True
     head_bias: bool = False
     head_transform: str = "none"
+    head_transform_bias: bool = True
     projected_embedding: bool = False
+    projected_last: bool = False
+    rotary_table: bool = False
     windowed: bool = False
     token_types: bool = False
     latent: bool = False
@@ -130,6 +136,7 @@ class Shape(NamedTuple, Generic[N]):
     vocab_size: N
     n_position: N
     d_embedding: N
+    d_output: N  # the width of what the head multiplies
     d_rotary: N
     sliding_window: N
     n_token_type: N
@@ -228,6 +235,7 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
     d_attention, d_kv = n_head * d_head, n_kv_head * d_head
     d_value = number("d_head_value", None)  # reused where left out: arrays of variants are not multiplied twice
     d_ff = number("d_ff", 4 * d_model)
+    d_embedding = number("d_embedding", d_model)
     padded = spec.padded_vocab_size if "vocab_size" not in given else None
     return Shape(
         n_layer=number("n_layer"),
@@ -242,8 +250,9 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         d_mixed=d_attention if d_value is None else n_head * d_value,
         d_ff=d_ff,
         vocab_size=padded or number("vocab_size"),
-        n_position=number("n_position", spec.n_ctx) if spec.position == "learned" else 0,
-        d_embedding=number("d_embedding", d_model),
+        n_position=number("n_position", spec.n_ctx) if spec.position == "learned" or spec.rotary_table else 0,
+        d_embedding=d_embedding,
+        d_output=number("d_output", d_embedding),
         d_rotary=number("d_rotary", d_head) if spec.position == "rotary" else 0,
         sliding_window=number("sliding_window"),
         n_token_type=number("n_token_type"),
@@ -319,6 +328,8 @@ def _same_in_all(shape: Shape[int], field: str) -> bool:
 def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> Shape[Symbol]:
     letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in letters.items()}
     d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
+    if shape.d_output == shape.d_embedding:
+        letter["d_output"] = letter["d_embedding"]
     if not identities:
         Z = letter["d_head_value"]
         return cast("Shape[Symbol]", shape._replace(**letter, d_attention=H * Q, d_kv=K * Q, d_value=K * Z, d_mixed=H * Z))
@@ -337,6 +348,7 @@ def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> S
         letter["d_expert"] = letter["d_ff"]
     if shape.d_embedding == shape.d_model:
         letter["d_embedding"] = d
+        letter["d_output"] = d if shape.d_output == shape.d_model else letter["d_output"]
     if shape.d_rotary == shape.d_head:
         letter["d_rotary"] = Q
     return cast("Shape[Symbol]", shape._replace(**letter))

@@ -30,13 +30,16 @@ def attention_rows(block: str, s: Shape[N], batch: Any, seq: Any, context: Any, 
     An encoder's queries see all keys, and so do those of a decoder's second attention, which reads as many tokens of the encoder.
     """
     rows = _sublayer(f"{block}/attention", s, batch, seq, context, convention if s.switches.causal else "full")
+    if s.switches.idle_cross_attention:
+        idle = _sublayer(f"{block}/cross_attention", s, batch, seq, context, "full")
+        return rows + [row._replace(matmul=(), other=()) for row in idle if row.weights]
     return rows + (_sublayer(f"{block}/cross_attention", s, batch, seq, context, "full") if s.switches.cross_attention else [])
 
 
 def _sublayer(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
     tokens = product((batch, seq))
     c = s.switches
-    rows = [] if c.norm_placement == "output" else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
+    rows = [] if c.norm_placement in ("output", "mlp_pre") else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
     rows += _latent_projections(path, s, tokens) if c.latent else _projections(path, s, tokens)
     rows += _core(path, s, batch, seq, context, convention)
     rows += _gate(path, s, tokens)
@@ -61,7 +64,8 @@ def _projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     widths = (("query", s.d_attention, f"{VASWANI}, section 3.2.2"), ("key", s.d_kv, GROUPED), ("value", s.d_value, GROUPED))
     rows = []
     for name, width, source in widths:
-        row = matmul(f"{path}/{name}", s.n_layer, tokens, s.d_model, width, c.attention_bias, source)
+        bias = c.attention_bias and (name != "key" or c.key_bias)
+        row = matmul(f"{path}/{name}", s.n_layer, tokens, s.d_model, width, bias, source)
         each = CLIP * c.qkv_clipped + (name == "value" and c.value_scaled)
         rows.append(row._replace(other=(*row.other, (each, tokens, width))) if each else row)
     rotary = [_rotary(path, s, tokens, s.n_head + s.n_kv_head)] if c.position == "rotary" else []
@@ -136,7 +140,9 @@ def _gate(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
         return []
     width, cost = (s.n_head, SOFTPLUS) if gate == "head" else (s.d_mixed, SIGMOID)
     row = matmul(f"{path}/gate", s.n_layer, tokens, s.d_model, width, False, "Qiu et al. 2025, arXiv:2505.06708: gated attention")
-    return [row._replace(other=((cost, tokens, width), (tokens, s.d_mixed)))]
+    if gate == "channel_biased":
+        row = row._replace(weights=(*row.weights, ("bias", (s.n_head,))))
+    return [row._replace(other=((cost + (gate == "channel_biased"), tokens, width), (tokens, s.d_mixed)))]
 
 
 def _widest(s: Shape[N], seq: Any, context: Any) -> Any:

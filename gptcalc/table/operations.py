@@ -14,6 +14,7 @@ from gptcalc.table.attention import attention_rows
 from gptcalc.table.mlp import ACTIVATION, mlp_rows
 from gptcalc.table.operation import SOFTCAP, VASWANI, Operation, matmul, norm
 
+ELECTRA = "Clark et al. 2020 (ELECTRA), arXiv:2003.10555, as released"
 OPT = "Zhang et al. 2022 (OPT), arXiv:2205.01068; 350M as released"
 
 
@@ -45,36 +46,44 @@ def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
     rows: list[Operation[N]] = [Operation("embedding/token", "lookup", 1, (("weight", (V, e)),), source=f"{VASWANI}, section 3.4")]
     if c.embedding_scaled:
         rows.append(Operation("embedding/scale", "product", 1, other=((tokens, e),), source=f"{VASWANI}, section 3.4"))
-    if c.projected_embedding:
+    width = e if c.projected_last else d
+    if c.projected_embedding and not c.projected_last:
         rows.append(matmul("embedding/project_in", 1, tokens, e, d, False, OPT))
     if c.position == "learned":
         source = "Radford et al. 2018 (GPT-1), section 4.1: learned positions"
-        rows.append(Operation("embedding/position", "lookup", 1, (("weight", (P, d)),), other=((tokens, d),), source=source))
+        rows.append(Operation("embedding/position", "lookup", 1, (("weight", (P, width)),), other=((tokens, width),), source=source))
+    if c.rotary_table:
+        rows.append(
+            Operation("embedding/angles", "lookup", 1, (("weight", (P, s.d_head)),), source="Su et al. 2021 (RoFormer), as released")
+        )
     if c.position == "sinusoidal":
         rows.append(Operation("embedding/position", "add", 1, other=((tokens, d),), source=f"{VASWANI}, section 3.5"))
     if c.token_types:
         source = "Devlin et al. 2018 (BERT), arXiv:1810.04805, section 3: segments"
-        rows.append(Operation("embedding/token_type", "lookup", 1, (("weight", (s.n_token_type, d)),), other=((tokens, d),), source=source))
+        types = (("weight", (s.n_token_type, width)),)
+        rows.append(Operation("embedding/token_type", "lookup", 1, types, other=((tokens, width),), source=source))
     if c.embedding_norm:
-        rows.append(norm("embedding/norm", c, 1, tokens, d)._replace(source="BigScience 2022 (BLOOM), arXiv:2211.05100, section 3.2"))
+        rows.append(norm("embedding/norm", c, 1, tokens, width)._replace(source="BigScience 2022 (BLOOM), arXiv:2211.05100, section 3.2"))
+    if c.projected_embedding and c.projected_last:
+        rows.append(matmul("embedding/project_in", 1, tokens, e, d, True, ELECTRA))
     return rows
 
 
 def _head(s: Shape[N], tokens: N) -> list[Operation[N]]:
-    V, e, d = s.vocab_size, s.d_embedding, s.d_model
+    V, e, d, o = s.vocab_size, s.d_embedding, s.d_model, s.d_output
     c = s.switches
     rows = [norm("final_norm", c, 1, tokens, d)] if c.final_norm else []
-    if c.projected_embedding:
+    if c.projected_embedding and c.head_transform == "none":
         rows.append(matmul("head/project_out", 1, tokens, d, e, False, OPT))
     if c.head_transform != "none":
         cost, formula = ACTIVATION[c.head_transform]
         rows += [
-            matmul("head/transform", 1, tokens, d, d, True, "Devlin et al. 2018 (BERT), as released"),
-            Operation("head/activation", "activation", 1, other=((cost, tokens, d),), source=formula),
-            norm("head/norm", c, 1, tokens, d),
+            matmul("head/transform", 1, tokens, d, o, c.head_transform_bias, "Devlin et al. 2018 (BERT), as released"),
+            Operation("head/activation", "activation", 1, other=((cost, tokens, o),), source=formula),
+            norm("head/norm", c, 1, tokens, o),
         ]
     source = "Press & Wolf 2017, arXiv:1608.05859: the token embedding again" if c.tied else "a matrix of its own"
-    head = matmul("head/output", 1, tokens, e, V, c.head_bias, source)
+    head = matmul("head/output", 1, tokens, o, V, c.head_bias, source)
     each_logit = c.logit_scaled + SOFTCAP * c.logit_softcapped
     if each_logit:
         head = head._replace(other=(*head.other, (each_logit, tokens, V)))

@@ -50,8 +50,14 @@ def _own_code(key: str, config: Config) -> Fields:
     return {"own_code": named} if named else {}
 
 
+def _decoder_alone(key: str, config: Config) -> Fields:
+    """True is understood of the classes that build the decoder of two alone."""
+    known = (False, True) if config.family.fixed.get("idle_cross_attention") else (False,)
+    return only(*known, why="gptcalc knows decoders only")(key, config)
+
+
 COMMON: Mapping[str, Key] = {
-    "is_encoder_decoder": Key(False, only(False, why="gptcalc knows decoders only")),
+    "is_encoder_decoder": Key(False, _decoder_alone),
     "is_decoder": Key(True, only(True, False, why="it must be true or false")),
     "add_cross_attention": Key(False, only(False, None, why="cross-attention has weights of its own")),
     "cross_attention_hidden_size": Key(None, only(None, why="cross-attention has weights of its own")),

@@ -12,8 +12,8 @@ _REASONS: Mapping[str, str] = {
     "an indexer with weights of its own chooses the keys of each query": """
         axk2 deepseek_v32 deepseek_v4 dots3_note_text glm5_next_text glm_moe_dsa hy_v4 hy_v4_vl_text minimax_m3_vl_text
         mistral_large4_text""",
-    "it is the decoder of an encoder-decoder model, with cross-attention": """
-        bart bigbird_pegasus blenderbot blenderbot-small marian mbart mvp pegasus plbart prophetnet trocr whisper""",
+    "it predicts several tokens at once, by positions in tables of relative distances": "prophetnet",
+    "its attention sees random and nearby blocks of keys": "big_bird",
     "it reads images, sound or music, and its language model is only a part of it": """
         dots3_note emu3 git moshi musicgen musicgen_melody phi4_multimodal""",
     "gptcalc has no reading of its class yet": "cohere_compass_text hunyuan_vl_text muse_glimmer_text step3p5",
@@ -33,16 +33,12 @@ _REASONS: Mapping[str, str] = {
     "its attention heads are experts": "jetmoe",
     "each layer has two attentions and experts that do nothing": "longcat_flash",
     "the same layers run several times": "dory hrm_text inkling2_loop_text",
-    "its first layer has no norm, and its head an MLP without a norm's bias": "modernbert-decoder",
     "its positions are a table of relative distances": "cpmant xlnet",
-    "its attention sees random and nearby blocks of keys": "big_bird",
     "its attention is by hashing": "reformer",
-    "it was trained to fill gaps, and its embedding has another width than its layers": "electra rembert",
     "its embedding has parts for the sound and the shape of characters": "roc_bert",
     "its embedding has parts for languages, and its positions are unlike a decoder's": "xlm",
-    "its positions are rotated by a table among its parameters": "roformer",
     "its layers have adapters for languages": "xmod",
-    "its blocks are unlike those that gptcalc knows": "beam flint inkling_text inkling2_text",
+    "its blocks are unlike those that gptcalc knows": "inkling_text inkling2_text",
 }
 REFUSED: Mapping[str, str] = {model_type: why for why, types in _REASONS.items() for model_type in types.split()}
 """Each model type with the reason."""

@@ -1,6 +1,6 @@
 """Every model type that is imported: a family is in the file of its lineage, dense and sparse members side by side.
 
-- GPT-2's way: `gpt`, `neox`, `opt`, `alibi`, `bert`.
+- GPT-2's way: `gpt`, `neox`, `opt`, `alibi`, `bert`, `modernbert`, `decoders` (of encoder-decoder models).
 - Llama's way, by name: `llama`, `mistral`, `qwen`, `gemma`, `glm`, `deepseek`, `cohere`, `granite`, `olmo`, `exaone`, `hunyuan`, `ernie`,
   `phi`. Those that stand alone, by what sets them apart: `layernorm`, `dense`, `experts` (in every layer), `sparse` (in some).
 """
@@ -13,6 +13,7 @@ from gptcalc.spec.huggingface.families import (
     alibi,
     bert,
     cohere,
+    decoders,
     deepseek,
     dense,
     ernie,
@@ -26,6 +27,7 @@ from gptcalc.spec.huggingface.families import (
     layernorm,
     llama,
     mistral,
+    modernbert,
     neox,
     olmo,
     opt,
@@ -36,7 +38,7 @@ from gptcalc.spec.huggingface.families import (
 from gptcalc.spec.huggingface.family import Family
 
 _LINEAGES = (
-    *(gpt, neox, opt, alibi, bert),
+    *(gpt, neox, opt, alibi, bert, modernbert, decoders),
     *(llama, mistral, qwen, gemma, glm, deepseek, cohere, granite, olmo, exaone, hunyuan, ernie, phi),
     *(layernorm, dense, experts, sparse),
 )

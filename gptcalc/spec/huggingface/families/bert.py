@@ -4,8 +4,17 @@ head. Their classes read both ways unless `is_decoder` is true; the parameters a
 
 from __future__ import annotations
 
-from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, variant
-from gptcalc.spec.huggingface.handlers import ACTIVATIONS, activation, only, size, standard, unread, unread_head_width, unread_kv_heads
+from gptcalc.spec.huggingface.family import Config, Family, Fields, Key, because, variant
+from gptcalc.spec.huggingface.handlers import (
+    ACTIVATIONS,
+    activation,
+    only,
+    size,
+    standard,
+    unread,
+    unread_head_width,
+    unread_kv_heads,
+)
 
 
 def _activations(key: str, config: Config) -> Fields:
@@ -122,4 +131,70 @@ XLM_ROBERTA_XL = variant(
     fixed={"embedding_norm": False},
 )
 
-FAMILIES = (BERT, ERNIE, MEGATRON_BERT, BERT_GENERATION, ROBERTA, CAMEMBERT, XLM_ROBERTA, DATA2VEC, ROBERTA_PRE, XLM_ROBERTA_XL)
+
+def _narrow_embedding(key: str, config: Config) -> Fields:
+    """Words, positions and segments are so wide, and projected behind their norm; the head's transform goes back to that width."""
+    return {} if config.size(key) == config.size("hidden_size") else {"d_embedding": config.size(key), "projected_last": True}
+
+
+ELECTRA = variant(
+    BERT,
+    "electra",
+    "ElectraForCausalLM",
+    "ELECTRA",
+    defaults={"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    keys={**standard(hidden_act="gelu"), "embedding_size": Key(128, _narrow_embedding)},
+    fixed={"head_transform": "gelu"},  # whatever the MLPs have
+    harmless=because("the head of another task", "summary_type summary_use_proj summary_activation summary_last_dropout"),
+)
+
+
+def _output_width(key: str, config: Config) -> Fields:
+    embedding = config.size("input_embedding_size")
+    return {"tied": False} | ({} if config.size(key) == embedding else {"d_output": config.size(key)})
+
+
+REMBERT = variant(
+    BERT,
+    "rembert",
+    "RemBertForCausalLM",
+    "RemBERT",
+    defaults={"vocab_size": 250300, "hidden_size": 1152, "num_hidden_layers": 32, "num_attention_heads": 18, "intermediate_size": 4608},
+    keys={
+        "input_embedding_size": Key(256, _narrow_embedding),
+        "output_embedding_size": Key(1664, _output_width),
+        "tie_word_embeddings": Key(False, lambda key, config: {"tied": config.flag(key) and False}),  # its head is never tied
+    },
+)
+
+ROFORMER = variant(
+    BERT,
+    "roformer",
+    "RoFormerForCausalLM",
+    "RoFormer",
+    defaults={"vocab_size": 50000, "max_position_embeddings": 1536},
+    keys={
+        "embedding_size": Key(None, lambda key, config: {} if config[key] is None else _narrow_embedding(key, config)),
+        "rotary_value": Key(False, only(False, why="values would be rotated too")),
+    },
+    fixed={
+        "position": "rotary",
+        "rotary_pairs": "neighbours",
+        "rotary_table": True,
+    },
+)
+
+OTHER_WIDTHS = (ELECTRA, REMBERT, ROFORMER)
+FAMILIES = (
+    BERT,
+    ERNIE,
+    MEGATRON_BERT,
+    BERT_GENERATION,
+    ROBERTA,
+    CAMEMBERT,
+    XLM_ROBERTA,
+    DATA2VEC,
+    ROBERTA_PRE,
+    XLM_ROBERTA_XL,
+    *OTHER_WIDTHS,
+)

@@ -6,7 +6,7 @@ from gptcalc.spec.huggingface.family import Config, Family, Fields, Key
 from gptcalc.spec.huggingface.handlers import activation, flag, nothing, size, standard, unread_head_width, unread_kv_heads
 
 
-def _positions_after_two(key: str, config: Config) -> Fields:
+def positions_after_two(key: str, config: Config) -> Fields:
     """The table starts with two rows that no position uses."""
     return {"n_ctx": config.size(key), "n_position": config.size(key) + 2}
 
@@ -32,7 +32,7 @@ OPT = Family(
     {
         **standard(vocab_size=50272, hidden_size=768, num_hidden_layers=12, num_attention_heads=12),
         "ffn_dim": Key(3072, size("d_ff")),
-        "max_position_embeddings": Key(2048, _positions_after_two),
+        "max_position_embeddings": Key(2048, positions_after_two),
         "do_layer_norm_before": Key(True, _norms_of_opt),
         "_remove_final_layer_norm": Key(False, nothing),
         "word_embed_proj_dim": Key(None, _embedding_of_opt),
@@ -52,7 +52,7 @@ BIOGPT = Family(
     {
         **standard(vocab_size=42384, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096),
         **standard(hidden_act="gelu", tie_word_embeddings=True),
-        "max_position_embeddings": Key(1024, _positions_after_two),
+        "max_position_embeddings": Key(1024, positions_after_two),
         "scale_embedding": Key(True, _scaled_embedding),
         "head_dim": unread_head_width(),
         "num_key_value_heads": unread_kv_heads(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gptcalc.spec.huggingface.families.llama import MLP_UNBIASED, UNBIASED
-from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant
-from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_elsewhere, size
+from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, sizes, variant, written
+from gptcalc.spec.huggingface.handlers import factor, flag, head_width_needed, heads, nothing, only, read_elsewhere, size, standard
 from gptcalc.spec.huggingface.layers import (
     ATTENTION,
     Layer,
@@ -202,4 +203,87 @@ MIMO_V2 = variant(
     aliases={"num_local_experts": "n_routed_experts"},
 )
 
-FAMILIES = (AFMOE, KOLIBRI1, LAGUNA, MIMO_V2)
+
+def _flint_sparse(config: Config, layer: int) -> bool:
+    dense = [0, 1] if config["mlp_only_layers"] is None else config["mlp_only_layers"]
+    if not isinstance(dense, list):
+        raise config.refuse("mlp_only_layers", f"must be a list of layers, not {written(dense)}")
+    return layer not in dense and (layer + 1) % config.size("decoder_sparse_step") == 0
+
+
+FLINT = variant(
+    UNBIASED,
+    "flint",
+    "FlintForCausalLM",
+    "Flint",
+    defaults=sizes(V=150144, d=2048, F=6144, L=49, T=262144),
+    keys={
+        **heads(4, 128),
+        "attention_bias": Key(False, flag("attention_bias", "attention_output_bias")),
+        "layer_types": Key(
+            None,
+            attentions(
+                lambda config: lambda i: "full" if i < 2 or i % 4 == 1 or i == config.layers - 1 else "sliding",
+                full=lambda config: {"position": "none"},
+            ),
+        ),
+        **read_elsewhere(sliding_window=513, moe_intermediate_size=512, shared_expert_intermediate_size=1024, num_experts_per_tok=6),
+        **read_elsewhere(norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=None),
+        "num_experts": Key(
+            256,
+            experts_in(_flint_sparse, mixture(shared=from_key("shared_expert_intermediate_size"), normalised="norm_topk_prob", **SIGMOID)),
+        ),
+    },
+    fixed={"qk_norm": "head", "attention_sinks": True},
+)
+
+_BEAM_ANGLES = angles_by_kind({"full_attention": 10000.0, "sliding_attention": 10000.0})
+
+
+def _beam_angles(kind: str) -> Callable[[Config], Fields]:
+    """A kind of layer whose entry is null has no positions; left out, that is the full layers."""
+
+    def read(config: Config) -> Fields:
+        given = config["rope_parameters"]
+        if (given is None and kind == "full_attention") or (isinstance(given, dict) and given.get(kind, 0) is None):
+            return {"position": "none"}
+        if isinstance(given, dict) and kind not in given:
+            raise config.refuse("rope_parameters", f"has no {kind}")
+        return _BEAM_ANGLES(kind)(config)
+
+    return read
+
+
+BEAM = variant(
+    UNBIASED,
+    "beam",
+    "BeamForCausalLM",
+    "Beam",
+    without="rope_scaling",
+    defaults=sizes(V=151936, d=5120, F=20480, L=52, H=48, T=8192),
+    keys={
+        **heads(8, 128),
+        "attention_bias": Key(False, flag("attention_bias", "attention_output_bias")),
+        **read_elsewhere(rope_parameters=None, partial_rotary_factor=ABSENT, rope_theta=ABSENT, sliding_window=512),
+        "layer_types": Key(
+            None,
+            attentions(
+                lambda config: lambda i: "sliding" if (i + 1) % 6 and i != config.layers - 1 else "full",
+                full=_beam_angles("full_attention"),
+                sliding=_beam_angles("sliding_attention"),
+            ),
+        ),
+        **standard(final_logit_softcapping=30.0),
+        **read_elsewhere(moe_intermediate_size=2560, num_experts_per_tok=8, num_experts=256, norm_topk_prob=True),
+        **read_elsewhere(n_group=8, topk_group=4, routed_scaling_factor=2.5),
+        "mlp_layer_types": Key(None, experts_listed(mixture(**DEEPSEEK_ROUTER), lambda config: lambda i: "dense" if i < 3 else "moe")),
+    },
+    fixed={
+        "qk_norm": "head",
+        "attention_gate": "channel_biased",
+        "norm_placement": "sandwich",
+        "unexecuted": ("residuals are weighed by how deep they are, and queries without positions by where they stand",),
+    },
+)
+
+FAMILIES = (AFMOE, KOLIBRI1, LAGUNA, MIMO_V2, FLINT, BEAM)
