@@ -14,6 +14,7 @@ import typer
 from pydantic import BaseModel
 
 import gptcalc as gc
+import gptcalc.serve.loaded  # an answer that is imported where it is asked for
 from gptcalc.cli.commands import app
 from gptcalc.cli.examples import EXAMPLES
 from gptcalc.cli.pages import entries_of
