@@ -121,9 +121,81 @@ def test_the_cache_that_vllm_logs() -> None:
     assert answer["max_concurrency"] == math.floor(memory["cache"] / 131_072 / 8192)
 
 
+POOLS = {"server": "vllm", "prefill_pool": "2x(tp 4)", "decode_pool": "1x(tp 8)", "prompt": 2048, "output": 256}
+
+
+def test_pools_never_interrupt_a_step() -> None:
+    apart = gc.infer("llama3.1-70b", **POOLS, concurrency=32)
+    together = gc.infer("llama3.1-70b", server="vllm", tp=8, count=16, concurrency=32, prompt=2048, output=256)
+    assert apart.devices == together.devices == 16
+    assert apart.tpot == pytest.approx(apart.steady.decode)
+    assert apart.to_dict()["pools"]["prefill"]["workers"] == 2
+    more = gc.infer("llama3.1-70b", **{**POOLS, "prefill_pool": "4x(tp 4)"}, concurrency=32)
+    assert more.ttft <= apart.ttft
+    assert more.devices == 24
+
+
+def test_a_pool_of_prompts_saturates() -> None:
+    with pytest.raises(NegativeAnswer, match="the prefill pool") as refused:
+        gc.infer("llama3.1-70b", **POOLS, rate=1000)
+    largest = float(str(refused.value).split(": ")[1].split()[0])
+    held = gc.infer("llama3.1-70b", **POOLS, rate=0.5 * largest)
+    assert held.steady.busy == pytest.approx(0.5, rel=0.01)
+    assert held.load.concurrency == pytest.approx(0.5 * largest * held.e2e, rel=0.01)
+    full = gc.infer("llama3.1-70b", **POOLS, concurrency=2000)
+    assert full.requests_per_second == pytest.approx(largest, rel=0.02)
+
+
+PROMISE = {"target": "ttft=1s,tpot=30ms", "prompt": 4000, "output": 500}
+
+
+def test_the_fewest_devices_for_a_promise() -> None:
+    found = gc.infer("llama3.1-70b", device="h100,h200", rate=10.0, write="vllm", **PROMISE)
+    best = found.cheapest
+    assert best is not None
+    assert best.ttft <= 1
+    assert best.tpot <= 0.03
+    assert found.command_line is not None
+    assert found.command_line.startswith(f"vllm serve llama3.1-70b --tensor-parallel-size {best.tp} ")
+    sizes = {"tp": best.tp, "pp": best.pp, "count": best.devices, "chunk": best.chunk}
+    alone = gc.infer("llama3.1-70b", device=best.device, server="vllm", rate=10.0, prompt=4000, output=500, **sizes)
+    assert alone.tpot == pytest.approx(best.tpot, rel=0.05)
+    fewer = best.devices - best.devices // best.replicas
+    flow = gc.infer("llama3.1-70b", device=best.device, server="vllm", rate=10.0 * fewer / best.devices, prompt=4000, output=500, **sizes)
+    assert flow.tpot < alone.tpot
+    assert all(one.of_a_user < other.of_a_user for one, other in zip(found.front, found.front[1:], strict=False))
+    assert all(one.of_a_device > other.of_a_device for one, other in zip(found.front, found.front[1:], strict=False))
+
+
+def test_a_promise_that_nothing_keeps() -> None:
+    found = gc.infer("llama3.1-70b", device="l4", rate=1.0, target="ttft=10ms,tpot=1ms", prompt=1000, output=100)
+    assert not found.met
+    assert found.closest is not None
+    assert found.closest.worst > 1
+
+
+def test_owned_hardware() -> None:
+    """30,000 USD over four years of 8,766 hours, and 700 W at 1.2 times and 0.1 USD a kWh: 0.94 an hour."""
+    answer = gc.infer("llama3.1-8b", server="vllm", capex=30000, amortise="4y", power_price=0.1)
+    assert answer.usd_per_hour is not None
+    assert answer.usd_per_hour.likely == pytest.approx(30000 / 35064 + 0.084)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"server": "vllm", "prefill_pool": "4x(tp 4)"}, "decode_pool is missing"),
+        ({"server": "vllm", "prefill_pool": "4x(tp 4)", "decode_pool": "2x(tp 8)", "count": 9}, "16 . 16 devices are not the 9"),
+        ({"server": "vllm", "prefill_pool": "4x(tp)", "decode_pool": "2x(tp 8)"}, "no number"),
+        ({"server": "vllm", "prefill_pool": "4x(tp 3)", "decode_pool": "2x(tp 8)"}, "not a multiple"),
+        ({"server": "vllm", "prefill_pool": "", "decode_pool": "2x(tp 8)"}, "is no pool"),
+        ({"server": "vllm", "prefill_pool": "4x(tp 4)", "decode_pool": "2x(tp 8)", "tp": 2}, "contradict"),
+        ({"device": "h100,h200", "server": "vllm"}, "for a promise"),
+        ({"rate": 1.0, "target": "ttft=1s", "concurrency": 3}, "takes no count"),
+        ({"server": "vllm", "capex": 3e4, "price": 2}, "contradict"),
+        ({"server": "vllm", "amortise": "4y"}, "owned hardware"),
+        ({"server": "vllm", "capex": 3e4, "amortise": "soon"}, "is no time"),
+        ({"rate": 1.0, "target": "ttft=1s", "write": "tgi"}, "no server to write for"),
         ({"server": "vllm", "shared_prefix": 5000}, "longer than the prompt"),
         ({"server": "vllm", "draft": 3, "accepted": 1.2}, "accepted must be a share"),
         ({"server": "vllm", "draft": 3}, "how many drafted tokens"),

@@ -9,6 +9,7 @@ from gptcalc.choices import Precision
 from gptcalc.cli.options import (
     LAYOUT,
     LOAD,
+    MONEY,
     OUTPUT,
     RUN,
     SERVING,
@@ -59,6 +60,10 @@ def infer(
     lengths: Annotated[
         str | None, LOAD("--lengths", metavar="drawn|alike", help="Whether requests differ in length.", show_default="between the two")
     ] = None,
+    prefill_pool: Annotated[
+        str | None, LOAD("--prefill-pool", metavar="4x(tp 4)", help="Workers that read prompts.", show_default=False)
+    ] = None,
+    decode_pool: Annotated[str | None, LOAD("--decode-pool", metavar="2x(tp 8)", help="Workers that decode.", show_default=False)] = None,
     shared_prefix: Annotated[
         int | None, LOAD("--shared-prefix", min=1, help="Tokens of a prompt that are cached.", show_default=False)
     ] = None,
@@ -93,6 +98,12 @@ def infer(
         int | None, LAYOUT("--attention-dp", min=1, help="Groups with sequences of their own that share the experts.", show_default="1")
     ] = None,
     price: Price = None,
+    capex: Annotated[float | None, MONEY("--capex", help="USD of one owned device.", show_default=False)] = None,
+    amortise: Annotated[str | None, MONEY("--amortise", metavar="4y", help="Time that it is written off in.", show_default="4y")] = None,
+    power_price: Annotated[float | None, MONEY("--power-price", help="USD for a kWh.", show_default=False)] = None,
+    write: Annotated[
+        str | None, OUTPUT("--write", metavar="vllm|sglang|trtllm", help="The winner's command line.", show_default=False)
+    ] = None,
     roofline: Annotated[bool, OUTPUT("--roofline", help="The operations under the device's roof.")] = False,
     explain: Explain = False,
     quiet: Quiet = False,
@@ -101,6 +112,7 @@ def infer(
 ) -> None:
     """How fast a server answers: time to first token, time per token, tokens per second, how many users fit, what tokens cost."""
     from gptcalc.serve.answer import infer as formulas
+    from gptcalc.serve.fleet import Fleet
     from gptcalc.serve.loaded import Loaded
     from gptcalc.show import infer as show
     from gptcalc.show.output import emit
@@ -109,8 +121,13 @@ def infer(
     options: dict[str, Any] = {"count": count, "batch": batch, "prompt": prompt, "output": output, "precision": precision}
     options |= {"kv_precision": kv_precision, "group_size": group_size, "block_size": block_size, "runtime": runtime, "tp": tp, "pp": pp}
     options |= {"server": server, "concurrency": concurrency, "rate": rate, "ep": ep, "attention_dp": attention_dp, "draft": draft}
+    options |= {"prefill_pool": prefill_pool, "decode_pool": decode_pool}
+    options |= {"capex": capex, "amortise": amortise, "power_price": power_price, "write": write}
     options |= {"memory_share": memory_share, "chunk": chunk, "lengths": lengths, "shared_prefix": shared_prefix, "hit_share": hit_share}
     answer = formulas(spec, device=device, price=price, sweep=sweep, target=target, accepted=accepted, **options)
+    if isinstance(answer, Fleet):
+        _fleet(answer, settings_of(spec) | answer.inputs | {"price": price, "target": target}, quiet=quiet, form=form)
+        return
     if isinstance(answer, Loaded):
         _loaded(answer, settings_of(spec) | answer.request.inputs | {"price": price}, explain=explain, quiet=quiet, form=form)
         return
@@ -144,4 +161,21 @@ def _loaded(answer: Any, inputs: dict[str, Any], *, explain: bool, quiet: bool, 
     emit("infer", inputs, answer.to_dict(), lambda: show.tables(answer, explain=explain), form, only=answer.value if quiet else None)
     if not answer.fits:
         typer.echo(show.too_large(answer), err=True)
+        raise typer.Exit(1)
+
+
+def _fleet(answer: Any, inputs: dict[str, Any], *, quiet: bool, form: Any) -> None:
+    from gptcalc.show import fleet as show
+    from gptcalc.show.output import emit
+
+    only = (answer.value or 0) if quiet else None
+    emit("infer", inputs, answer.to_dict(), lambda: [show.table(answer)], form, only=only)
+    if form == "table" and not quiet:
+        if answer.command_line:
+            sys.stdout.write(f"\n{answer.command_line}\n")
+        from gptcalc.show import plots
+
+        sys.stdout.write("\n" + plots.front(answer))
+    if not answer.met:
+        typer.echo(show.unmet(answer), err=True)
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from gptcalc.serve.room import Room, room_of
 from gptcalc.serve.work import Work, work_for
 
 if TYPE_CHECKING:
+    from gptcalc.serve.fleet import Fleet
     from gptcalc.serve.loaded import Loaded
     from gptcalc.serve.sweep import Sweep
     from gptcalc.serve.target import Targets
@@ -111,6 +112,10 @@ class Inference(NamedTuple):
 
 
 @overload
+def infer(model: ModelSpec | str, *, rate: float, target: str, **options: Any) -> Fleet: ...
+
+
+@overload
 def infer(model: ModelSpec | str, *, server: str, **options: Any) -> Loaded: ...
 
 
@@ -137,7 +142,7 @@ def infer(
     sweep: str | None = None,
     target: str | None = None,
     **load: Any,
-) -> Inference | Loaded:
+) -> Inference | Loaded | Fleet:
     """What serving a model takes, on `count` devices of one kind: `batch` sequences at once in each replica, or a server under load.
 
     Options: `count`, `batch`, `prompt`, `output` (new tokens, the first from the prefill), `precision` (of weights; "stored", as the
@@ -147,7 +152,9 @@ def infer(
 
     Under load, by any of: `server` (a name of presets/servers or a file of one), `concurrency` (requests in flight, "max") or `rate` (a
     second), `ep`, `attention_dp`, `memory_share`, `chunk` (tokens of a pass), `lengths` ("drawn", "alike"; left out: between the two),
-    `shared_prefix` with `hit_share`, `draft` (tokens guessed a step) with `accepted`.
+    `prefill_pool` and `decode_pool` ("4x(tp 4)", "2x(attention-dp 8 ep 8 h200)"), `shared_prefix` with `hit_share`, `draft` (tokens
+    guessed a step) with `accepted`. With `rate` and `target` devices are searched: `device` may be several, "h200,b200"; owned hardware
+    costs `capex` over `amortise` ("4y") and `power_price` (USD per kWh); `write` gives the winner's command line.
 
     Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.
@@ -166,7 +173,15 @@ def infer(
     unknown = [name for name in load if name not in LOADED]
     if unknown:
         raise GptcalcError(f"infer has no option '{unknown[0]}'", hint=did_you_mean(unknown[0], (*LOADED, *options)))
+    owning = {name: load.pop(name) for name in OWNING if name in load}
+    if target is not None and "rate" in load:
+        return _fleet(spec, device, target, price, owning, options | load, [block_size, sweep, batch, runtime])
+    if isinstance(device, str) and "," in device:
+        raise GptcalcError("several devices are compared for a promise", hint="give --rate 20 --target ttft=1s,tpot=30ms too")
+    if "write" in load:
+        raise GptcalcError("a command line is written of what keeps a promise", hint="give --rate and --target too")
     found = device if hasattr(device, "peak") else load_device(device)
+    price = _owned(found, price, owning) if owning else price
     if load:
         given = {"batch": batch, "block_size": block_size, "runtime": runtime, "sweep": sweep, "target": target}
         return _under_load(spec, found, price, given, options | load)
@@ -174,8 +189,9 @@ def infer(
     return _alone(spec, found, price, sweep, target, options | {"runtime": "graph" if runtime is None else runtime})
 
 
+OWNING = ("capex", "amortise", "power_price")
 LOADED: tuple[str, ...] = ("server", "concurrency", "rate", "ep", "attention_dp", "memory_share", "chunk", "lengths")
-LOADED += ("shared_prefix", "hit_share", "draft", "accepted")
+LOADED += (*OWNING, "write", "prefill_pool", "decode_pool", "shared_prefix", "hit_share", "draft", "accepted")
 """Options that are about a server under load."""
 
 
@@ -196,6 +212,38 @@ def _under_load(model: ModelSpec, device: DeviceSpec, price: Any, given: dict[st
     if given["runtime"] is not None:
         options["server"] = given["runtime"]
     return served(model, device, price=price, **options)
+
+
+def _owned(device: DeviceSpec, price: Any, owning: dict[str, Any]) -> Any:
+    from gptcalc.serve.owning import owned
+
+    if price is not None:
+        raise GptcalcError("a price and a capex contradict: hardware is rented or owned", hint="give one of the two")
+    if "capex" not in owning:
+        raise GptcalcError(f"{next(iter(owning))} is of owned hardware", hint="give --capex, the price of one device, too")
+    return owned(device, owning["capex"], owning.get("amortise"), owning.get("power_price"))
+
+
+def _fleet(
+    model: ModelSpec, device: Any, target: str, price: Any, owning: dict[str, Any], options: dict[str, Any], none: list[Any]
+) -> Fleet:
+    from gptcalc.serve.fleet import fleet_of
+    from gptcalc.spec.device import load_device
+
+    if any(one is not None for one in none) or {"concurrency", "prefill_pool", "decode_pool", "count"} & {
+        name for name, value in options.items() if value is not None
+    }:
+        raise GptcalcError(
+            "a search of devices for a promise takes no count, batch, concurrency, runtime, sweep or pools", hint="leave it out"
+        )
+    names: list[Any] = device.split(",") if isinstance(device, str) else list(device) if isinstance(device, list | tuple) else [device]
+    found: list[DeviceSpec] = [
+        name if hasattr(name, "peak") else load_device(name.strip() if isinstance(name, str) else name) for name in names
+    ]
+    for one in found if owning else []:
+        _owned(one, price, owning)
+    options.pop("count")
+    return fleet_of(model, found, target, options.pop("rate"), price=price, owning=owning, **options)
 
 
 def _alone(spec: ModelSpec, device: DeviceSpec, price: Any, sweep: Any, target: Any, options: dict[str, Any]) -> Inference:

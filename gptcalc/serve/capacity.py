@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.footprint.serving import kv_cache
 from gptcalc.serve.linear import matrix_bytes
-from gptcalc.serve.replica import Replica
+from gptcalc.serve.replica import Worker
 from gptcalc.serve.work import Work
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
@@ -35,7 +35,7 @@ class Capacity(NamedTuple):
         return fields
 
 
-def weights_of(replica: Replica) -> float:
+def weights_of(replica: Worker) -> float:
     """Bytes of the weights on the fullest device: its stage's layers, and the embedding or the head."""
     layers = outside = 0.0
     ends = []
@@ -68,7 +68,7 @@ def cache_of(work: Work, tokens: Any, *, whole: bool, page: int = 1) -> Any:
     return kv_cache(work.shape, 1, tokens, kv_bits=work.kv_bits, block=page, windows=not whole)
 
 
-def capacity_of(replica: Replica, prompt: Any, output: Any, *, shared: float = 0.0) -> Capacity:
+def capacity_of(replica: Worker, prompt: Any, output: Any, *, shared: float = 0.0) -> Capacity:
     """How many sequences of P tokens of prompt and O new ones run at once in one group.
 
     A sequence that grows page by page is O/2 tokens into its answer on average; an engine that reserves has room for all of it.

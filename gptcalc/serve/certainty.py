@@ -9,7 +9,7 @@ from gptcalc.serve.work import Work
 
 if TYPE_CHECKING:
     from gptcalc.serve.demand import Demand
-    from gptcalc.serve.replica import Replica
+    from gptcalc.serve.replica import Worker
 
 UNMEASURED = 0.25
 """The share for what was not measured on an NVIDIA GPU. Compared, and nothing fitted on it: Mixtral at gpt-fast (its README; one to eight
@@ -91,7 +91,7 @@ ELSEWHERE = 1.25
 """How much wider: other chips, other servers and other versions of them."""
 
 
-def factors_of(d: Demand, replica: Replica) -> Factors:
+def factors_of(d: Demand, replica: Worker) -> Factors:
     """Of a server under load."""
     experts = any(kind.switches.experts for _, kind in replica.work.shape.blocks)
     kind = "experts" if experts else "dense"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.layouts import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
-from gptcalc.serve.replica import Replica, check_layout
+from gptcalc.serve.replica import Worker, check_layout
 from gptcalc.serve.request import OUTPUT, PROMPT, check_context, check_decoder
 from gptcalc.serve.work import work_of
 from gptcalc.spec.catalogue import is_path
@@ -183,7 +183,7 @@ def precision_of(model: ModelSpec, device: DeviceSpec, precision: str | None) ->
     return STORED if precision is None or bits == int(own.bits) else precision
 
 
-def replica_of(d: Demand) -> Replica:
+def replica_of(d: Demand) -> Worker:
     """One of the replicas that answer."""
     return replica_on(d.model, d.device, d.server, d.layout, d.precision, d.kv_precision, d.group_size, chunk=d.chunk, share=d.memory_share)
 
@@ -199,7 +199,7 @@ def replica_on(
     *,
     chunk: int,
     share: float,
-) -> Replica:
+) -> Worker:
     """One replica of a server's code on so many devices."""
     tp, dp = layout.tp, layout.attention_dp
     work = work_of(
@@ -213,7 +213,7 @@ def replica_on(
         expert_tp=tp * dp // layout.ep,
     )
     engine = (server.engine or Engine()).model_copy(update={"chunk": chunk, "memory_share": share})
-    return Replica(work, engine, tp, layout.pp, layout.ep, dp, work.network if tp * dp * layout.pp > 1 else None)
+    return Worker(work, engine, tp, layout.pp, layout.ep, dp, work.network if tp * dp * layout.pp > 1 else None)
 
 
 def _concurrency(value: Any, rate: Any) -> Any:

@@ -11,13 +11,14 @@ from gptcalc.serve.certainty import Factors, factors_of
 from gptcalc.serve.demand import Demand, demand_of, replica_of
 from gptcalc.serve.phase import Phase
 from gptcalc.serve.queueing import percentiles
-from gptcalc.serve.replica import Pass, Replica, time_of
+from gptcalc.serve.replica import Pass, Worker, time_of
 from gptcalc.serve.steady import Load, Steady, steady_of
 from gptcalc.spec.server import Engine
 from gptcalc.time.kernels import least, most
 
 if TYPE_CHECKING:
     from gptcalc.ranges import Range
+    from gptcalc.serve.pools import Pools
     from gptcalc.spec.model import ModelSpec
 
 GRID, GRIDS = 48, 3
@@ -28,12 +29,26 @@ class Loaded(NamedTuple):
     """A server's steady state. Seconds, bytes, USD; arrays where lengths or concurrency are."""
 
     request: Demand
-    replica: Replica
+    replica: Worker
     capacity: Capacity
     load: Load
     steady: Steady
     usd_per_hour: Range | None
     notes: list[str]
+    pools: Pools | None = None
+
+    @property
+    def devices(self) -> int:
+        return self.request.layout.total if self.pools is None else self.pools.devices
+
+    @property
+    def replicas(self) -> int:
+        """Groups of devices that decode; of pools what is in flight is that of all together."""
+        return self.request.layout.replicas if self.pools is None else self.pools.decode.workers
+
+    @property
+    def in_flight(self) -> Any:
+        return self.load.concurrency * (self.replicas if self.pools is None else 1)
 
     @property
     def value(self) -> Any:
@@ -57,7 +72,7 @@ class Loaded(NamedTuple):
         """Of all replicas. Source: Little 1961, Operations Research 9(3)."""
         if self.request.rate is not None:
             return self.request.rate
-        return self.request.layout.replicas * self.load.concurrency / self.e2e
+        return self.in_flight / self.e2e
 
     @property
     def tokens_per_second(self) -> Any:
@@ -75,7 +90,7 @@ class Loaded(NamedTuple):
         return self._everywhere(self.capacity.full)
 
     def _everywhere(self, each: Any) -> Any:
-        return self.request.layout.replicas * self.replica.attention_dp * most((each // 1, 0))
+        return self.replicas * self.replica.attention_dp * most((each // 1, 0))
 
     @property
     def factors(self) -> Factors:
@@ -91,7 +106,9 @@ class Loaded(NamedTuple):
     def saturated(self) -> str:
         """What keeps more requests from being served at once, or faster: the cache's room, the prompts, or what bounds a step."""
         s = self.steady
-        if float(_mean(self.load.concurrency / self.replica.groups)) > float(_mean(s.running)) * 1.0001:
+        if self.pools is not None and float(_mean(s.busy)) > 0.95:
+            return "the prefill pool"
+        if float(_mean(s.running)) > 0.999 * float(_mean(self.load.room)) / self.replica.pp:
             return "room for the cache"
         return "prompts" if float(_mean(s.busy)) >= 1 else self.decode.bound
 
@@ -114,7 +131,7 @@ class Loaded(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         r, s, cap = self.request, self.steady, self.capacity
-        devices = r.layout.total
+        devices = self.devices
         single = not hasattr(self.value, "ndim") or self.value.ndim == 0
         result: dict[str, Any] = {
             "ttft": self.ttft,
@@ -128,8 +145,8 @@ class Loaded(NamedTuple):
             "requests_per_second": self.requests_per_second,
             "tokens_per_second_of_one_user": 1 / self.tpot,
             "prompt_tokens_per_second": self.requests_per_second * r.prompt,
-            "running": s.running * self.replica.groups * r.layout.replicas,
-            "in_flight": self.load.concurrency * r.layout.replicas,
+            "running": s.running * self.replica.groups * self.replicas,
+            "in_flight": self.in_flight,
             "max_concurrency": self.max_concurrency,
             "max_running": self._everywhere(cap.running),
             "kv_cache_tokens": most((cap.tokens // 1, 0)),
@@ -144,7 +161,7 @@ class Loaded(NamedTuple):
             "decode_step_time_last": s.last,
             "decode_time": (r.output - 1) * self.tpot,
             "kv_cache_bytes": self._cached(),
-            "max_batch": self._everywhere(cap.full) // r.layout.replicas,
+            "max_batch": self._everywhere(cap.full) // self.replicas,
             "max_users": self.max_concurrency,
             "fits": self.fits,
             "memory": cap.to_dict(),
@@ -154,6 +171,8 @@ class Loaded(NamedTuple):
             "usd_per_million_output_tokens": self.usd_per_million_output_tokens,
             "notes": self.notes,
         }
+        if self.pools is not None:
+            result["pools"] = {name: pool.to_dict() for name, pool in self.pools._asdict().items()}
         if single:
             decode, prefill = self.decode, self.prefill
             result |= {"saturated_by": self.saturated, "bound": decode.bound, "decode_bound": decode.bound, "prefill_bound": prefill.bound}
@@ -186,20 +205,55 @@ def served(model: ModelSpec, device: Any, *, price: Any = None, **options: Any) 
     from gptcalc.money import bill_of
     from gptcalc.ranges import exactly
 
+    prefill, decode = options.pop("prefill_pool", None), options.pop("decode_pool", None)
+    if prefill is not None or decode is not None:
+        return _pooled(model, device, prefill, decode, price, options)
     d = demand_of(model, device, **options)
     replica = replica_of(d)
     capacity = capacity_of(replica, d.prompt, d.output, shared=d.shared * d.hit)
-    load = Load(1.0, d.prompt, d.output, _room(replica.engine, capacity), d.alike, d.shared * d.hit, d.draft, d.accepted)
+    load = _load(d, replica, capacity)
     load = load._replace(concurrency=_in_flight(d, replica, load))
     found = bill_of(exactly(float(d.layout.total)), d.device, price=price)
     return Loaded(d, replica, capacity, load, steady_of(replica, load), found.cost, _notes(d, replica))
+
+
+def _load(d: Demand, replica: Worker, capacity: Capacity) -> Load:
+    return Load(1.0, d.prompt, d.output, _room(replica.engine, capacity), d.alike, d.shared * d.hit, d.draft, d.accepted)
+
+
+def _pooled(model: ModelSpec, device: Any, prefill: Any, decode: Any, price: Any, options: dict[str, Any]) -> Loaded:
+    """A pool that reads prompts and one that decodes."""
+    from gptcalc.money import bill_of
+    from gptcalc.ranges import exactly
+    from gptcalc.serve.pools import pools_of, replicas_of, steady_pools
+
+    given = [name for name in ("tp", "pp", "ep", "attention_dp") if options.get(name) is not None]
+    if given:
+        raise GptcalcError(f"{given[0]} and pools contradict: each pool has its own", hint="write 4x(tp 4)")
+    pools = pools_of(model, device, prefill, decode, options.pop("count", None))
+    d = demand_of(model, pools.decode.device, **options)
+    reader, writer = replicas_of(d, pools)
+    for pool, replica in zip(pools, (reader, writer), strict=True):
+        if float(_mean(capacity_of(replica, d.prompt, d.output).cache)) <= 0:
+            each = f"{pool.each.total} × {pool.device.name}"
+            raise NegativeAnswer(f"does not fit: a worker of {each} has no room for a cache", hint="more devices a worker")
+    capacity = capacity_of(writer, d.prompt, d.output, shared=d.shared * d.hit)
+    load = _load(d, writer, capacity)
+    most_ = load.room * writer.attention_dp * pools.decode.workers
+    load = load._replace(concurrency=most_ if d.concurrency is None else d.concurrency)
+    steady, flight = steady_pools(reader, writer, pools, load, d.rate)
+    usd = [bill_of(exactly(float(pool.devices)), pool.device, price=price).cost for pool in pools]
+    cost = exactly(sum(one.likely for one in usd if one)) if all(usd) else None
+    notes = ["a cache goes from pool to pool through the network cards of the devices that hold it"]
+    d = d._replace(layout=pools.decode.each._replace(total=pools.decode.devices))
+    return Loaded(d, writer, capacity, load._replace(concurrency=flight), steady, cost, [*_notes(d, writer), *notes], pools)
 
 
 def _room(engine: Engine, capacity: Capacity) -> Any:
     return most((least((capacity.running, float(engine.most_sequences))), 1.0))
 
 
-def _in_flight(d: Demand, replica: Replica, load: Load) -> Any:
+def _in_flight(d: Demand, replica: Worker, load: Load) -> Any:
     """Requests in flight in one replica."""
     if d.rate is not None:
         if any(hasattr(size, "dtype") for size in (d.prompt, d.output)):
@@ -210,7 +264,7 @@ def _in_flight(d: Demand, replica: Replica, load: Load) -> Any:
     return most((d.concurrency / d.layout.replicas, 1.0))
 
 
-def at_rate(replica: Replica, load: Load, rate: float, replicas: int = 1) -> Any:
+def at_rate(replica: Worker, load: Load, rate: float, replicas: int = 1) -> Any:
     """How many requests are in flight where so many arrive a second.
 
     Raises GptcalcError for a rate beyond saturation, with the largest that holds.
@@ -233,12 +287,12 @@ def at_rate(replica: Replica, load: Load, rate: float, replicas: int = 1) -> Any
     return high
 
 
-def throughput(replica: Replica, load: Load, concurrency: Any) -> Any:
+def throughput(replica: Worker, load: Load, concurrency: Any) -> Any:
     """Requests a second of a replica that has so many in flight; less than one in flight is one for part of the time."""
     return concurrency / steady_of(replica, load._replace(concurrency=most((concurrency, 1.0)))).e2e(load.output)
 
 
-def _notes(d: Demand, replica: Replica) -> list[str]:
+def _notes(d: Demand, replica: Worker) -> list[str]:
     work = replica.work
     notes = [note for note in work.notes if "at the rate of gpt-fast" not in note]
     if d.server.engine is None:

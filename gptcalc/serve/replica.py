@@ -26,13 +26,13 @@ from gptcalc.time.kernels import Kernel, least, most, pick
 if TYPE_CHECKING:
     from gptcalc.spec.server import Engine
 
-EXCHANGE = 7e-6
+EXCHANGE = 12e-6
 """Seconds a layer, for each other rank, that starting the exchange of attention data parallelism takes. Fitted on DeepSeek-V3's
 decode pools."""
 
 
-class Replica(NamedTuple):
-    """`work` is one rank's; `moved` the bits of an activation that groups send each other."""
+class Worker(NamedTuple):
+    """One replica; `work` is that of one of its ranks."""
 
     work: Work
     engine: Engine
@@ -54,7 +54,8 @@ class Replica(NamedTuple):
 
 class Pass(NamedTuple):
     """What one pass does in one group: `decoding` sequences over `context` positions each; `chunk` tokens of prompts, over the `before`
-    ones that were read already; `ends` prompts end in it. `width` tokens of a sequence are decoded at once: one and the drafted ones."""
+    ones that were read already; `ends` prompts end in it. `width` tokens of a sequence are decoded at once: one and the drafted ones.
+    `groups` do so at once: all, where it is not said."""
 
     decoding: Any
     context: Any
@@ -62,18 +63,19 @@ class Pass(NamedTuple):
     before: Any = 0.0
     ends: Any = 0.0
     width: int = 1
+    groups: int | None = None
 
     @property
     def tokens(self) -> Any:
         return self.decoding * self.width + self.chunk
 
 
-def time_of(replica: Replica, one: Pass) -> Phase:
+def time_of(replica: Worker, one: Pass) -> Phase:
     """Seconds of a pass through all stages, the processor's own time not among them."""
     return timed(replica.work, kernels_of(replica, one))
 
 
-def seconds(replica: Replica, one: Pass) -> Any:
+def seconds(replica: Worker, one: Pass) -> Any:
     """Seconds of a pass from one token to the next: kernels, messages between stages, the processor's time (nothing hides it)."""
     engine, shape = replica.engine, replica.work.shape
     device = time_of(replica, one).seconds
@@ -87,7 +89,7 @@ def seconds(replica: Replica, one: Pass) -> Any:
     return most((device + replica.pp * engine.step + engine.sequence * one.decoding * replica.groups, eager))
 
 
-def drafting(replica: Replica) -> Replica:
+def drafting(replica: Worker) -> Worker:
     """What guesses tokens: one layer like the last, and the head (DeepSeek-AI 2024, arXiv:2412.19437, section 2.2; Li et al. 2024, EAGLE,
     arXiv:2401.15077)."""
     shape = replica.work.shape
@@ -95,7 +97,7 @@ def drafting(replica: Replica) -> Replica:
     return replica._replace(work=replica.work._replace(shape=shape._replace(n_layer=1, kinds=kinds)))
 
 
-def kernels_of(replica: Replica, one: Pass) -> list[Launch]:
+def kernels_of(replica: Worker, one: Pass) -> list[Launch]:
     """The kernels of one pass on one rank, layer by layer. The head sees the last token of each sequence only."""
     work = replica.work
     rows = operations(work.shape, one.tokens, 1, 1, "causal")
@@ -115,7 +117,7 @@ def _place(path: str, launch: Launch) -> str:
     return f"{path.rpartition('/')[0]}/{launch.kernel.path}" if launch.kernel.path else path
 
 
-def _of(replica: Replica, one: Pass, group: list[Operation[Any]], runs: Any, quantized: Any) -> Iterator[Launch]:
+def _of(replica: Worker, one: Pass, group: list[Operation[Any]], runs: Any, quantized: Any) -> Iterator[Launch]:
     row, work = group[0], replica.work
     if row.kind == "matmul":
         yield from _linear(replica, one, group, runs, quantized)
@@ -162,7 +164,7 @@ def pairs_of(s: Any, chunk: Any, before: Any) -> Any:
     return next(product(row.matmul[:-1]) / 2 for row in rows if row.kind == "scores")
 
 
-def _linear(replica: Replica, one: Pass, group: list[Operation[Any]], runs: Any, quantized: Any) -> Iterator[Launch]:
+def _linear(replica: Worker, one: Pass, group: list[Operation[Any]], runs: Any, quantized: Any) -> Iterator[Launch]:
     row, work = group[0], replica.work
     _, m, k, _ = row.matmul
     n = sum(each.matmul[3] for each in group)
@@ -171,7 +173,7 @@ def _linear(replica: Replica, one: Pass, group: list[Operation[Any]], runs: Any,
     if quantized and work.cast_by_block:
         yield Launch(a_pass(work, "pass", 3 * m * k)._replace(path="quantise"), 0, 3 * m * k)
     if len(shape) == 3:
-        everyone = replica.attention_dp * one.tokens
+        everyone = (one.groups or replica.attention_dp) * one.tokens
         per_token = m / one.tokens
         used = touched(shape[0], per_token, everyone) / replica.ep
         yield Launch(*experts(work, everyone * per_token / (replica.ep * used), k, n, weights, used, quantized=quantized))
@@ -180,7 +182,7 @@ def _linear(replica: Replica, one: Pass, group: list[Operation[Any]], runs: Any,
     yield from _messages(replica, one, row, m, n)
 
 
-def _messages(replica: Replica, one: Pass, row: Operation[Any], m: Any, n: Any) -> Iterator[Launch]:
+def _messages(replica: Worker, one: Pass, row: Operation[Any], m: Any, n: Any) -> Iterator[Launch]:
     """Each rank has a part of every sum of a row-parallel matmul; groups of sequences gather their tokens before the experts."""
     work, t, dp = replica.work, replica.tp, replica.attention_dp
     net, size = replica.network, work.width * one.tokens * n
@@ -212,7 +214,7 @@ def touched(n_expert: Any, per_token: Any, tokens: Any) -> Any:
     return most((uneven, least((1.0 * per_token * tokens, 1.0 * per_token))))
 
 
-def soonest(replica: Replica, operation: str, size: Any, n: int) -> Any:
+def soonest(replica: Worker, operation: str, size: Any, n: int) -> Any:
     """Seconds of NCCL's collective or of the server's own one in a single kernel, whichever is sooner."""
     assert replica.network is not None
     seconds = collective(replica.network, operation, size, n)

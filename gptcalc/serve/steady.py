@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.serve.replica import Pass, Replica, seconds
+from gptcalc.serve.replica import Pass, Worker, seconds
 from gptcalc.time.kernels import ceil, least, most, pick
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TOGETHER = 2.6
 class Load(NamedTuple):
     """`concurrency` requests in flight in one replica; `room`: how many sequences of one of its groups fit. `alike`: 1 where all requests
     have the same lengths, so that a closed loop runs in step, 0 where lengths are drawn. `cached` tokens of a prompt need no reading;
-    `draft` tokens are guessed a step."""
+    `draft` tokens are guessed a step. `chunk`: the most tokens of a pass, where it is not the engine's."""
 
     concurrency: Any
     prompt: Any
@@ -36,6 +36,7 @@ class Load(NamedTuple):
     cached: Any = 0.0
     draft: int = 0
     accepted: float = 0.0
+    chunk: Any = None
 
     @property
     def per_step(self) -> float:
@@ -79,14 +80,14 @@ class Times(NamedTuple):
     last: Any
 
 
-def times_of(replica: Replica, running: Any, load: Load) -> Times:
+def times_of(replica: Worker, running: Any, load: Load, groups: int | None = None) -> Times:
     """The three kinds of pass of one group with so many running sequences; a pass that decodes is of so many tokens as it makes."""
     import numpy as np
 
     engine = replica.engine
     n, p, o, old = np.broadcast_arrays(*(np.asarray(one, float) for one in (running, load.prompt, load.output, load.cached)))
     read = np.maximum(p - old, 1.0)
-    chunk = np.minimum(read, engine.chunk)
+    chunk = np.minimum(read, engine.chunk if load.chunk is None else load.chunk)
     chunks = read / chunk
     before = old + (chunks - 1) / 2 * chunk
     context = p + o / 2
@@ -100,12 +101,12 @@ def times_of(replica: Replica, running: Any, load: Load) -> Times:
         (n, p + np.maximum(o - 1, ones), zero, zero, zero),
     )
     decoding, contexts, chunks_of, befores, ends = (np.stack(column) for column in zip(*rows, strict=True))
-    found = seconds(replica, Pass(decoding, contexts, chunks_of, befores, ends, 1 + load.draft))
+    found = seconds(replica, Pass(decoding, contexts, chunks_of, befores, ends, 1 + load.draft, groups))
     decode, mixed, alone, first, last = (float(one) if one.ndim == 0 else one for one in found)
     return Times(decode, mixed, alone, float(chunks) if chunks.ndim == 0 else chunks, first, last)
 
 
-def steady_of(replica: Replica, load: Load) -> Steady:
+def steady_of(replica: Worker, load: Load) -> Steady:
     """Means of a closed loop that keeps N requests in flight."""
     engine = replica.engine
     each = most((load.concurrency / replica.groups, 1.0 * (load.concurrency > 0)))

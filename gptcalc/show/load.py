@@ -20,7 +20,9 @@ def tables(answer: Loaded, *, explain: bool) -> list[Table]:
 
 def _where(answer: Loaded) -> str:
     r = answer.request
-    devices = f"{r.layout.total} × {r.device.name}" if r.layout.total > 1 else r.device.name
+    devices = f"{answer.devices} × {r.device.name}" if answer.devices > 1 else r.device.name
+    if answer.pools is not None:
+        devices = " + ".join(f"{pool.devices} × {pool.device.name}" for pool in answer.pools)
     return f"{r.model.name} with {r.server.title} on {devices}"
 
 
@@ -70,12 +72,15 @@ def _verdict(answer: Loaded) -> Verdict:
 
 def _notes(answer: Loaded) -> list[str]:
     r, layout = answer.request, answer.request.layout
-    come = f"{r.rate:g} requests a second" if r.rate else f"{_count(float(answer.load.concurrency * layout.replicas))} requests in flight"
+    come = f"{r.rate:g} requests a second" if r.rate else f"{_count(float(answer.in_flight))} requests in flight"
     split = [f"tensor parallel {layout.tp}"] * (layout.tp > 1) + [f"{layout.pp} pipeline stages"] * (layout.pp > 1)
     split += [f"attention data parallel {layout.attention_dp}"] * (layout.attention_dp > 1) + [f"expert parallel {layout.ep}"] * (
         layout.ep > 1
     )
-    split += [f"{layout.replicas} replicas"] * (layout.replicas > 1)
+    split += [f"{layout.replicas} replicas"] * (layout.replicas > 1 and answer.pools is None)
+    split += [
+        f"{pool.workers} × {pool.each.total} devices {what}" for pool, what in zip(answer.pools or (), ("read", "decode"), strict=False)
+    ]
     lengths = f"{r.prompt:,} tokens of prompt, {r.output:,} new ones" if isinstance(r.prompt, int) and isinstance(r.output, int) else ""
     version = f"{r.server.title} {r.server.version}".strip()
     what = [f"{come}, held back by {answer.saturated}", *([lengths] if lengths else []), f"weights in {stored(r.inputs)}", version, *split]
@@ -88,7 +93,7 @@ def by_load(answer: Loaded) -> Table:
 
     r = answer.request
     shape = answer.value.shape
-    names = {"in flight": answer.load.concurrency * r.layout.replicas, "prompt": r.prompt, "output": r.output}
+    names = {"in flight": answer.in_flight, "prompt": r.prompt, "output": r.output}
     values = [*names.values(), answer.ttft, answer.tpot, answer.tokens_per_second]
     body = [list(row) for row in zip(*(np.broadcast_to(one, shape).ravel().tolist() for one in values), strict=True)]
     columns = [Column(name, whole, right=True) for name in names]
