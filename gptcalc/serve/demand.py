@@ -15,7 +15,7 @@ from gptcalc.spec.options import check_word, float_array, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.server import Engine, engine_names, load_server, server_names
 from gptcalc.spec.shape import shape_of
-from gptcalc.table.sharding import divide
+from gptcalc.table.dividing import divide
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec

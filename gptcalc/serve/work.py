@@ -161,7 +161,7 @@ def work_of(
 
 def _experts_over(local: Shape[Any], whole: Shape[Any], ranks: int) -> Shape[Any]:
     """A rank's shape whose experts are each divided over so many ranks."""
-    from gptcalc.table.sharding import divide
+    from gptcalc.table.dividing import divide
 
     width = divide(whole.d_expert, ranks, "d_expert", "ranks that share an expert")
     kinds = zip(local.kinds, whole.kinds, strict=True)
