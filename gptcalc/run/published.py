@@ -113,7 +113,7 @@ def _measured_steps() -> list[Replica]:
 
     rows = []
     for one in all_steps():
-        predicted = 1000 * train(one.spec or one.model, device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
+        predicted = 1000 * train(one.spec or str(one.model), device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
         note = "" if one.fitted else "no constant was fitted on this row"
         error = predicted / one.milliseconds - 1
         formula = "the kernels of the step, as gptcalc train itemises them"
