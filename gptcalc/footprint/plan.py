@@ -114,7 +114,7 @@ def _recipe(
     given |= {name: getattr(adapters, name) for name in AdapterOptions._fields if name != "accumulate"}
     given |= {name: words(name, given[name]) for name in ("freeze", "lora_targets")}
     given = defaults | {name: value for name, value in given.items() if value is not None}
-    rank = None if adapters.lora_rank is None else whole_number("the LoRA rank", adapters.lora_rank)
+    rank = given["lora_rank"] = None if adapters.lora_rank is None else whole_number("the LoRA rank", adapters.lora_rank)
     if asked.precision is None:
         type_ = "bf16" if device is None else device.usual_type
         usual = usual_precision(rank, qlora=given.get("qlora", False), experts=has_experts(model), type_=type_)

@@ -3,7 +3,7 @@
 - `LayoutOptions`, `RecipeOptions`, `AdapterOptions`: how a model is cut over devices, how it is trained, what of it.
 - `StepOptions`: of one step. `TrainOptions` (of a run), `MemoryOptions`, `ServingOptions`: all that a function takes.
 
-None, or (), is an option that is left out. `recipe.Layout` and `recipe.Recipe` are what the formulas read: the same fields with what they are.
+None, or (), is an option that is left out. `recipe.Layout` and `recipe.Recipe` are what the formulas read: the same fields, decided.
 A new option of training is a field here, and the formula that reads it.
 """
 
