@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.run.request import Run, run_of
+from gptcalc.run.answer import Run
+from gptcalc.run.request import run_of
 from gptcalc.spec.device import as_device
 from gptcalc.spec.plan import RunOptions
 from gptcalc.spec.recipe import Layout, Recipe

@@ -13,7 +13,7 @@ from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
-    from gptcalc.run.request import Run
+    from gptcalc.run.answer import Run
     from gptcalc.spec.published import PublishedRun
 
 PETAFLOP_DAY = 8.64e19
@@ -184,7 +184,8 @@ def _table(name: str) -> list[Replica]:
 def _predicted(run: Run, quantity: str) -> float:
     if quantity in ("forward_ms", "backward_ms"):  # of one layer: a stage without embedding and head
         assert run.pipeline is not None
-        return float(1000 * run.pipeline["stages"]["middle"][quantity.removesuffix("_ms")])
+        middle = run.pipeline["stages"]["middle"]
+        return float(1000 * (middle["forward"] if quantity == "forward_ms" else middle["backward"]))
     found = {
         "step_seconds": run.step_time,
         "tokens_per_second_per_device": run.tokens_per_second / run.count,

@@ -7,7 +7,7 @@ that both can pass 1 on long sequences; `mfu_causal` and `hfu_causal` count the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gptcalc import units
 from gptcalc.errors import GptcalcError
@@ -15,6 +15,7 @@ from gptcalc.footprint.plan import Plan, plan_of
 from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
+from gptcalc.run.answer import ARRAYS, Ends, Kernel, Pass, Pipeline, Run
 from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.spec.division import CHOICES
@@ -31,62 +32,6 @@ if TYPE_CHECKING:
 
 MOST_DEVICES = 200
 """Kinds of device in one answer."""
-
-
-OF_STEP = ("count", "step_time", "tokens_per_second", "steps", "mfu", "hfu", "mfu_causal", "hfu_causal", "time", "flops")
-ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
-"""Of a run: all are arrays where one input is."""
-
-
-class Run(NamedTuple):
-    """One run on one kind of device. Base units: seconds, FLOP, USD; energy in kWh, CO2 in kg. None: an input for it is not known."""
-
-    device: str
-    device_kind: str  # gpu, tpu, ...
-    count: Any
-    precision: str
-    calibrated: bool  # steps were compared on this very device, alone or under this stack
-    lower_bound: bool  # of the time: code that nobody has
-    spread: float | None  # the time of a step is expected within this share; None: for a stated MFU, and of a lower bound
-    step_time: Any
-    tokens_per_second: Any
-    steps: Any
-    mfu: Any
-    hfu: Any
-    mfu_causal: Any
-    hfu_causal: Any
-    time: Any
-    device_hours: Any
-    cost_usd: Any
-    energy_kwh: Any
-    co2_kg: Any
-    flops: Any
-    kernels: list[dict[str, Any]]
-    ranges: dict[str, Any]
-    drivers: list[dict[str, Any]]
-    communication: list[dict[str, Any]]
-    pipeline: dict[str, Any] | None
-    memory: dict[str, Any] | None
-    goodput: dict[str, Any] | None
-    notes: list[str]
-    parts: Node[Any]
-    inputs: dict[str, Any]
-
-    @property
-    def value(self) -> Any:
-        """Seconds."""
-        return self.time
-
-    @property
-    def fits(self) -> bool:
-        """False where the recipe does not fit in the device's memory; true where it may, and where an MFU is stated instead of a recipe."""
-        return self.memory is None or self.memory["fits"] is not False
-
-    def to_dict(self) -> dict[str, Any]:
-        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
-        known = {name for name, ends in self.ranges.items() if all(end is not None for end in ends.values())}
-        ranges, bounds = ({name: ends for name, ends in fields["ranges"].items() if (name in known) is both} for both in (True, False))
-        return fields | {"ranges": ranges, "bounds": bounds, "parts": self.parts.to_dict()}
 
 
 @takes_either(TrainOptions, Run, DevicesOptions, list[Run])
@@ -192,7 +137,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         steps=steps,
         flops=steps * sequences * useful,
         kernels=[] if timed is None else _shares(timed.kinds, step),
-        ranges={name: r._asdict() for name, r in outputs.items() if r is not None and not r.known},
+        ranges={name: Ends(low=r.low, likely=r.likely, high=r.high) for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads(spread_by),
         communication=[one._asdict() for one in timed.traffic] if many else [],
         pipeline=_pipeline(timed) if many else None,
@@ -210,14 +155,14 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run
 
 
-def _shares(kinds: dict[str, Any], step: Any) -> list[dict[str, Any]]:
+def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
     from gptcalc.time.step import longest_first
 
     return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
 
 
-def _pipeline(timed: Any) -> dict[str, Any]:
-    pairs = {role: {"forward": pair[0], "backward": pair[1]} for role, pair in timed.stages.items()}
+def _pipeline(timed: Any) -> Pipeline:
+    pairs = {role: Pass(forward=pair[0], backward=pair[1]) for role, pair in timed.stages.items()}
     return {"stages": pairs, "between": timed.between}
 
 

@@ -7,6 +7,7 @@ None, or (), is an option that is left out. `recipe.Layout` and `recipe.Recipe` 
 A new option of training is a field here, and the formula that reads it.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from gptcalc.spec.fields import Fields, Option
@@ -26,9 +27,9 @@ else:
         """A NumPy array of numbers."""
 
 
-Whole: TypeAlias = int | str | list[int] | Array
+Whole: TypeAlias = float | str | Sequence[float] | Array
 """A whole number above zero, also as people write it, 300B; or an array of them."""
-Number: TypeAlias = "float | str | tuple[float, ...] | list[float] | Array | Range"
+Number: TypeAlias = "float | str | Sequence[float] | Array | Range"
 """A number or its range, "0.35..0.45"; or an array of numbers."""
 Device: TypeAlias = "str | DeviceSpec"
 """A name of the catalogue, a file, or a device."""
