@@ -6,7 +6,7 @@ import numpy as np
 
 import gptcalc as gc
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
-from gptcalc.run.request import Run
+from gptcalc.run.answer import Run
 from gptcalc.spec.device import load_device
 
 model = gc.model("gpt2", n_layer=3)
