@@ -12,6 +12,9 @@ from gptcalc.spec.plan import MemoryOptions, ServingOptions
 def memory(
     model: Model,
     given: dict[str, Any],
+    replay: Annotated[
+        bool, OUTPUT("--replay", help="Run the code that a config.json names, without data, for its exact peak (needs torch).")
+    ] = False,
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Annotated[int | None, depth_option(show_default="1; in CSV 3")] = None,
     explain: Explain = False,
@@ -20,6 +23,12 @@ def memory(
     form: Form = "table",
 ) -> None:
     """How much memory a step takes at its peak, where, and whether it fits."""
+    if replay:
+        from gptcalc.cli.replaying import replayed
+
+        beside = ({"set": set_} if set_ else {}) | ({"timeline": True} if timeline else {})
+        replayed(model, given | beside, 1 if depth is None else depth, quiet, form)
+        return
     from gptcalc.errors import GptcalcError
     from gptcalc.footprint.answer import settings
     from gptcalc.footprint.request import memory as formulas
