@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.cli.options import OUTPUT, RUN, Depth, Explain, Form, Model, Quiet, Set, complete_device, load, options_from, settings_of
-from gptcalc.spec.plan import RunOptions, TrainOptions
+from gptcalc.spec.plan import TrainOptions
 
 
 @options_from(TrainOptions)
@@ -50,7 +50,7 @@ def train(
     result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        larger = larger_batch(spec, names[0], runs[0], RunOptions(**given)) if "batch" not in given and len(runs) == 1 else None
+        larger = larger_batch(spec, names[0], runs[0], given) if "batch" not in given and len(runs) == 1 else None
         return [*show.tables(spec, runs, depth, explain, larger), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)
