@@ -11,8 +11,9 @@ from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
 from gptcalc.reference.layouts import LAYOUTS, Fused, Layout
+from gptcalc.reference.mixers import Shapes
 from gptcalc.reference.tally import Array
-from gptcalc.reference.weights import Shapes, buffer_shapes, floating, weight_shapes
+from gptcalc.reference.weights import buffer_shapes, floating, weight_shapes
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of
 
