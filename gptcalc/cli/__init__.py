@@ -12,13 +12,13 @@ def main() -> None:
 
     An error is one line on stderr and perhaps a hint. GPTCALC_TRACEBACK=1 shows developers where an unforeseen one comes from.
     """
-    from gptcalc.errors import GptcalcError
+    from gptcalc.errors import GptcalcError, NegativeAnswer
 
     _prepare_output()
     try:
         sys.exit(_run(_arguments(sys.argv[1:])))
     except GptcalcError as error:
-        fail(str(error), error.hint)
+        fail(str(error), error.hint, code=1 if isinstance(error, NegativeAnswer) else BAD_INPUT)
     except BrokenPipeError:
         _leave_output()  # the reader (head, less) has gone: nothing more to say
         sys.exit(0)
