@@ -44,7 +44,15 @@ def complete_runtime(typed: str) -> list[str]:
 
 
 def complete_server(typed: str) -> list[str]:
-    return _files("servers", typed)
+    from gptcalc.spec.server import server_names
+
+    return [name for name in server_names() if name.startswith(typed.lower())]
+
+
+def complete_engine(typed: str) -> list[str]:
+    from gptcalc.spec.server import engine_names
+
+    return [name for name in engine_names() if name.startswith(typed.lower())]
 
 
 def _files(kind: str, typed: str) -> list[str]:
@@ -114,7 +122,7 @@ def under(heading: str) -> Any:
 
 
 RUN, LAYOUT, MONEY = under("Run"), under("Layout"), under("Money and energy")
-SERVING, OUTPUT = under("Serving"), under("Output")
+SERVING, LOAD, OUTPUT = under("Serving"), under("Load"), under("Output")
 HEADINGS = ("Run", "Recipe", "Adapters", "Layout", "Serving", "Money and energy")
 """In the order in which help has them, before what a command says of its output."""
 

@@ -7,6 +7,7 @@ from gptcalc.footprint.phases import PHASES, Training
 from gptcalc.footprint.reserve import Reserve
 from gptcalc.footprint.serving import Serving
 from gptcalc.node import Node, brief, plain
+from gptcalc.shown import frame, shown
 from gptcalc.spec.recipe import Recipe
 from gptcalc.units import binary
 
@@ -21,6 +22,7 @@ def _bytes(value: Any) -> str:
     return f"{brief(value)} B" if hasattr(value, "shape") else binary(value)
 
 
+@shown
 class TrainingMemory(NamedTuple):
     """`peak` is the bill of the fullest phase."""
 
@@ -30,6 +32,10 @@ class TrainingMemory(NamedTuple):
     verdict: Verdict | None = None
     device: "DeviceSpec | None" = None
     batch: Any = 1
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:
@@ -60,6 +66,7 @@ class TrainingMemory(NamedTuple):
         return result
 
 
+@shown
 class ServingMemory(NamedTuple):
     """`limits` holds max_batch and max_context where there is a device. `usual`: the length of the sequences was not given."""
 
@@ -68,6 +75,10 @@ class ServingMemory(NamedTuple):
     limits: dict[str, Any]
     inputs: dict[str, Any]
     usual: bool = False
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:

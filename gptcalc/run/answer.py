@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from gptcalc.node import Node, brief, plain
+from gptcalc.shown import frame, shown
 
 
 class Kernel(TypedDict):
@@ -56,6 +57,7 @@ ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
 """Of a run: all are arrays where one input is."""
 
 
+@shown
 class Run(NamedTuple):
     """One run on one kind of device. Base units: seconds, FLOP, USD; energy in kWh, CO2 in kg. None: an input for it is not known."""
 
@@ -89,6 +91,10 @@ class Run(NamedTuple):
     notes: list[str]
     parts: Node[Any]
     inputs: dict[str, Any]
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:
