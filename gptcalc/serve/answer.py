@@ -14,6 +14,7 @@ from gptcalc.serve.point import Point, point_of, settings
 from gptcalc.serve.request import Request, request_of
 from gptcalc.serve.room import Room, room_of
 from gptcalc.serve.work import Work, work_for
+from gptcalc.shown import frame, shown
 
 if TYPE_CHECKING:
     from gptcalc.serve.fleet import Fleet
@@ -32,6 +33,7 @@ MOST_SETTINGS = 100_000
 """Batches and prompts that one call takes."""
 
 
+@shown
 class Inference(NamedTuple):
     """One server. Seconds, bytes, USD; arrays where batch or prompt are."""
 
@@ -44,6 +46,10 @@ class Inference(NamedTuple):
     notes: list[str]
     sweep: Sweep | None = None
     targets: Targets | None = None
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:
