@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gptcalc.run.request import Run
+from gptcalc.run.answer import Ends, Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
@@ -33,6 +33,11 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger:
             found.append(stages(run))
         found.append(derivation(run) if explain else step(run, depth))
     return found
+
+
+def of_run(run: Run) -> list[Table]:
+    """The bill of a run alone, and which kernels take the time of its step."""
+    return [_bill(repr(run), run, _notes(run)), *([kernels(run)] if run.kernels and run.pipeline is None else [])]
 
 
 def _headline(model: ModelSpec, run: Run) -> str:
@@ -65,7 +70,13 @@ VERDICTS = {True: "fits", False: "does not fit", None: "cannot say whether it fi
 
 
 def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:
-    """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
+    """The run's bill, and what else can be asked."""
+    notes = [] if larger is None else [_suggested(larger)]
+    return _bill(_headline(model, run), run, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+
+
+def _bill(headline: str, run: Run, notes: list[str]) -> Table:
+    """In s, h, USD, kWh and kg; a low and a high value where an input is a range."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
         "tokens per second": ("tokens_per_second", pace),
@@ -80,15 +91,13 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     rows: list[list[Any]] = []
     for label, (name, write) in quantities.items():
         label = Label.of(kind_hours(run.device_kind), label) if name == "device_hours" else label
-        ends = run.ranges.get(name, {})
-        amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
+        ends = run.ranges.get(name)
+        amounts = [getattr(run, name), *((ends["low"], ends["high"]) if ends else (None, None))]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
     best = "at best" if run.lower_bound and _least(run) == run.time else "ideal code" if run.lower_bound else "likely"
     names = (best, "low", "high")
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
-    notes = [] if larger is None else [_suggested(larger)]
-    notes = [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])]
-    return Table(_headline(model, run), columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
+    return Table(headline, columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
 
 
 def _color(run: Run) -> Color:
@@ -256,7 +265,7 @@ def _beside(run: Run) -> str:
     return f"ideally {span(run.time)}" if run.lower_bound and _least(run) != run.time else _duration(run)
 
 
-def _from_to(ends: dict[str, Any]) -> str:
+def _from_to(ends: Ends) -> str:
     return f"{money(ends['low'])} or more" if ends["high"] is None else f"{money(ends['low'])} to {money(ends['high'])}"
 
 

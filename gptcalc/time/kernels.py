@@ -70,7 +70,7 @@ def matmul(
         )
     known = all(isinstance(number, int) for number in (m, n, k, batch))
     text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}" if known else ""
-    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in (*NARROW, "int8") else 2
+    size = {"fp32": 4, "tf32": 4, "int8": 1, "fp4": 0.5, **dict.fromkeys(NARROW, 1)}.get(arithmetic, 2)
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
