@@ -17,11 +17,11 @@ from gptcalc.serve.grouped import experts, projection
 from gptcalc.serve.linear import a_pass, matrix_bytes
 from gptcalc.serve.phase import Phase, timed
 from gptcalc.serve.work import Work
-from gptcalc.symbols import product
+from gptcalc.symbols import pick, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.time.collectives import Network, collective, one_shot, send
-from gptcalc.time.kernels import Kernel, least, most, pick
+from gptcalc.time.kernels import Kernel, least, most
 
 if TYPE_CHECKING:
     from gptcalc.spec.server import Engine
