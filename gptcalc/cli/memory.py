@@ -34,6 +34,7 @@ from gptcalc.cli.options import (
     load,
     settings_of,
     size_option,
+    with_towers,
 )
 
 Optimizer = Literal["adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon"]
@@ -150,7 +151,11 @@ def memory(
     if timeline and form in ("csv", "markdown"):
         raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
     answer = formulas(spec, **given)
-    used = settings_of(spec) | {"batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
+    used = (
+        settings_of(spec)
+        | (with_towers(spec) if mode == "inference" else {})
+        | {"batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
+    )
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     only = answer.value if quiet else None
     deep = (3 if form == "csv" else 1) if depth is None else depth

@@ -9,7 +9,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
 from gptcalc.table.flops import flops
-from gptcalc.table.params import params, views
+from gptcalc.table.params import language_model, views
 
 
 class Comparison(NamedTuple):
@@ -61,7 +61,7 @@ def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
 def _row(model: ModelSpec) -> Comparison:
     s = shape_of(model)
     c = s.switches
-    found = views(params(model), model)
+    found = views(language_model(model), model)
     total = found["total"]
     forward = flops(model)
     training = flops(model, phase="training")
