@@ -14,7 +14,7 @@ from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
-    from gptcalc.run.request import Run
+    from gptcalc.run.answer import Run
     from gptcalc.spec.published import PublishedRun
 
 PETAFLOP_DAY = 8.64e19
@@ -114,7 +114,7 @@ def _measured_steps() -> list[Replica]:
 
     rows = []
     for one in all_steps():
-        predicted = 1000 * train(one.spec or one.model, device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
+        predicted = 1000 * train(one.spec or str(one.model), device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
         note = "" if one.fitted else "no constant was fitted on this row"
         error = predicted / one.milliseconds - 1
         formula = "the kernels of the step, as gptcalc train itemises them"
@@ -185,7 +185,8 @@ def _table(name: str) -> list[Replica]:
 def _predicted(run: Run, quantity: str) -> float:
     if quantity in ("forward_ms", "backward_ms"):  # of one layer: a stage without embedding and head
         assert run.pipeline is not None
-        return float(1000 * run.pipeline["stages"]["middle"][quantity.removesuffix("_ms")])
+        middle = run.pipeline["stages"]["middle"]
+        return float(1000 * (middle["forward"] if quantity == "forward_ms" else middle["backward"]))
     found = {
         "step_seconds": run.step_time,
         "tokens_per_second_per_device": run.tokens_per_second / run.count,

@@ -14,15 +14,14 @@ from test_wrappers import OTHERS
 from transformers import CONFIG_MAPPING
 from variations import VOCABULARY
 
+from gptcalc.errors import GptcalcError
 from gptcalc.spec.files import load_model
-from gptcalc.spec.huggingface import FAMILIES
 from gptcalc.spec.huggingface.towers import beside
 from gptcalc.spec.huggingface.towers.defaults import OF_TYPE, OUTER
 from gptcalc.spec.huggingface.towers.table import AROUND
 from gptcalc.spec.huggingface.wrappers import WRAPPERS
 from gptcalc.table.params import params
 
-WHOLE = sorted(name for name in AROUND if WRAPPERS[name].text in FAMILIES)
 SEEDS = range(4)
 FEW = {"num_hidden_layers", "depth", "encoder_layers", "num_layers", "num_global_layers"}
 FIXED = {"num_channels", "in_channels", "projector_input_dim", "projector_output_dim", "vocab_size", "d_model", "hidden_dim"}
@@ -91,6 +90,9 @@ def test_towers_are_exact(model_type: str) -> None:
             continue
         assert sum(prod(sizes) for tower in found.towers for sizes in tower["tensors"].values()) == whole - text, config
         exact += 1
-        if model_type in WHOLE:
-            assert params(load_model(config)).value == whole, config
+        try:
+            spec = load_model(config)
+        except GptcalcError:  # the language model is refused for a reason of its own
+            continue
+        assert params(spec).value == whole, config
     assert exact

@@ -16,7 +16,7 @@ from gptcalc.spec.huggingface.towers.parts import Parts, Sizes
 from gptcalc.spec.huggingface.towers.projectors import Ends
 from gptcalc.spec.huggingface.towers.table import AROUND, CHOSEN, TOWERS, Around
 
-NAMES = {"vision_config": "vision tower", "audio_config": "audio tower", "encoder_config": "audio tower"}
+NAMES = {"vision_config": "vision tower", "audio_config": "audio tower"}
 NAMES |= {"high_res_vision_config": "high-resolution vision tower"}
 
 SAME = (

@@ -60,8 +60,7 @@ def qwen3_omni(p: Parts, c: Sizes) -> None:
 
 
 def qwen3_asr(p: Parts, c: Sizes) -> None:
-    names = ("d_model", "encoder_layers", "encoder_ffn_dim")
-    _qwen3(p, c, names if c.raw("d_model") is not None else ("hidden_size", "num_hidden_layers", "intermediate_size"))
+    _qwen3(p, c, ("d_model", "encoder_layers", "encoder_ffn_dim"))
 
 
 def voxtral_realtime(p: Parts, c: Sizes) -> None:
@@ -88,29 +87,6 @@ def wav2vec2(p: Parts, c: Sizes) -> None:
     p.linear("positions", d // c["num_conv_pos_embedding_groups"] * c["num_conv_pos_embeddings"], d)
     p.vit(c["num_hidden_layers"], d, c["intermediate_size"])
     p.layernorm("final_norm", d)
-
-
-def conformer(p: Parts, c: Sizes) -> None:
-    """Granite Speech: half an MLP, attention with distances, a convolution, half an MLP."""
-    d, runs, out = c["hidden_dim"], c["num_layers"], c["output_dim"]
-    q, i = c["num_heads"] * c["dim_head"], d * c["conv_expansion_factor"]
-    p.linear("project_in", c["input_dim"], d)
-    for name in ("mlp_before", "mlp_after"):
-        p.layernorm(f"layers/{name}/norm", d, runs)
-        p.mlp(runs, d, d * c["feedforward_mult"], path=f"layers/{name}")
-    p.layernorm("layers/attention/norm", d, runs)
-    p.linear("layers/attention/query", d, q, False, runs)
-    p.linear("layers/attention/key_value", d, 2 * q, False, runs)
-    p.linear("layers/attention/output", q, d, True, runs)
-    p.add("layers/attention/distances", 2 * c["max_pos_emb"] + 1, c["dim_head"], runs=runs)
-    p.layernorm("layers/convolution/norm", d, runs)
-    p.linear("layers/convolution/up", d, 2 * i, True, runs)
-    p.add("layers/convolution/depthwise", i, c["conv_kernel_size"], runs=runs)
-    p.layernorm("layers/convolution/batch_norm", i, runs)
-    p.linear("layers/convolution/down", i, d, True, runs)
-    p.layernorm("layers/norm", d, runs)
-    p.linear("project_out", d, out)
-    p.linear("project_back", out, d)
 
 
 def gemma4(p: Parts, c: Sizes) -> None:

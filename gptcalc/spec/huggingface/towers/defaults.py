@@ -60,10 +60,6 @@ OF_TYPE = _table("""
         window_size=14
     granite_docling_vision deepstack_visual_indexes=[3,7,10] hidden_size=768 image_size=512 intermediate_size=3072 num_channels=3 \
         num_hidden_layers=12 out_hidden_size=1024 patch_size=16 scale_factor=4 use_fine_route=true
-    granite_speech_encoder conv_expansion_factor=2 conv_kernel_size=15 dim_head=128 feedforward_mult=4 hidden_dim=1024 \
-        input_dim=160 max_pos_emb=512 num_heads=8 num_layers=10 output_dim=42
-    granite_speech_plus_encoder conv_expansion_factor=2 conv_kernel_size=15 dim_head=128 feedforward_mult=4 hidden_dim=1024 \
-        input_dim=160 max_pos_emb=512 num_heads=8 num_layers=10 output_dim=42
     qwen2_5_vl_vision depth=32 hidden_size=3584 in_channels=3 intermediate_size=3420 out_hidden_size=3584 patch_size=14 \
         spatial_merge_size=2 temporal_patch_size=2
     idefics2_vision hidden_size=768 image_size=224 intermediate_size=3072 num_channels=3 num_hidden_layers=12 patch_size=32
@@ -119,7 +115,7 @@ OF_TYPE = _table("""
         out_hidden_size=3584 patch_size=16 spatial_merge_size=2 temporal_patch_size=2
     qwen3_5_moe_vision depth=27 hidden_size=1152 in_channels=3 intermediate_size=4304 num_position_embeddings=2304 \
         out_hidden_size=3584 patch_size=16 spatial_merge_size=2 temporal_patch_size=2
-    qwen3_asr_encoder d_model=1024 downsample_hidden_size=480 encoder_ffn_dim=4096 encoder_layers=24 num_mel_bins=128
+    qwen3_asr_encoder output_dim=3584 d_model=1024 downsample_hidden_size=480 encoder_ffn_dim=4096 encoder_layers=24 num_mel_bins=128
     qwen3_omni_moe_vision_encoder deepstack_visual_indexes=[8,16,24] depth=27 hidden_size=1152 in_channels=3 \
         intermediate_size=4304 num_position_embeddings=2304 out_hidden_size=3584 patch_size=16 spatial_merge_size=2 \
         temporal_patch_size=2
@@ -157,8 +153,6 @@ OUTER = _table("""
     aya_vision downsample_factor=2
     cosmos3_edge projector_hidden_size=11520
     fuyu num_channels=3 patch_size=30
-    granite_speech downsample_rate=5 window_size=15
-    granite_speech_plus downsample_rate=5 window_size=15
     idefics3 scale_factor=2
     smolvlm scale_factor=2
     instructblip num_query_tokens=32

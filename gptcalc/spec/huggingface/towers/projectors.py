@@ -103,7 +103,7 @@ def idefics3(p: Parts, e: Ends) -> None:
 
 def idefics2(p: Parts, e: Ends) -> None:
     c, d, inner, t = e.parts["perceiver_config"], e.v["hidden_size"], e.t["intermediate_size"], e.t["hidden_size"]
-    h, depth, head = c["hidden_size"], c["resampler_depth"], c["resampler_head_dim"]
+    h, depth, head = t, c["resampler_depth"], c["resampler_head_dim"]  # of the text's width, whatever the file says
     p.mlp(1, d, inner, gated=True, bias=False, path="modality")
     p.tensors[-1] = ("modality/down/weight", 1, (inner, t))
     p.add("latents", c["resampler_n_latents"], h)
@@ -170,9 +170,9 @@ def moss(p: Parts, e: Ends) -> None:
 
 
 def qwen3_asr(p: Parts, e: Ends) -> None:
-    d = e.a["d_model"] if e.a.raw("d_model") is not None else e.a["hidden_size"]
-    p.linear("linear_1", d, d)
-    p.linear("linear_2", d, e.t["hidden_size"])
+    """Into the sound tower's output_dim, which must be the text's width to run."""
+    p.linear("linear_1", e.a["d_model"], e.a["d_model"])
+    p.linear("linear_2", e.a["d_model"], e.a["output_dim"])
 
 
 def omniasr(p: Parts, e: Ends) -> None:
@@ -220,13 +220,6 @@ def blip2(p: Parts, e: Ends) -> None:
 
 def instructblip(p: Parts, e: Ends) -> None:
     _blip(p, e, True)
-
-
-def granite_speech(p: Parts, e: Ends) -> None:
-    c = e.parts["projector_config"]
-    h = _q_former(p, c, c["encoder_hidden_size"], False)
-    p.add("queries", e.o["window_size"] // e.o["downsample_rate"], h)
-    p.linear("linear", h, e.t["hidden_size"])
 
 
 def hyperclova(p: Parts, e: Ends) -> None:

@@ -16,8 +16,8 @@ ANY = ("clip_vision_model", "siglip_vision_model", "pixtral")
 
 
 _CHOSEN = """
-    aria aya_vision cohere2_vision cosmos3_omni deepseek_vl deepseek_vl_hybrid fun_asr_nano gemma3 glm46v glmasr glmga granite_speech
-    granite_speech_plus hyperclovax_vision_v2 lfm2_vl lighton_ocr llava llava_next llava_next_video llava_onevision mistral3 omniasr
+    aria aya_vision cohere2_vision cosmos3_omni deepseek_vl deepseek_vl_hybrid fun_asr_nano gemma3 glm46v glmasr glmga
+    hyperclovax_vision_v2 lfm2_vl lighton_ocr llava llava_next llava_next_video llava_onevision mistral3 omniasr
     paligemma qwen2_audio qwen3_asr shieldgemma2 video_llava vipllava voxtral voxtral_realtime"""
 CHOSEN = frozenset(_CHOSEN.split())
 """Wrappers whose parts are of the type that their config says; every other has classes of its own, whatever stands there."""
@@ -64,7 +64,6 @@ TOWERS: Mapping[str, Tower] = {
     "qwen3_asr_encoder": audio.qwen3_asr,
     "voxtral_realtime_encoder": audio.voxtral_realtime,
     "omniasr_audio": audio.wav2vec2,
-    **dict.fromkeys(("granite_speech_encoder", "granite_speech_plus_encoder"), audio.conformer),
     "fun_asr_nano_encoder": audio.sanm,
     "gemma4_audio": audio.gemma4,
     **dict.fromkeys(("blip_2_qformer", "instructblip_qformer", "instructblipvideo_qformer", "idefics2_perceiver"), no_tower),
@@ -112,8 +111,6 @@ _ROWS = """
     got_ocr2 got_ocr2 vision_config=got_ocr2_vision
     pp_chart2table got_ocr2 vision_config=pp_chart2table_vision
     granite_docling none vision_config=granite_docling_vision
-    granite_speech granite_speech encoder_config=granite_speech_encoder projector_config=blip_2_qformer
-    granite_speech_plus granite_speech encoder_config=granite_speech_plus_encoder projector_config=blip_2_qformer
     hyperclovax_vision_v2 hyperclova vision_config=qwen2_5_vl_vision
     idefics2 idefics2 vision_config=idefics2_vision perceiver_config=idefics2_perceiver
     idefics3 idefics3 vision_config=idefics3_vision
