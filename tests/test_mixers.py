@@ -24,8 +24,24 @@ def hybrid(mixer: dict[str, Any], **own: Any) -> dict[str, Any]:
     return ROTARY | {"blocks": blocks, "layout": ["mixes*3", "full"]}
 
 
+MAMBA2 = {"kind": "mamba2", "n_head": 4, "d_head": 6, "n_group": 2, "d_state": 5, "d_conv": 4, "chunk": 8}
+MAMBA = {"kind": "mamba", "n_head": 24, "d_state": 5, "d_conv": 4, "rank": 3}
 KINDS = {
     "delta net": hybrid(DELTA),
+    "mamba 2": hybrid(MAMBA2),
+    "mamba 2 with biases, steps bounded": hybrid(
+        MAMBA2 | {"bias": True, "output_bias": True, "conv_bias": False, "step_least": 0.5, "step_most": 0.9, "norm": "none"}
+    ),
+    "mamba 2, gated last": hybrid(MAMBA2 | {"norm": "before_gate"}),
+    "mamba 2 beside attention": hybrid(MAMBA2, composition=[["mamba2", "attention"], "mlp"], shared_norm=True),
+    "mamba 2 alone": ROTARY
+    | {"layout": ["a", "b", "c", "a"], "blocks": {"a": {"mixer": MAMBA2, "composition": ["mamba2"]}}}
+    | {"blocks": {"a": {"mixer": MAMBA2, "composition": ["mamba2"]}, "b": {"composition": ["attention"]}, "c": {"composition": ["mlp"]}}},
+    "mamba": hybrid(MAMBA),
+    "mamba with norms": hybrid(MAMBA | {"norms": "weighted", "bias": True, "conv_bias": False}),
+    "mamba with plain norms": hybrid(MAMBA | {"norms": "plain", "norm_epsilon": 1e-3}),
+    "short convolution": hybrid({"kind": "short_conv", "d_conv": 3}),
+    "short convolution with biases": hybrid({"kind": "short_conv", "d_conv": 5, "bias": True}),
     "delta net that takes out": hybrid(DELTA | {"negative": True}),
 }
 

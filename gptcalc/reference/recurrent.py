@@ -43,6 +43,12 @@ def padded(x: Array, chunk: int) -> Array:
     return moved(lambda plain: np.pad(plain, ((0, 0), (0, -plain.shape[1] % chunk), *((0, 0),) * (plain.ndim - 2))), x)
 
 
+def in_chunks(x: Array, chunk: int) -> Array:
+    """[B, T, h, ...] -> [B, h, n, C, ...]"""
+    x = padded(x, chunk).swapaxes(1, 2)
+    return moved(np.ascontiguousarray, x.reshape(*x.shape[:2], -1, chunk, *x.shape[3:]))
+
+
 def repeated(x: Array, times: int) -> Array:
     """[B, T, groups, ...], each group for all the heads that share it."""
     return moved(lambda plain: np.repeat(plain, times, axis=2), x)

@@ -165,11 +165,11 @@ class ModelSpec(Record):
     q_lora_rank: int | None = None
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 
-    # What stands in the place of attention, with sizes of its own: see `spec.mixers`. Its name is then among the sublayers.
+    # What stands in the place of attention, with sizes of its own: see `spec.mixers`.
     mixer: Mixer | None = None
-    # The sublayers of a block in order; those of an inner list stand side by side, and read the same residual stream. Where left out:
-    # attention, or latent_attention with kv_lora_rank, then mlp, or experts with n_expert.
-    composition: tuple[str | tuple[str, ...], ...] = Field(default=(), strict=False)
+    # The sublayers of a block in order, a mixer by its kind; those of an inner list stand side by side, and read the same residual stream.
+    # Where left out: attention or the mixer, then mlp. "attention" is through latents with kv_lora_rank, "mlp" is experts with n_expert.
+    composition: tuple[str | Annotated[tuple[str, ...], Field(strict=False)], ...] = Field(default=(), strict=False)
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts

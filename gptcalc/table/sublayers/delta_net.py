@@ -30,7 +30,7 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
         convolution(f"{path}/convolution", s, run, 2 * m.d_keys + m.d_inner, bias=False),
         Operation(f"{path}/decay", "activation", L, (("dt_bias", (h,)), ("A_log", (h,))), (), ((decay, tokens, h),), SOURCE),
         _recurrence(path, L, run, tokens, (h, G, J, Y)),
-        gated_norm(f"{path}/heads_norm", L, product((tokens, h)), Y, Y),
+        gated_norm(f"{path}/readout", L, product((tokens, h)), Y, Y),
         matmul(f"{path}/output", L, tokens, m.d_inner, d, False, SOURCE),
     ]
 
