@@ -1,4 +1,7 @@
-"""Mamba: a state of J numbers for each of h channels, which choose their steps. B sequences, T tokens, r channels that steps come through."""
+"""Mamba: a state of J numbers for each of h channels, which choose their steps.
+
+B sequences, T tokens, r channels that steps come through.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Mamba-2: a state for each head that forgets by steps of its own, and is read through what the token asks.
 
-B sequences, T tokens, h heads of Y channels, keys and queries of J channels in G groups, U tokens of a chunk. Read in chunks, as transformers
-does without kernels of its own (Dao & Gu 2024, arXiv:2405.21060, section 6); one token after a state is one step.
+B sequences, T tokens, h heads of Y channels, keys and queries of J channels in G groups, U tokens of a chunk. Read in chunks, as
+transformers does without kernels of its own (Dao & Gu 2024, arXiv:2405.21060, section 6); one token after a state is one step.
 """
 
 from __future__ import annotations

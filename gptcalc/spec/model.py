@@ -180,6 +180,7 @@ class ModelSpec(Record):
     n_expert: int | None = None
     n_expert_per_token: int | None = None
     d_expert: int | None = None  # an expert's inner width; d_ff where left out
+    d_expert_latent: int | None = None  # what experts read and put out, where that is a projection of the stream (Nemotron 3)
     d_shared_expert: int | None = None  # inner width of the MLP that every token goes through besides: all shared experts together
     shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
     router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field

@@ -33,6 +33,7 @@ from gptcalc.spec.huggingface.families import (
     opt,
     phi,
     qwen,
+    recurrent,
     sparse,
 )
 from gptcalc.spec.huggingface.family import Family
@@ -40,6 +41,6 @@ from gptcalc.spec.huggingface.family import Family
 _LINEAGES = (
     *(gpt, neox, opt, alibi, bert, modernbert, decoders),
     *(llama, mistral, qwen, gemma, glm, deepseek, cohere, granite, olmo, exaone, hunyuan, ernie, phi),
-    *(layernorm, dense, experts, sparse),
+    *(layernorm, dense, experts, sparse, recurrent),
 )
 FAMILIES: Mapping[str, Family] = {family.model_type: family for lineage in _LINEAGES for family in lineage.FAMILIES}
