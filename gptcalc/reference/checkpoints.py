@@ -25,7 +25,7 @@ BUFFERS = re.compile(
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
 SUFFIXES = {"weight": ".weight", "bias": ".bias", "correction": ".e_score_correction_bias"}
-BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": ""}
+BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": "", "correction": ""}
 """Of a name that ends with `|` in a layout."""
 
 

@@ -6,7 +6,7 @@ with a state of J by Y, whose keys and queries come in G groups; a convolution o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
@@ -117,3 +117,6 @@ class ShortConv(Record):
 
 
 Mixer = Annotated[DeltaNet | Mamba2 | Mamba | ShortConv, Field(discriminator="kind")]
+
+KINDS: tuple[str, ...] = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(Mixer)[0]))
+"""The names of all mixers, which are those of their files in `table.sublayers` and `reference`."""
