@@ -121,7 +121,8 @@ class Checkpoint:
 
     def check_tied_head(self) -> None:
         """A tied checkpoint may carry its head again, as the same numbers."""
-        head, embedding = (f"{self.layout.modules[module][0]}.weight" for module in ("head.output", "embedding.token"))
+        head = f"{self.layout.modules['head.output'][0]}.weight"
+        embedding = next(f"{name}.weight" for name in self.layout.modules["embedding.token"] if f"{name}.weight" in self.names)
         if head not in self.names:
             return
         again, table = (_array(self.names[name], self.tensors[self.names[name]]) for name in (head, embedding))

@@ -169,7 +169,10 @@ final_norm ln_f
 head.output lm_head
 """
 
-_MIXERS = _LLAMA + "\n".join(mixer(kind).NAMES for kind in KINDS) + """
+_MIXERS = (
+    _LLAMA
+    + "\n".join(mixer(kind).NAMES for kind in KINDS)
+    + """
 embedding.token embeddings
 attention.norm operator_norm norm
 attention.query mixer.q_proj
@@ -190,6 +193,7 @@ mlp.shared.up mixer.shared_experts.up_proj
 mlp.shared.down mixer.shared_experts.down_proj
 final_norm norm_f embedding_norm
 """
+)
 _MAMBA2, _MAMBA = ("mamba2.gate", "mamba2.input", "mamba2.step"), ("mamba.input", "mamba.gate")
 _MIXERS_FUSED = (
     *_LLAMA_FUSED,

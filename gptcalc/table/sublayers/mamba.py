@@ -40,9 +40,9 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
 
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
-    """The state of each channel, and the last X tokens that the convolution reads."""
+    """The state of each channel, and the X - 1 tokens that the convolution reads."""
     m: Any = s.mixer
-    return (Kept(sequence=product((m.n_head, m.d_conv))), Kept(sequence=product((m.n_head, m.d_state)), fp32=True))
+    return (Kept(sequence=product((m.n_head, m.d_conv - 1))), Kept(sequence=product((m.n_head, m.d_state)), fp32=True))
 
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:

@@ -58,10 +58,10 @@ def _readout(path: str, s: Shape[Any], tokens: Any) -> Operation[Any]:
 
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
-    """A matrix for each head, and the last X tokens that the convolution reads."""
+    """A matrix for each head, and the X - 1 tokens that the convolution reads."""
     m: Any = s.mixer
     return (
-        Kept(sequence=product((m.d_inner + 2 * m.d_keys, m.d_conv))),
+        Kept(sequence=product((m.d_inner + 2 * m.d_keys, m.d_conv - 1))),
         Kept(sequence=product((m.n_head, m.d_state, m.d_head)), fp32=True),
     )
 

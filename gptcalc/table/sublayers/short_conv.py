@@ -34,9 +34,9 @@ def channels(s: Shape[Any]) -> Any:
 
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
-    """The last X tokens that the convolution reads."""
+    """The X - 1 tokens that the convolution reads beside the next one."""
     m: Any = s.mixer
-    return (Kept(sequence=product((channels(s), m.d_conv))),)
+    return (Kept(sequence=product((channels(s), m.d_conv - 1))),)
 
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:

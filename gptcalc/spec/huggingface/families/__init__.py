@@ -25,15 +25,17 @@ from gptcalc.spec.huggingface.families import (
     granite,
     hunyuan,
     layernorm,
+    linear,
     llama,
+    mamba,
     mistral,
     modernbert,
+    nemotron,
     neox,
     olmo,
     opt,
     phi,
     qwen,
-    recurrent,
     sparse,
 )
 from gptcalc.spec.huggingface.family import Family
@@ -41,6 +43,6 @@ from gptcalc.spec.huggingface.family import Family
 _LINEAGES = (
     *(gpt, neox, opt, alibi, bert, modernbert, decoders),
     *(llama, mistral, qwen, gemma, glm, deepseek, cohere, granite, olmo, exaone, hunyuan, ernie, phi),
-    *(layernorm, dense, experts, sparse, recurrent),
+    *(layernorm, dense, experts, sparse, linear, mamba, nemotron),
 )
 FAMILIES: Mapping[str, Family] = {family.model_type: family for lineage in _LINEAGES for family in lineage.FAMILIES}
