@@ -31,6 +31,7 @@ from gptcalc.cli.options import (
     complete_cluster,
     complete_device,
     complete_stack,
+    counted,
     load,
     settings_of,
     size_option,
@@ -44,7 +45,7 @@ def train(
         list[str] | None,
         RUN(
             "--device",
-            help="A name, or several with commas between them: 'gptcalc devices' lists them; or a file.",
+            help="A name, or several with commas between them, each with its count or not: a100:8,tpu-v5p:16; or a file.",
             autocompletion=complete_device,
             show_default="h100-80gb",
         ),
@@ -124,7 +125,7 @@ def train(
     from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
-    names = list(dict.fromkeys(name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()))
+    names = counted(device or ["h100-80gb"])
     if not names:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     if timeline and mfu is not None:
@@ -145,13 +146,17 @@ def train(
     }
     options |= {"tp": tp, "pp": pp, "dp": dp, "cp": cp, "ep": ep, "virtual_stages": virtual_stages, "zero": zero}
     options |= {"sequence_parallel": sequence_parallel, "stack": stack, "cluster": cluster, "slice": slice_, "goodput": goodput}
-    runs = formulas(spec, device=names, **options)
+    runs = (
+        [formulas(spec, device=name, **(options | ({"count": own} if own else {}))) for name, own in names]
+        if any(own for _, own in names)
+        else formulas(spec, device=[name for name, _ in names], **options)
+    )
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
     results = [run.to_dict() | ({"timeline": passes(run)} if timeline else {}) for run in runs]
     result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        larger = larger_batch(spec, names[0], runs[0], options) if batch is None and len(runs) == 1 else None
+        larger = larger_batch(spec, names[0][0], runs[0], options) if batch is None and len(runs) == 1 else None
         return [*show.tables(spec, runs, depth, explain, larger), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)
