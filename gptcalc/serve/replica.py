@@ -85,7 +85,7 @@ def seconds(replica: Worker, one: Pass) -> Any:
         assert replica.network is not None
         device = device + (replica.pp - 1) * send(replica.network, replica.work.width * one.tokens * shape.d_model, replica.tp)
     layers = sum(kind.n_layer for _, kind in shape.blocks)
-    eager = pick(one.chunk > 0, engine.layer * layers, 0.0)
+    eager = pick(one.chunk > 0, engine.layer * layers, 0.0) if replica.work.server.graph else engine.layer * layers
     return most((device + replica.pp * engine.step + engine.sequence * one.decoding * replica.groups, eager))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gptcalc.run.request import Run
+from gptcalc.run.answer import Ends, Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
@@ -91,8 +91,8 @@ def _bill(headline: str, run: Run, notes: list[str]) -> Table:
     rows: list[list[Any]] = []
     for label, (name, write) in quantities.items():
         label = Label.of(kind_hours(run.device_kind), label) if name == "device_hours" else label
-        ends = run.ranges.get(name, {})
-        amounts = [getattr(run, name), ends.get("low"), ends.get("high")]
+        ends = run.ranges.get(name)
+        amounts = [getattr(run, name), *((ends["low"], ends["high"]) if ends else (None, None))]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
     best = "at best" if run.lower_bound and _least(run) == run.time else "ideal code" if run.lower_bound else "likely"
     names = (best, "low", "high")
@@ -293,7 +293,7 @@ def _beside(run: Run) -> str:
     return f"ideally {span(run.time)}" if run.lower_bound and _least(run) != run.time else _duration(run)
 
 
-def _from_to(ends: dict[str, Any]) -> str:
+def _from_to(ends: Ends) -> str:
     return f"{money(ends['low'])} or more" if ends["high"] is None else f"{money(ends['low'])} to {money(ends['high'])}"
 
 
