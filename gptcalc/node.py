@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple
 
+from gptcalc.shown import frame, shown
 from gptcalc.spec.options import filled
 from gptcalc.symbols import N, Symbol
 
 
+@shown
 @dataclass(frozen=True)
 class Node(Generic[N]):
     """`formula` is the text, in the papers' letters, that evaluates to `value`; `source` says who wrote it first."""
@@ -32,6 +34,17 @@ class Node(Generic[N]):
 
         names = [part.name for part in self.parts]
         raise GptcalcError(f"'{self.name}' has no part '{name}'", hint=did_you_mean(name, names, otherwise=f"it has {', '.join(names)}"))
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
+
+    def __repr__(self) -> str:
+        shape = getattr(self.value, "shape", ())
+        value = (
+            f"array of {' x '.join(map(str, shape))}" if shape else f"{self.value:,}" if isinstance(self.value, int | float) else self.value
+        )
+        return f"Node('{self.name}', {value} {self.unit}, {len(self.parts)} parts)"
 
     def walk(self, path: str = "") -> "Iterator[tuple[str, Node[N]]]":
         """Every node with its path, parents before their parts."""
@@ -91,6 +104,18 @@ def _grow(name: str, unit: str, leaves: list[tuple[list[str], Leaf[N]]]) -> tupl
 def spread(node: Node[Any], shape: tuple[int, ...]) -> Node[Any]:
     """The tree with every value as an array of that shape, also those that do not vary."""
     return replace(node, value=filled(node.value, shape), parts=tuple(spread(part, shape) for part in node.parts))
+
+
+def brief(value: Any) -> str:
+    """A number of an answer, in few figures; of an array its shape.
+
+    >>> brief(34303.21), brief(8)
+    ('34,300', '8')
+    """
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"array of {' x '.join(map(str, shape))}"
+    return f"{value:,}" if isinstance(value, int) else f"{float(f'{value:.4g}'):,.6g}"
 
 
 def plain(value: Any) -> Any:

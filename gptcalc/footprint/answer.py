@@ -6,13 +6,23 @@ from gptcalc.footprint.fit import Verdict
 from gptcalc.footprint.phases import PHASES, Training
 from gptcalc.footprint.reserve import Reserve
 from gptcalc.footprint.serving import Serving
-from gptcalc.node import Node, plain
+from gptcalc.node import Node, brief, plain
+from gptcalc.shown import frame, shown
 from gptcalc.spec.recipe import Recipe
+from gptcalc.units import binary
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
 
 
+FITS = {True: "fits", False: "does not fit", None: "may fit"}
+
+
+def _bytes(value: Any) -> str:
+    return f"{brief(value)} B" if hasattr(value, "shape") else binary(value)
+
+
+@shown
 class TrainingMemory(NamedTuple):
     """`peak` is the bill of the fullest phase."""
 
@@ -23,9 +33,18 @@ class TrainingMemory(NamedTuple):
     device: "DeviceSpec | None" = None
     batch: Any = 1
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
+
     @property
     def value(self) -> Any:
+        """Bytes at the peak."""
         return self.training.value
+
+    def __repr__(self) -> str:
+        fits = "" if self.verdict is None else f", {FITS[self.verdict.fits]} on {self.verdict.device}"
+        return f"TrainingMemory({_bytes(self.value)} at the peak{fits})"
 
     @property
     def peak(self) -> Node[Any]:
@@ -47,6 +66,7 @@ class TrainingMemory(NamedTuple):
         return result
 
 
+@shown
 class ServingMemory(NamedTuple):
     """`limits` holds max_batch and max_context where there is a device. `usual`: the length of the sequences was not given."""
 
@@ -56,9 +76,18 @@ class ServingMemory(NamedTuple):
     inputs: dict[str, Any]
     usual: bool = False
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
+
     @property
     def value(self) -> Any:
+        """Bytes at the peak."""
         return self.serving.value
+
+    def __repr__(self) -> str:
+        fits = f", {FITS[self.limits['fits']]} on {self.limits['device']}" if self.limits else ""
+        return f"ServingMemory({_bytes(self.value)} at the peak{fits})"
 
     @property
     def peak(self) -> Node[Any]:

@@ -137,7 +137,9 @@ def _host(work: Work, operations: list[Timed]) -> float:
     host = load_runtime(work.server.host).host
     assert host is not None
     layers = {block: kind.n_layer for block, kind in work.shape.blocks}
-    return float(sum(layers.get(path.split("/")[0], 1) for path in {one.path for one in operations}) * host.operation)
+    return float(
+        sum(layers.get(path.split("/")[0], 1) for path in {one.path for one in operations}) * host.operation * work.server.host_share
+    )
 
 
 def _mean(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, Generic, NamedTuple, get_args
 
 from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
-from gptcalc.node import Leaf, Node, plain, tree
+from gptcalc.node import Leaf, Node, brief, plain, tree
+from gptcalc.shown import frame, shown
 from gptcalc.spec.files import as_model
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
@@ -23,6 +24,7 @@ BACKWARD = 2
 """A matmul's backward pass is two matmuls of its size: the gradients of its input and of its other operand (Kaplan et al. 2020, 2.1)."""
 
 
+@shown
 class Flops(NamedTuple, Generic[N]):
     """`matmul` is the headline, split by pass; `other` is the non-matmul arithmetic of the forward pass (None for a backward pass)."""
 
@@ -30,9 +32,17 @@ class Flops(NamedTuple, Generic[N]):
     other: Node[N] | None
     tokens: int
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
+
     @property
     def value(self) -> N:
+        """FLOP of all matmuls."""
         return self.matmul.value
+
+    def __repr__(self) -> str:
+        return f"Flops({brief(self.value)} FLOP, {brief(self.tokens)} tokens)"
 
     def to_dict(self) -> dict[str, Any]:
         value: Any = self.value

@@ -61,21 +61,23 @@ def matmul(
     >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
     1614
     """
-    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+    size = {"fp32": 4, "tf32": 4, "fp8": 1, "int8": 1, "fp4": 0.5}.get(arithmetic, 2)
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
         if arithmetic == "tf32":
             share = chip.unaligned_tf32
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
-        text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}, unaligned"
+        text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}, unaligned"
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
     losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
     rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
-    busy = (_known if all(isinstance(size, int) for size in (m, n, k, batch)) else _tiled)(m, n, k, batch, rates)
+    several = [size.size for size in (m, n, k, batch) if hasattr(size, "size")]
+    whole = all(isinstance(size, int) for size in (m, n, k, batch))
+    busy = (_known if whole else _at_once if several and max(several) <= FEW else _tiled)(m, n, k, batch, rates)
     speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
-    text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}"
+    text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}"
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
 
 
@@ -117,6 +119,24 @@ def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
     return least(found)
 
 
+FEW = 512
+"""Places of an array up to which all tiles are tried in one operation of the array: each operation takes longer than its places."""
+
+
+def _at_once(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+    """The same as `_tiled`, with tiles and parts along two further axes."""
+    import numpy as np
+
+    m, n, k, batch = (np.asarray(size, float)[..., None, None] for size in (m, n, k, batch))
+    rows, columns = (np.array([tile[side] for tile in TILES], float)[:, None] for side in (0, 1))
+    split, area = np.array(SPLITS, float), rows * columns
+    loss = np.where(area >= 24576, 1.0, np.where(area >= 8192, rates.small, rates.tiny))
+    waves = np.ceil(np.ceil(m / rows) * np.ceil(n / columns) * split * batch / rates.units)
+    sums = np.where(split > 1, np.where(k >= split * SHORTEST_SPLIT, 4 * m * n * split * batch / rates.streaming, np.inf), 0.0)
+    found = waves * 2 * area * (k / split + rates.prologue) / (rates.per_unit * loss) + sums
+    return found.min(axis=(-1, -2))
+
+
 _known = functools.lru_cache(maxsize=2**14)(_tiled)
 """Of ints: layouts share most of their matmuls."""
 
@@ -132,7 +152,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     seen = seq if window is None else least((window, seq))
     scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal - 1) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
-    text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens"
+    text = f"{_times(batch)}{_size_of(heads)} heads of {_size_of(d_head)}, {_size_of(seq)} tokens"
     if phase == "forward":
         one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * chip.lanes)
         return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed, text=text)
@@ -204,7 +224,12 @@ def _size(n_bytes: Any) -> str:
 
 
 def _times(count: Any) -> str:
-    return "" if isinstance(count, int) and count == 1 else f"{count} x "
+    return "" if isinstance(count, int) and count == 1 else f"{_size_of(count)} x "
+
+
+def _size_of(value: Any) -> str:
+    """A number as text; of an array, whose text takes longer than its kernels' times, that it is one."""
+    return "..." if getattr(value, "ndim", 0) else f"{value}"
 
 
 def ceil(a: Any, b: Any) -> Any:
