@@ -49,6 +49,9 @@ SERVING = "serving"
 """The name that stands for all measured decode steps, prefills and rates of servers."""
 
 
+LOADS = "loads"
+"""... for all measured runs of servers under load."""
+
 TABLES = "tables"
 """... for all published tables of steps on many devices."""
 
@@ -77,8 +80,9 @@ class Replica(NamedTuple):
 def replicate(run: str | None = None) -> Rows[Replica]:
     """Every published run, or those whose name starts with `run`: predicted beside reported.
 
-    "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers. The
-    name of a table of presets/runs/tables, or "tables" for all, stands for its rows, each predicted from its configuration alone.
+    "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers, "loads"
+    servers under load. The name of a table of presets/runs/tables, or "tables" for all, stands for its rows, each predicted from its
+    configuration alone.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -90,7 +94,7 @@ def replicate(run: str | None = None) -> Rows[Replica]:
 
     if run is not None and not isinstance(run, str):
         raise GptcalcError(f"a published run has a name, not {quoted(run)}")
-    measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving}
+    measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving, LOADS: _measured_loads}
     wanted = None if run is None else folded(run)
     if wanted in measured:
         return Rows(measured[wanted]())
@@ -160,6 +164,12 @@ def _measured_serving() -> list[Replica]:
         formula = "the kernels of a pass, as gptcalc infer itemises them"
         rows.append(Replica(one.title, one.title, quantity, predicted, one.value, error, tolerance, one.source, one.note, formula=formula))
     return rows
+
+
+def _measured_loads() -> list[Replica]:
+    from gptcalc.run.loads import measured_loads
+
+    return measured_loads()
 
 
 def _table(name: str) -> list[Replica]:

@@ -233,6 +233,8 @@ def _check_class(config: Config) -> None:
 def _check_experts(config: Config) -> None:
     """A dense model's file under the model type of a mixture: each key of the experts would be the class's default."""
     own = [key for key in (*config.family.keys, *config.family.aliases) if "expert" in key or "moe" in key]
+    if {"hybrid_override_pattern", "layers_block_type"} & config.data.keys():
+        return  # which says that no layer has any
     if own and {"num_hidden_layers", "hidden_size", "intermediate_size"} <= config.data.keys() and not {*own} & config.data.keys():
         raise config.refuse(
             "model_type", f"{written(config.family.model_type)} has experts, and the file says nothing of them: no {own[0]}"
