@@ -701,7 +701,14 @@ def test_the_command_of_the_paper(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
     options = [*HEADLINE.split(), "--runtime", "megatron", "--stack", "megatron-2021"]
     answer = run("train", "gpt3-175b", *options, "--goodput", "--timeline")
     assert answer.code == 0
-    for word in ("tensor parallel", "bubble", "goodput", "pipeline schedule", "▒", "expected within 5%"):
+    for word in (
+        "tensor parallel",
+        "bubble",
+        "goodput",
+        "pipeline schedule",
+        "▒",
+        "expected within -5% and +",
+    ):  # more upwards: links of a site
         assert word in answer.out
     found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)
     assert found["result"]["step_time"] == pytest.approx(32, rel=0.06)  # Megatron-LM's README
