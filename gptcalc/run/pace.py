@@ -38,8 +38,8 @@ and of heads that are not aligned; of a step of one micro-batch over several nod
 class Pace(NamedTuple):
     """`factor` multiplies the likely time; its high end is None where only a lower bound of the time is known.
 
-    `spread`: the share that the time is expected within, either way; None for a lower bound. `calibrated`: steps were compared on this
-    very device, alone or under this stack.
+    `spread`: the share that the time is expected within, either way, before what may make it longer still; None for a lower bound.
+    `calibrated`: steps were compared on this very device, alone or under this stack.
     """
 
     factor: Range
@@ -116,6 +116,7 @@ def pace_of(
     notes = []
     factor = None if measured else device.unmeasured_factor
     if factor is not None:
+        spread = factor - 1
         low, high = 1 / factor, max(factor, high)
         notes.append(
             f"uncalibrated: peaks of {device.name}, all else as measured on an H100: the time may be {factor:g} times as long, or as short"
@@ -123,11 +124,11 @@ def pace_of(
     elif not calibrated:
         notes.append(f"uncalibrated: peaks of {device.name}, constants measured on an H100; the time may be {spread:.0%} off")
     elif software is not None and not _bounded(model, software, runtime):
-        above = f"{spread:.0%}" if not longer else f"-{spread:.0%} and +{high - 1:.0%}"
+        above = f", or up to {high - 1:.0%} longer" if longer > 0.005 else ""
         together = "" if measured else f"; {software.title} was never compared with a step on it"
-        notes.append(f"the step's time on {device.name} is expected within {above}{together}")
+        notes.append(f"the step's time on {device.name} is expected within {spread:.0%}{above}{together}")
     if not _bounded(model, software, runtime):
-        return Pace(Range(low, 1.0, high), high - 1, calibrated, False, notes)
+        return Pace(Range(low, 1.0, high), spread, calibrated, False, notes)
     low = 1.0 if calibrated else low
     return Pace(Range(low, 1.0, None), None, calibrated, True, [_why_bounded(model, software, runtime, chosen=chosen), *notes])
 
