@@ -707,7 +707,7 @@ def test_the_command_of_the_paper(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
         "goodput",
         "pipeline schedule",
         "▒",
-        "expected within -5% and +",
+        "expected within 5%",
     ):
         assert word in answer.out
     found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)
@@ -736,4 +736,4 @@ def test_tables_are_printed_with_their_interval(run: Any, monkeypatch: pytest.Mo
     assert "within the interval" in answer.out
     assert run("replicate", "megatron-2020").code == 2
     rows = json.loads(run("replicate", "nemo", "-f", "json").out)["result"]
-    assert all(row["interval"] == 0.09 for row in rows)
+    assert {row["interval"] for row in rows} == {0.09, 0.4}  # wider: one micro-batch of a step over several nodes
