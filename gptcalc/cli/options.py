@@ -270,6 +270,22 @@ def _parameter(name: str, one: Option) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def counted(typed: list[str]) -> list[tuple[str, int | None]]:
+    """Names of devices with commas between them, each with the count that stands behind its colon, where one does.
+
+    >>> counted(["a100:8,tpu-v5p:16", "t4"])
+    [('a100', 8), ('tpu-v5p', 16), ('t4', None)]
+    """
+    found: list[tuple[str, int | None]] = []
+    for word in (word.strip() for group in typed for word in group.split(",")):
+        name, colon, number = word.rpartition(":")
+        if colon and number[:1].isdigit():
+            found.append((name, count(number)))
+        elif word:
+            found.append((word, None))
+    return list(dict.fromkeys(found))
+
+
 def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
     from gptcalc.spec.files import load_model
