@@ -95,7 +95,7 @@ class Phase(NamedTuple):
                 "bound": one.bound,
                 "flops": plain(_mean(one.flops)),
                 "bytes": plain(_mean(one.n_bytes)),
-                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT else 0.0,
+                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT and _mean(one.n_bytes) else 0.0,
             }
             for one in self.operations
         ]
