@@ -13,6 +13,7 @@ from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
 from gptcalc.spec.shape import LETTERS, Switches, shape_of
+from gptcalc.spec.tower import Tower
 
 LONGEST_USUAL_SEQ = 8192
 """Models with longer contexts are trained with shorter sequences first, and reach their longest in a small part of the tokens."""
@@ -89,6 +90,7 @@ class ModelSpec(Record):
     published: tuple[Published, ...] = Field(default=(), strict=False)  # totals that its makers print
     left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
     unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
+    towers: tuple[Tower, ...] = Field(default=(), strict=False)  # what reads images or sound for it, and joins them to it
     own_code: str = ""  # the class in the file's own code, which is read as the class of that name
     training_tokens: int | None = None  # tokens that it was trained on
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
@@ -165,11 +167,11 @@ class ModelSpec(Record):
     q_lora_rank: int | None = None  # channels of the queries' latent
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 
-    # What stands in the place of attention, with sizes of its own: see `spec.mixers`. Its name is then among the sublayers.
+    # What stands in the place of attention, with sizes of its own: see `spec.mixers`.
     mixer: Mixer | None = None
-    # The sublayers of a block in order; those of an inner list stand side by side, and read the same residual stream. Where left out:
-    # attention, or latent_attention with kv_lora_rank, then mlp, or experts with n_expert.
-    composition: tuple[str | tuple[str, ...], ...] = Field(default=(), strict=False)
+    # The sublayers of a block in order, a mixer by its kind; those of an inner list stand side by side, and read the same residual stream.
+    # Where left out: attention or the mixer, then mlp. "attention" is through latents with kv_lora_rank, "mlp" is experts with n_expert.
+    composition: tuple[str | Annotated[tuple[str, ...], Field(strict=False)], ...] = Field(default=(), strict=False)
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts
@@ -180,6 +182,7 @@ class ModelSpec(Record):
     n_expert: int | None = None  # experts of a layer
     n_expert_per_token: int | None = None  # of which a token goes through so many
     d_expert: int | None = None  # an expert's inner width; d_ff where left out
+    d_expert_latent: int | None = None  # what experts read and put out, where that is a projection of the stream (Nemotron 3)
     d_shared_expert: int | None = None  # inner width of the MLP that every token goes through besides: all shared experts together
     shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
     router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field
