@@ -331,13 +331,22 @@ def settings_of(model: Any) -> dict[str, Any]:
 
 
 def _told(model: Any) -> dict[str, Any]:
-    """What a file says beside the model that is read from it."""
-    return {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
+    """What a file says beside the model that is read from it, and which towers a question of the language model leaves out."""
+    return {
+        "left_out": [*model.left_out, *(f"{tower.name} ({tower.kind})" for tower in model.towers)],
+        "unread": list(model.unread),
+        **({"own_code": model.own_code} if model.own_code else {}),
+    }
+
+
+def with_towers(model: Any) -> dict[str, Any]:
+    """What a question that counts a model's towers still leaves out of its file."""
+    return {"left_out": list(model.left_out)}
 
 
 def files_of(models: Iterable[Any]) -> dict[str, Any]:
     """`_told` of each of several models whose file says something beside it; nothing where none does."""
-    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread]
+    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread or model.towers]
     return {"files": told} if told else {}
 
 

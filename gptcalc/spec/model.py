@@ -13,6 +13,7 @@ from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
 from gptcalc.spec.shape import LETTERS, Switches, shape_of
+from gptcalc.spec.tower import Tower
 
 LONGEST_USUAL_SEQ = 8192
 """Models with longer contexts are trained with shorter sequences first, and reach their longest in a small part of the tokens."""
@@ -89,6 +90,7 @@ class ModelSpec(Record):
     published: tuple[Published, ...] = Field(default=(), strict=False)  # totals that its makers print
     left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
     unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
+    towers: tuple[Tower, ...] = Field(default=(), strict=False)  # what reads images or sound for it, and joins them to it
     own_code: str = ""  # the class in the file's own code, which is read as the class of that name
     training_tokens: int | None = None  # tokens that it was trained on
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later

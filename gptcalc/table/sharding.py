@@ -11,7 +11,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, differ, maximum, minimum
+from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
 from gptcalc.table.dividing import divide
 from gptcalc.table.sublayers import sublayers_of
 
@@ -59,7 +59,7 @@ def stage_of(role: str, p: int) -> int:
     return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool, layers: Sequence[str] = ()) -> Share:
+def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Share:
     """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
@@ -72,26 +72,25 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
         raise GptcalcError("arrays of pipeline sizes need layers that are all alike", hint="give one number of stages at a time")
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
-    padded = ceiling(rows, multiple) * multiple if pad else rows
+    padded = pick(pad, ceiling(rows, multiple) * multiple, rows)
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
-    if isinstance(layout.virtual_stages, int) and layout.virtual_stages == 1:  # the longest stage
+    v = layout.virtual_stages
+    if isinstance(v, int) and v > 1 and isinstance(layout.pp, int):
+        own = divide(shape.n_layer, layout.pp * v, "n_layer", f"pipeline stages {layout.pp} times virtual stages {v}:") * v
+    else:  # the longest stage; chunks are as long as each other
         own = ceiling(shape.n_layer, layout.pp)
-    else:
-        v = layout.virtual_stages
-        times = f"pipeline stages {layout.pp} times virtual stages {v}:" if isinstance(v, int) else "pipeline stages times virtual stages"
-        own = divide(shape.n_layer, layout.pp * v, "n_layer", times) * v
     for _, kind in shape.blocks:
         divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
-    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=padded // t if pad else rows, kinds=kinds)
+    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
     chunks = _in_flight(layout, role)
     chunk_layers = local.n_layer // layout.virtual_stages
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
-    return Share(local, (padded - rows) if pad else 0, seq_local, outside, chunks * chunk_layers, batches, role)
+    return Share(local, padded - rows, seq_local, outside, chunks * chunk_layers, batches, role)
 
 
 def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
@@ -122,7 +121,7 @@ def _in_flight(layout: Layout, role: str) -> Any:
     if role == "only":
         return 1
     behind = {"first": p - 1, "middle": p - 2, "last": 0}[role]
-    chunks = behind + 1 if isinstance(v, int) and v == 1 else 2 * behind + (v - 1) * p + 1
+    chunks = pick(v == 1, behind + 1, 2 * behind + (v - 1) * p + 1)
     return chunks if layout.micro_batches is None else minimum(chunks, layout.micro_batches * v)
 
 

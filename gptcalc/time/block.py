@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.spec.recipe import PRECISIONS, Layout
 from gptcalc.time.collectives import Network, collective
+from gptcalc.time.kernels import many
 from gptcalc.time.local import PARTS, PHASES, Local
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends
         found["block", "recompute"] = [
             sent._replace(cover=sent.cover and sent.cover._replace(phase="recompute")) for sent in found["block", "forward"]
         ]
-    if t > 1:
+    if many(t):
         logits = Sent(TENSOR, 3 * collective(net, "all_reduce", 4 * w.batch * w.seq, t))  # maximum, sum of exponentials, the right token's
         behind = Cover("head/output", "backward", 1)
         found["embedding", "forward"] = [Sent(TENSOR, scatter if parallel else reduce)]
@@ -80,13 +81,13 @@ def _block(one: Local, net: Network, stack: "StackSpec", layout: Layout, path: s
     mlp = f"{inner}/up", f"{inner}/down"
     forward: list[Sent] = []
     backward: list[Sent] = []
-    divided = shape.switches.experts and layout.ep > 1
+    divided = shape.switches.experts and many(layout.ep)
     pairs = [attention] if divided else [attention, mlp]
     if divided and shape.switches.shared_expert and layout.sequence_parallel:  # without, its output is added up with what comes back
         pairs.append((f"{path}/mlp/shared/up", f"{path}/mlp/shared/down"))
     # both outputs before they are reduced; with one norm the inputs' gradients too
     added = shape.switches.parallel_residual and not divided
-    if layout.tp > 1:
+    if many(layout.tp):
         reduce, gather, scatter = (_of_hidden_state(one, net, name, layout.tp) for name in ("all_reduce", "all_gather", "reduce_scatter"))
         for column, row in pairs:
             first = (column, row) == attention
@@ -122,7 +123,7 @@ def _experts(
     crossing = None if stack.dispatch_nodes is None else min(1.0, stack.dispatch_nodes / k)
     narrow = 1 if stack.dispatch_bytes is None else stack.dispatch_bytes / PRECISIONS[one.work.recipe.precision].compute
     out, home = (Sent(EXPERT, _of_hidden_state(one, net, "all_to_all", layout.ep, own * part, t, crossing)) for part in (narrow, 1))
-    if t == 1:
+    if not many(t):
         return [out, home], [out, home]
     column, row = mlp
     if not layout.sequence_parallel:

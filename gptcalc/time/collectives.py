@@ -7,7 +7,8 @@ Sizes may be arrays. Seconds.
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.time.kernels import ceil, least, most, pick
+from gptcalc.symbols import pick
+from gptcalc.time.kernels import ceil, least, most
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
