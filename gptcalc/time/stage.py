@@ -127,7 +127,7 @@ def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers:
     if one.work.recipe.compiled:
         started = runs * _started(one, part, phase)
         if phase == "backward":
-            started = started + (again or runs) * _started(one, part, "recompute")
+            started = started + (again if every and part == "block" else runs) * _started(one, part, "recompute")
         return host.generated * started
     if phase == "forward":
         return runs * one.calls[part] * host.operation
