@@ -244,8 +244,8 @@ def test_nothing_in_a_key_does(run: Run, tmp_path: Path, where: str) -> None:
 
 
 def test_every_letter_has_a_name_or_stands_for_itself() -> None:
-    node: Node[int] = Node("x", 6, "bytes", "2*G*J_odd + d")
-    assert legend({"G": 3, "J_odd": 1, "d": 7}, node) == "d = 7 model width, G = 3, J_odd = 1 (odd)"
+    node: Node[int] = Node("x", 6, "bytes", "2*D*I_odd + d")
+    assert legend({"D": 3, "I_odd": 1, "d": 7}, node) == "d = 7 model width, D = 3, I_odd = 1 (odd)"
 
 
 LARGE = [("gpt2", "n_layer=1000000000"), ("llama3-8b", "vocab_size=1e15"), ("llama3-8b", "d_ff=1e15"), ("mixtral-8x7b", "n_expert=1e9")]

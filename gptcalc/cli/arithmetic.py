@@ -1,5 +1,6 @@
 """`params` and `flops`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,9 @@ DEPTH = 4
 def params(
     model: Model,
     precision: Annotated[Precision, option("--precision", help="Stored type of the weights, for their bytes.")] = "bf16",
-    check: Annotated[bool, typer.Option("--check", help="Count the NumPy reference's own arrays beside the formulas.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Count the reference's arrays, and a folder's files, beside the formulas.")
+    ] = False,
     depth: Depth = 3,
     explain: Explain = False,
     quiet: Quiet = False,
@@ -29,12 +32,18 @@ def params(
 
     spec = load(model, set_)
     node = formulas.params(spec)
-    counted = None
+    counted, files = None, None
     if check:
+        from gptcalc.reference.headers import holds_weights
         from gptcalc.run.verify import counted_parameters
 
         counted = counted_parameters(spec)
-    answer = show.Answer(spec, node, precision, counted, typed(model, set_))
+        folder = str(Path(model).expanduser())
+        if holds_weights(folder):
+            from gptcalc.run.witness import witness
+
+            files = witness(spec, folder)
+    answer = show.Answer(spec, node, precision, counted, typed(model, set_), files)
     emit(
         "params",
         settings_of(spec) | {"precision": precision},
@@ -43,6 +52,8 @@ def params(
         form,
         only=node.value if quiet else None,
     )
+    if files is not None and not files.ok:
+        raise typer.Exit(1)
     if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
         raise typer.Exit(1)
 

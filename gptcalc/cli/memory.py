@@ -112,6 +112,9 @@ def memory(
     prefill: Annotated[
         int | None, size_option("--prefill", "Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING)
     ] = None,
+    replay: Annotated[
+        bool, OUTPUT("--replay", help="Run the code that a config.json names, without data, for its exact peak (needs torch).")
+    ] = False,
     timeline: Annotated[bool, OUTPUT("--timeline", help="Draw the step's memory over time.")] = False,
     depth: Annotated[int | None, depth_option(show_default="1; in CSV 3")] = None,
     explain: Explain = False,
@@ -124,6 +127,17 @@ def memory(
     for name in ("freeze", "lora_targets"):
         if name in given:
             given[name] = tuple(given[name])
+    if replay:
+        from gptcalc.cli.replaying import replayed
+
+        replayed(
+            model,
+            given | ({"set": set_} if set_ else {}) | ({"timeline": True} if timeline else {}),
+            1 if depth is None else depth,
+            quiet,
+            form,
+        )
+        return
     from gptcalc.errors import GptcalcError
     from gptcalc.footprint.answer import settings
     from gptcalc.footprint.request import memory as formulas
@@ -149,4 +163,4 @@ def memory(
         raise typer.Exit(1)
 
 
-NOT_OPTIONS = ("model", "timeline", "depth", "explain", "quiet", "set_", "form")
+NOT_OPTIONS = ("model", "replay", "timeline", "depth", "explain", "quiet", "set_", "form")

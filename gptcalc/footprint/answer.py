@@ -70,6 +70,7 @@ class ServingMemory(NamedTuple):
             "peak_allocated": plain(self.value),
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
+            "state": parts.get("state", 0),
             "activations": parts["activations"],
             "kv_cache_without_windows": plain(self.serving.whole_cache),
             "max_batch": None,

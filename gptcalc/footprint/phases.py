@@ -11,10 +11,11 @@ from gptcalc.footprint.saved import within
 from gptcalc.footprint.step import Step
 from gptcalc.footprint.training import Inputs, training_step
 from gptcalc.node import Node
+from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
-from gptcalc.spec.shape import Shape, block_path, shape_of, symbolic
+from gptcalc.spec.shape import Shape, block_path, shape_of
 from gptcalc.symbols import Symbol, ceiling, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations

@@ -9,13 +9,15 @@ from gptcalc.errors import GptcalcError
 from gptcalc.footprint.phases import fullest, mixed, nodes
 from gptcalc.footprint.quantized import AsStored, as_stored
 from gptcalc.node import Node
+from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
-from gptcalc.spec.shape import Shape, shape_of, symbolic
+from gptcalc.spec.shape import Shape, shape_of
 from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import on_stage, roles_of, share_of
+from gptcalc.table.sublayers import Kept, sublayers_of
 
 
 class Stored(NamedTuple):
@@ -182,7 +184,7 @@ def _items(
                 path = f"weights/{row.path}"
                 items[path] = items.get(path, 0) + file.size(row, name, shape)
                 continue
-            quantized = row.path.startswith("block") and row.kind == "matmul" and name == "weight"
+            quantized = row.in_block and row.kind == "matmul" and name == "weight"
             items |= _weight(
                 f"weights/{row.path}", items, row.runs, shape, stored if quantized else Stored(max(stored.bits, 16)), quantized
             )
@@ -193,6 +195,8 @@ def _items(
         )
         items["weights/head/output"] = sizes
     items["kv cache"] = kv_cache(s, batch, seq, kv_bits=kv_bits, block=block)
+    if any(kind.mixer is not None for _, kind in s.blocks):
+        items["state"] = state(s, batch, width=4 if stored.bits == 32 else 2)
     items |= _activations(s, role, batch, tokens, 4 if stored.bits == 32 else 2)
     return items
 
@@ -223,16 +227,36 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     >>> kv_cache(shape_of(load_model("llama2-70b")), 1, 4096) / 2**30
     1.25
     """
-    first, *rest = (_cache_of_kind(kind, batch, seq, kv_bits, block, windows) for _, kind in s.blocks if kind.switches.causal)
-    return sum(rest, first)
+    return sum((_cache_of_kind(kind, batch, seq, kv_bits, block, windows) for _, kind in s.blocks), 0)
 
 
 def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int, windows: bool) -> Any:
-    seen = minimum(seq, s.sliding_window) if windows and s.switches.windowed else seq
-    if block > 1:
-        seen = ceiling(seen, block) * block
-    each = s.kv_lora_rank + s.d_rotary if s.switches.latent else s.d_kv + s.d_value
-    return in_bytes(kv_bits, product((1 + s.switches.cross_attention, s.n_layer, each, batch, seen)))
+    total: Any = 0
+    for kept in _kept(s):
+        if isinstance(kept.token, int) and not kept.token:
+            continue
+        seen = minimum(seq, kept.window) if windows and kept.window is not None else seq
+        if block > 1:
+            seen = ceiling(seen, block) * block
+        total = total + in_bytes(kv_bits, product((s.n_layer, kept.token, batch, seen)))
+    return total
+
+
+def state(s: Shape[Any], batch: Any, *, width: int = 2) -> Any:
+    """What recurrences and convolutions keep of `batch` sequences, however long they are; elements that are not in fp32 have `width` bytes.
+
+    Units: bytes.   Source: the sublayers' own (`table.sublayers`).
+    """
+    total: Any = 0
+    for _, kind in s.blocks:
+        for kept in _kept(kind):
+            if not (isinstance(kept.sequence, int) and not kept.sequence):
+                total = total + product((4 if kept.fp32 else width, kind.n_layer, batch, kept.sequence))
+    return total
+
+
+def _kept(s: Shape[Any]) -> list[Kept]:
+    return [kept for one in sublayers_of(s) for kept in one.state(s)]
 
 
 def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) -> dict[str, Any]:
@@ -252,9 +276,11 @@ def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) 
 
 
 def _widest(s: Shape[Any]) -> Any:
-    """Channels of a token that the MLP or the attention of a block holds at once; every one of its experts has its own."""
-    inner = product((s.n_expert_per_token, s.d_expert)) + s.d_shared_expert if s.switches.experts else s.d_ff
-    return maximum((3 if s.switches.gated else 2) * inner, s.d_attention + s.d_kv + s.d_value + s.d_mixed)
+    """Channels of a token that one sublayer of a block holds at once, the widest of them."""
+    first, *rest = (one.width(s) for one in reversed(sublayers_of(s)))
+    for other in rest:
+        first = maximum(first, other)
+    return first
 
 
 def in_bytes(bits: int, elements: Any) -> Any:

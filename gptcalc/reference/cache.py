@@ -1,7 +1,8 @@
 """What a decoder keeps of the tokens that it has read, so that the next ones need not be computed from the start.
 
 Of each layer its keys and values, or the latent and the rotated key that they are made of; of a layer with a window only what can still be
-seen. The bytes of a cache are those of its arrays: nothing is asserted.
+seen; of a recurrence its state, and of a convolution the last tokens that it read. The bytes of a cache are those of its arrays: nothing is
+asserted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class Kept:
     def __init__(self) -> None:
         self.arrays: tuple[Array, ...] = ()
         self.first = self.dropped = 0
+        self.state: Array | None = None  # of a recurrence
+        self.tail: Array | None = None  # of a convolution, [B, X, channels]: as many tokens as it reads at once
 
     def extend(self, new: tuple[Array, ...], window: int | None) -> tuple[Array, ...]:
         """All that the new positions may see; of it the last `window` positions are kept for the next ones."""
@@ -58,8 +61,14 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all arrays that are kept."""
+        """Bytes of the arrays that grow with the sequence."""
         return sum(array.nbytes for kept in self.layers for array in kept.arrays)
+
+    @property
+    def states(self) -> tuple[int, int]:
+        """Bytes of the tails of convolutions, and of the states of recurrences: of one size however long the sequence is."""
+        tails, states = ([getattr(kept, name) for kept in self.layers] for name in ("tail", "state"))
+        return sum(array.nbytes for array in tails if array is not None), sum(array.nbytes for array in states if array is not None)
 
 
 def can_be_cached(spec: ModelSpec) -> bool:

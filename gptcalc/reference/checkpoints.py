@@ -11,8 +11,9 @@ from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
 from gptcalc.reference.layouts import LAYOUTS, Fused, Layout
+from gptcalc.reference.mixers import Shapes
 from gptcalc.reference.tally import Array
-from gptcalc.reference.weights import Shapes, buffer_shapes, floating, weight_shapes
+from gptcalc.reference.weights import buffer_shapes, floating, weight_shapes
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of
 
@@ -58,7 +59,7 @@ def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DType
     for name in state_dict:
         if not BUFFERS.fullmatch(name) and names.setdefault(_bare(name), name) != name:
             raise GptcalcError(f"tensors '{names[_bare(name)]}' and '{name}' are the same part of the model")
-    layout = _layout_of(names, shape_of(spec))
+    layout = layout_of(names, shape_of(spec))
     checkpoint = Checkpoint(layout, spec, names, state_dict)
     shapes = weight_shapes(spec)
     weights = {ours: np.array(checkpoint.take(ours, shapes), dtype=dtype, order="C") for ours in shapes}
@@ -88,6 +89,30 @@ class Checkpoint:
             if part.module in fused.parts and self._their(part, fused.name) in self.names:
                 return self._take_fused(part, fused, ours, shapes)
         return self._adjusted(part, self._whole(part))
+
+    def wanted(self, ours: str, shapes: Shapes) -> list[tuple[str, tuple[int, ...]]]:
+        """The tensors of the checkpoint that hold one of ours, and the shapes that they must have; the usual name where it has none."""
+        part = self._part(ours, shapes[ours])
+        for fused in self.layout.fused:
+            if part.module in fused.parts and self._their(part, fused.name) in self.names:
+                return [(self._their(part, fused.name), self._stored(part, self._side_by_side(part, fused, ours, shapes)))]
+        stored, candidates = self._stored(part, part.shape), self._candidates(part)
+        if (part.module, part.kind) == ("mlp.router", "bias"):  # some classes learn what others keep as a correction of the scores
+            candidates += self._candidates(part._replace(module="mlp.correction", kind="correction"))
+        for name in candidates:
+            if "{}" in name and name.format(0) in self.names:
+                return [(name.format(number), stored[1:]) for number in range(stored[0])]
+            if name in self.names:
+                return [(name, stored)]
+        return [(candidates[0] if candidates else ours, stored)]
+
+    def _side_by_side(self, part: Part, fused: Fused, ours: str, shapes: Shapes) -> tuple[int, ...]:
+        return (*part.shape[:-1], sum(self._widths(part, fused, ours, shapes)))
+
+    @staticmethod
+    def _widths(part: Part, fused: Fused, ours: str, shapes: Shapes) -> list[int]:
+        stem = ours.removesuffix(f"{part.module}.{part.kind}")
+        return [shapes[f"{stem}{module}.{part.kind}"][-1] for module in fused.parts]
 
     def take_if_there(self, ours: str, wanted: tuple[int, ...]) -> Array | None:
         part = self._part(ours, wanted)._replace(module="mlp.correction")
@@ -134,8 +159,7 @@ class Checkpoint:
         raise GptcalcError(f"tensor '{candidates[0]}' of shape {stored} is missing from the {self.layout.family} checkpoint")
 
     def _take_fused(self, part: Part, fused: Fused, ours: str, shapes: Shapes) -> Array:
-        stem = ours.removesuffix(f"{part.module}.{part.kind}")
-        widths = [shapes[f"{stem}{module}.{part.kind}"][-1] for module in fused.parts]
+        widths = self._widths(part, fused, ours, shapes)
         whole = self._read(self._their(part, fused.name), self._stored(part, (*part.shape[:-1], sum(widths))))
         kind = ours.partition(".")[0].removeprefix("block").strip()
         return fused.split(self._adjusted(part, whole), widths, self.shapes[kind])[fused.parts.index(part.module)]
@@ -174,7 +198,7 @@ def _bare(name: str) -> str:
     return next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
 
 
-def _layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
+def layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
     for layout in LAYOUTS:
         if layout.shared_heads not in (None, s.n_kv_head < s.n_head):
             continue

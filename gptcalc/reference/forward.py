@@ -16,11 +16,12 @@ from gptcalc.errors import GptcalcError
 from gptcalc.reference.attention import attention, hidden_keys
 from gptcalc.reference.cache import Cache, Kept, can_be_cached
 from gptcalc.reference.kernels import ACTIVATIONS, softcap, unbuffered
+from gptcalc.reference.mixers import mixer
 from gptcalc.reference.mlp import mlp
 from gptcalc.reference.parts import Context, Parts, linear, norm, residual
 from gptcalc.reference.positions import alibi, rotary_tables, sinusoids
 from gptcalc.reference.tally import Array, Tally, at, path_of
-from gptcalc.reference.weights import Weights, check_weights, random_weights
+from gptcalc.reference.weights import LABELS, UNNORMED, Weights, check_weights, random_weights
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import block_path, shape_of
 
@@ -123,20 +124,19 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None, st
     return linear(x, parts, "embedding/project_in") if spec.d_embedding is not None and spec.projected_last else x
 
 
-_UNNORMED = {"attention": ("post", "output", "mlp_pre"), "cross_attention": ("post", "output"), "mlp": ("post", "output")}
-
-
 def block(x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None) -> Array:
-    """One layer: attention and MLP, each with its norms and its residual sum, one after the other or side by side.
+    """One layer: its sublayers, each with its norms and its residual sum, one after the other or side by side.
 
-    Between them a second attention reads `memory`, an encoder's output, where there is one.
+    A second attention reads `memory`, an encoder's output, where there is one.
 
     [B, T, d] -> [B, T, d]
     """
     spec, path = context.spec, context.path
 
     def before(x: Array, sublayer: str) -> Array:
-        return x if spec.norm_placement in _UNNORMED[sublayer] else norm(x, layer, f"{path}/{sublayer}/norm", spec)
+        return (
+            x if spec.norm_placement in ("post", *UNNORMED.get(sublayer, ("output",))) else norm(x, layer, f"{path}/{sublayer}/norm", spec)
+        )
 
     def add(x: Array, change: Array, sublayer: str) -> Array:
         if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, sublayer) == ("mlp_sandwich", "mlp"):
@@ -144,17 +144,25 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None,
         x = residual(x, change, f"{path}/{sublayer}/residual", spec)
         return norm(x, layer, f"{path}/{sublayer}/norm", spec) if spec.norm_placement == "post" else x
 
-    into_attention = before(x, "attention")
-    attended = attention(into_attention, layer, context, kept=kept)
-    if spec.parallel_residual:
-        into_mlp = into_attention if spec.shared_norm else before(x, "mlp")
-        x = add(x, attended, "attention")
-    else:
-        x = add(x, attended, "attention")
-        if memory is not None:
-            x = add(x, attention(before(x, "cross_attention"), layer, context, memory), "cross_attention")
-        into_mlp = before(x, "mlp")
-    return add(x, mlp(into_mlp, layer, context), "mlp")
+    for group in context.shape.stack:
+        source, shared = x, None
+        for name in group:
+            if name == "idle_cross_attention":
+                continue
+            label = LABELS.get(name, name)
+            read = shared if shared is not None and spec.shared_norm else before(source, label)
+            shared = read
+            x = add(x, _sublayer(name, read, layer, context, memory, kept), label)
+    return x
+
+
+def _sublayer(name: str, x: Array, layer: Parts, context: Context, memory: Array | None, kept: Kept | None) -> Array:
+    if name in ("attention", "latent_attention"):
+        return attention(x, layer, context, kept=kept)
+    if name == "cross_attention":
+        assert memory is not None
+        return attention(x, layer, context, memory)
+    return mlp(x, layer, context) if name in ("mlp", "experts") else mixer(name).mix(x, layer, context, kept)
 
 
 def _context(kind: str, spec: ModelSpec, start: int, queries: int, dtype: DTypeLike) -> Context:

@@ -89,6 +89,12 @@ def at(x: Array, path: str) -> None:
         x.tally.path = path
 
 
+def moved(function: Callable[..., Array], x: Array, *rest: Any) -> Array:
+    """What `function` makes of the plain numbers of x, which only moves them: counted again where x is."""
+    result = function(_plain(x), *rest)
+    return x.tally.counted(result) if isinstance(x, Counted) and x.tally is not None else result
+
+
 def one_each(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Make a function of plain arrays count as a ufunc does, 1 FLOP per element, whatever it takes inside."""
 
@@ -100,6 +106,19 @@ def one_each(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
         return x.tally.counted(result)
 
     counting.__doc__, counting.__name__ = function.__doc__, function.__name__
+    return counting
+
+
+def one_pair(function: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """As `one_each`, of two arrays: 1 FLOP for each element of the result."""
+
+    def counting(x: Array, y: Array) -> Array:
+        if not isinstance(x, Counted) or x.tally is None:
+            return function(x, y)
+        result = function(_plain(x), _plain(y))
+        x.tally.other[x.tally.path] = x.tally.other.get(x.tally.path, 0) + result.size
+        return x.tally.counted(result)
+
     return counting
 
 

@@ -24,6 +24,9 @@ DROPPED = {
     "query_scale_from",
 }
 
+MIXER = {"n_head": 6, "n_key_head": 3, "n_group": 3, "d_head": 5, "d_key": 4, "d_state": 7, "d_conv": 3, "rank": 2, "chunk": 8}
+"""Of a mixer: so many, where it has such a size."""
+
 
 def twin(spec: ModelSpec) -> ModelSpec:
     """A model with the same switches, and small numbers that differ from each other, so that no slip of one for another goes unseen.
@@ -84,6 +87,9 @@ def _block(s: Shape[int], d_model: int) -> dict[str, Any]:
         fields["d_head_value"] = 11
     if c.position == "rotary":
         fields["d_rotary"] = Q if s.d_rotary == s.d_head else 8
+    if s.mixer is not None:
+        own = s.mixer.own.model_dump()
+        fields["mixer"] = own | {name: size for name, size in MIXER.items() if name in own}
     if c.windowed:
         fields["sliding_window"] = 7
     if c.latent:

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
+from gptcalc.reference.mixers import Shapes, mixer
 from gptcalc.reference.tally import Array
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import block_path, shape_of
-
-Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 Weights: TypeAlias = Mapping[str, Array]
 """Name -> array: `embedding.token.weight` [V, e], `block.0.attention.query.weight` [d, H*Q], `block.0.attention.norm.bias` [d], ..."""
@@ -90,16 +89,34 @@ def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
     return {f"{name}.{kind}": shape for kind in has if has[kind]}
 
 
+UNNORMED = {"attention": ("output", "mlp_pre")}
+"""Where norms stand that leave a sublayer without one before it."""
+
+LABELS = {"latent_attention": "attention", "idle_cross_attention": "cross_attention", "experts": "mlp"}
+"""What a sublayer's arrays are named after, where it is not the sublayer's own name."""
+
+
 def _block(spec: ModelSpec) -> Shapes:
     """The arrays of one layer of a kind."""
-    crossed = _attention("cross_attention", spec) if spec.cross_attention or spec.idle_cross_attention else {}
-    return _attention("attention", spec) | crossed | _mlp("mlp", spec)
+    shapes: Shapes = {}
+    for group in shape_of(spec).stack:
+        for place, name in enumerate(group):
+            path = LABELS.get(name, name)
+            if not (spec.norm_placement in UNNORMED.get(path, ("output",)) or (spec.shared_norm and place)):
+                shapes |= _norm(f"{path}.norm", spec, spec.d_model)
+            if path.endswith("attention"):
+                shapes |= _attention(path, spec)
+            else:
+                shapes |= _mlp(path, spec) if name in ("mlp", "experts") else mixer(name).weights(path, spec)
+            if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, path) == ("mlp_sandwich", "mlp"):
+                shapes |= _norm(f"{path}.output_norm", spec, spec.d_model)
+    return shapes
 
 
 def _attention(path: str, spec: ModelSpec) -> Shapes:
     s, bias = shape_of(spec), spec.attention_bias
     d, heads, kv_heads = s.d_model, s.n_head * s.d_head, s.n_kv_head * s.d_head
-    shapes: Shapes = {} if spec.norm_placement in ("output", "mlp_pre") else _norm(f"{path}.norm", spec, d)
+    shapes: Shapes = {}
     if spec.kv_lora_rank is not None:
         if spec.q_lora_rank is None:
             shapes |= _linear(f"{path}.query", d, heads, bias=False)
@@ -126,13 +143,12 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
         shapes |= {f"{path}.gate.bias": (s.n_head,)} if spec.attention_gate == "channel_biased" else {}
     if spec.inner_norm:
         shapes |= _norm(f"{path}.inner_norm", spec, s.n_head * s.d_head_value)
-    shapes |= _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
-    return shapes | (_norm(f"{path}.output_norm", spec, d) if spec.norm_placement in ("sandwich", "output") else {})
+    return shapes | _linear(f"{path}.output", s.n_head * s.d_head_value, d, spec.attention_output_bias)
 
 
 def _mlp(path: str, spec: ModelSpec) -> Shapes:
     s = shape_of(spec)
-    shapes: Shapes = {} if spec.shared_norm or spec.norm_placement == "output" else _norm(f"{path}.norm", spec, s.d_model)
+    shapes: Shapes = {}
     if spec.n_expert is None:
         shapes |= _inner(path, spec, s.d_ff)
     else:
@@ -142,7 +158,7 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
             shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
         if spec.shared_expert_gate:
             shapes |= _linear(f"{path}.shared.scale", s.d_model, 1, bias=False)
-    return shapes | (_norm(f"{path}.output_norm", spec, s.d_model) if spec.norm_placement in ("sandwich", "mlp_sandwich", "output") else {})
+    return shapes
 
 
 def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:

@@ -8,7 +8,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.footprint.layouts import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
 from gptcalc.spec.options import check_word, whole_number
-from gptcalc.table.sharding import divide
+from gptcalc.table.dividing import divide
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec

@@ -35,6 +35,7 @@ class Room(NamedTuple):
             "peak_allocated": plain(self.serving.value),
             "weights": parts["weights"],
             "kv_cache": parts["kv cache"],
+            "state": parts.get("state", 0),
             "activations": parts["activations"],
             "kv_cache_without_windows": plain(self.serving.whole_cache),
             "room": self.room,

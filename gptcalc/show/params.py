@@ -1,6 +1,8 @@
 """`params` as a table: the tree with its shares and formulas, under the total."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.choices import BYTES_PER_WEIGHT
 from gptcalc.errors import GptcalcError
@@ -13,18 +15,22 @@ from gptcalc.spec.shape import shape_of
 from gptcalc.table.params import views
 from gptcalc.units import binary, short
 
+if TYPE_CHECKING:
+    from gptcalc.run.witness import Witness
+
 WHAT = {"parameters": "", "non_embedding": " without embeddings", "active": " active"}
 
 
 class Answer(NamedTuple):
     """Everything that `params` tells about one model. `counted` holds the reference's own counts by tensor, where asked for; `typed` is
-    how the user named the model."""
+    how the user named the model, and `files` what its own files hold, where these were looked at."""
 
     model: ModelSpec
     node: Node[int]
     precision: str
     counted: dict[str, int] | None
     typed: str
+    files: Witness | None = None
 
     def result(self) -> dict[str, Any]:
         result = self.node.to_dict()
@@ -42,6 +48,8 @@ class Answer(NamedTuple):
         ]
         if self.counted is not None:
             result["counted"] = {"total": sum(self.counted.values()), **self.counted}
+        if self.files is not None:
+            result["checkpoint"] = self.files.to_dict()
         return result
 
     def tables(self, depth: int, explain: bool) -> list[Table]:
@@ -68,7 +76,14 @@ class Answer(NamedTuple):
         if self.model.tied and not any(path == "head" for path, _ in self.node.walk()):
             rows.insert(-1, ["head (tied)", 0, *([0] if self.counted is not None else []), 0.0, None, 0, ""])
         last, known = frozenset({len(rows) - 1}), legend(letters, self.node)
-        return [Table(headline, columns, rows, self._notes(), bold=last, verdict=self._verdict(), legend=known)]
+        return [Table(headline, columns, rows, self._notes(), bold=last, verdict=self._verdict(), legend=known), *self._files()]
+
+    def _files(self) -> list[Table]:
+        if self.files is None:
+            return []
+        from gptcalc.show.witness import table
+
+        return [table(self.files)]
 
     def _verdict(self) -> Verdict:
         if self.counted is None:

@@ -36,6 +36,13 @@ NAMES = {
     "s": "shared expert width",
     "M": "further tokens predicted",
     "y": "token types",
+    "h": "heads of the mixer",
+    "Y": "width of a mixer's head",
+    "G": "groups of the mixer's keys",
+    "J": "state of a mixer's head",
+    "X": "tokens of the convolution",
+    "r": "rank of the mixer",
+    "U": "tokens of a chunk",
 }
 LETTER = re.compile(r"\b[A-Za-z](?:_[a-z0-9_]+)?\b")
 """A letter, or one of a kind of block: F_moe."""

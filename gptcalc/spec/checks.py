@@ -68,8 +68,31 @@ def _check_block(spec: "ModelSpec") -> None:
             raise GptcalcError(f"{name} means nothing with position '{spec.position}'", hint=f"leave {name} out, or change position")
     if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
         raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
-    for message in (*_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
+    for message in (*_of_sublayers(spec), *_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
         raise GptcalcError(message)
+
+
+SUBLAYERS = ("attention", "latent_attention", "cross_attention", "idle_cross_attention", "mlp", "experts")
+"""Besides mixers, each by the name of its kind."""
+
+
+def _of_sublayers(spec: "ModelSpec") -> Iterator[str]:
+    names = [name for group in shape_of(spec).stack for name in group]
+    known = (*SUBLAYERS, *([spec.mixer.kind] if spec.mixer else []))
+    for name in names:
+        if name not in known:
+            yield f"composition has {quoted(name)}, which is none of {', '.join(known)}" + ("" if spec.mixer else ", and there is no mixer")
+    if spec.mixer is not None and spec.mixer.kind not in names:
+        yield f"mixer '{spec.mixer.kind}' is not in the composition"
+    for group in (("attention", "latent_attention"), ("mlp", "experts"), *((name,) for name in known)):
+        if sum(name in group for name in names) > 1:
+            yield f"composition has more than one {' or '.join(group)}"
+    for name, field in (("latent_attention", "kv_lora_rank"), ("experts", "n_expert")):
+        if name in names and getattr(spec, field) is None:
+            yield f"sublayer '{name}' needs {field}"
+    for name, field in (("attention", "kv_lora_rank"), ("mlp", "n_expert")):
+        if name in names and getattr(spec, field) is not None:
+            yield f"sublayer '{name}' has no use for {field}"
 
 
 def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
@@ -86,7 +109,7 @@ def _of_stacks(spec: "ModelSpec") -> Iterator[str]:
 
 
 def _of_norms(spec: "ModelSpec") -> Iterator[str]:
-    if spec.shared_norm and not spec.parallel_residual:
+    if spec.shared_norm and not any(len(group) > 1 for group in shape_of(spec).stack):
         yield "shared_norm needs parallel_residual: one norm for two sublayers that read the same input"
     if spec.parallel_residual and spec.norm_placement != "pre":
         yield f"parallel_residual with norm_placement '{spec.norm_placement}' is no architecture that gptcalc knows"

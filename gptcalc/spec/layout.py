@@ -23,6 +23,8 @@ BLOCK_FIELDS = frozenset(
         "window_chunks",
         "causal",
         "cross_attention",
+        "mixer",
+        "composition",
         "idle_cross_attention",
         "key_bias",
         "q_lora_rank",

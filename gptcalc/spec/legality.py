@@ -197,9 +197,13 @@ def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str,
     return Rule(f"{name}: a multiple of {size}", holds, says)
 
 
+ATTENTIONS = ("attention", "latent_attention")
+
+
 def _of_blocks(name: str) -> Callable[[ModelSpec, Sizes], list[int]]:
-    """A size of each kind of block, where it has any."""
-    return lambda model, _: list(dict.fromkeys(getattr(kind, name) for _, kind in shape_of(model).blocks))
+    """A size of each kind of block that has the sublayer whose size it is."""
+    owner = {"d_ff": ("mlp",), **dict.fromkeys(("n_expert", "d_expert", "d_shared_expert"), ("experts",))}.get(name, ATTENTIONS)
+    return lambda model, _: list(dict.fromkeys(getattr(kind, name) for _, kind in shape_of(model).blocks if kind.has(*owner)))
 
 
 def _kv_heads(model: ModelSpec, s: Sizes) -> Any:

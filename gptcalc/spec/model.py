@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
 from gptcalc.spec.layout import fields_of_kind, layers_of
+from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
 from gptcalc.spec.shape import LETTERS, Switches, shape_of
@@ -163,6 +164,12 @@ class ModelSpec(Record):
     kv_lora_rank: int | None = None
     q_lora_rank: int | None = None
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
+
+    # What stands in the place of attention, with sizes of its own: see `spec.mixers`. Its name is then among the sublayers.
+    mixer: Mixer | None = None
+    # The sublayers of a block in order; those of an inner list stand side by side, and read the same residual stream. Where left out:
+    # attention, or latent_attention with kv_lora_rank, then mlp, or experts with n_expert.
+    composition: tuple[str | tuple[str, ...], ...] = Field(default=(), strict=False)
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts

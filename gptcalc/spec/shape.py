@@ -8,7 +8,8 @@ f d_expert, s d_shared_expert, o d_output.
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from gptcalc.errors import GptcalcError
-from gptcalc.symbols import N, Symbol
+from gptcalc.spec.sublayers import MIXER_LETTERS, MixerShape, stack_of
+from gptcalc.symbols import N
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -113,6 +114,7 @@ class Switches(NamedTuple):
     residual_scaled: bool = False
     logit_scaled: bool = False
     logit_softcapped: bool = False
+    mixer: str = "none"
 
 
 class Shape(NamedTuple, Generic[N]):
@@ -148,6 +150,12 @@ class Shape(NamedTuple, Generic[N]):
     d_shared_expert: N
     switches: Switches
     kinds: "tuple[tuple[str, Shape[N]], ...]" = ()
+    stack: tuple[tuple[str, ...], ...] = ()  # the sublayers of a block; those of one group stand side by side
+    mixer: "MixerShape[N] | None" = None
+
+    def has(self, *names: str) -> bool:
+        """Whether a block of this kind has one of these sublayers."""
+        return any(name in names for group in self.stack for name in group)
 
     @property
     def blocks(self) -> "list[tuple[str, Shape[N]]]":
@@ -158,6 +166,9 @@ class Shape(NamedTuple, Generic[N]):
     def letters(self) -> dict[str, N]:
         """The value of each letter that a formula's text may use; `F_moe` is F in the blocks of kind moe, where kinds differ in it."""
         letters = {letter: getattr(self, name) for name, letter in LETTERS.items()}
+        for kind, shape in [*self.kinds, ("", self)]:
+            for name, letter in MIXER_LETTERS.items() if shape.mixer else ():
+                letters |= {letter: getattr(shape.mixer, name)} | ({f"{letter}_{kind}": getattr(shape.mixer, name)} if kind else {})
         for kind, shape in self.kinds:
             for name, letter in LETTERS.items():
                 value: Any = getattr(shape, name)
@@ -263,6 +274,8 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         d_expert=number("d_expert", d_ff) if spec.n_expert else 0,
         d_shared_expert=number("d_shared_expert"),
         switches=_switches_of(spec),
+        stack=stack_of(spec),
+        mixer=None if spec.mixer is None else MixerShape(*spec.mixer.sizes, spec.mixer),
     )
 
 
@@ -292,66 +305,13 @@ def _switches_of(spec: "ModelSpec") -> Switches:
     for name in Switches._fields:
         if name in PRESENT:
             values[name] = getattr(spec, PRESENT[name]) is not None
+        elif name == "mixer":
+            values[name] = "none" if spec.mixer is None else spec.mixer.kind
         elif name in SCALED:
             values[name] = getattr(spec, SCALED[name]) != 1
         else:
             values[name] = getattr(spec, name)
     return Switches(**values)
-
-
-def symbolic(shape: Shape[int], *, identities: bool = True) -> Shape[Symbol]:
-    """The same architecture in letters, with the identities that hold for it: F is written 4d where it is, H·Q as d, K as H.
-
-    Without `identities` every number has its own letter: on one of several devices they do not hold.
-
-    >>> from gptcalc.spec.files import load_model
-    >>> str(symbolic(shape_of(load_model("gpt2"))).d_ff), str(symbolic(shape_of(load_model("llama2-7b"))).d_ff)
-    ('4*d', 'F')
-    """
-    if not shape.kinds:
-        return _symbolic(shape, dict(LETTERS), identities)
-    kinds = []
-    for name, kind in shape.kinds:
-        letters = {
-            field: letter if letter in MODEL_LETTERS or _same_in_all(shape, field) else f"{letter}_{name}"
-            for field, letter in LETTERS.items()
-        }
-        kinds.append((name, _symbolic(kind, letters, identities)))
-    return _symbolic(shape._replace(kinds=()), dict(LETTERS), identities)._replace(kinds=tuple(kinds))
-
-
-def _same_in_all(shape: Shape[int], field: str) -> bool:
-    """Whether all kinds that have such a number have the same one."""
-    return field != "n_layer" and len({getattr(kind, field) for _, kind in shape.kinds} - {0}) <= 1
-
-
-def _symbolic(shape: Shape[int], letters: dict[str, str], identities: bool) -> Shape[Symbol]:
-    letter: dict[str, Any] = {name: Symbol.letter(text) for name, text in letters.items()}
-    d, H, K, Q = letter["d_model"], letter["n_head"], letter["n_kv_head"], letter["d_head"]
-    if shape.d_output == shape.d_embedding:
-        letter["d_output"] = letter["d_embedding"]
-    if not identities:
-        Z = letter["d_head_value"]
-        return cast("Shape[Symbol]", shape._replace(**letter, d_attention=H * Q, d_kv=K * Q, d_value=K * Z, d_mixed=H * Z))
-    if shape.n_kv_head == shape.n_head:
-        letter["n_kv_head"] = K = H
-    attention = d if shape.n_head * shape.d_head == shape.d_model else H * Q
-    letter["d_attention"] = attention
-    letter["d_kv"] = attention if shape.n_kv_head == shape.n_head else K * Q
-    if shape.d_head_value == shape.d_head:
-        letter |= {"d_head_value": Q, "d_value": letter["d_kv"], "d_mixed": attention}
-    else:
-        letter |= {"d_value": K * letter["d_head_value"], "d_mixed": H * letter["d_head_value"]}
-    if shape.d_ff == 4 * shape.d_model:
-        letter["d_ff"] = 4 * d
-    if shape.d_expert == shape.d_ff:
-        letter["d_expert"] = letter["d_ff"]
-    if shape.d_embedding == shape.d_model:
-        letter["d_embedding"] = d
-        letter["d_output"] = d if shape.d_output == shape.d_model else letter["d_output"]
-    if shape.d_rotary == shape.d_head:
-        letter["d_rotary"] = Q
-    return cast("Shape[Symbol]", shape._replace(**letter))
 
 
 def _divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:

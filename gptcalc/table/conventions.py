@@ -52,6 +52,7 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
         6 * kind.n_layer * (kind.d_attention + kind.d_mixed) * keys
         for _, kind in s.blocks
         for keys in (min(T, kind.sliding_window) if kind.switches.windowed else T, T if kind.switches.cross_attention else 0)
+        if kind.has("attention", "latent_attention")
     )
     which = "active N, with embeddings" if found["total"] > N else "N with embeddings"
     table = {a: flops(model, batch=B, seq=T, phase="training", attention=a).value for a in ("full", "causal", "half")}
@@ -107,6 +108,7 @@ def _why_not_megatron(model: ModelSpec) -> str:
     s = shape_of(model)
     reasons = {
         "its attention has windows": s.switches.windowed,
+        "its blocks are not attention and an MLP": any(kind.mixer is not None for _, kind in s.blocks),
         "its layers differ": bool(s.kinds),
         "its MLP is experts": s.switches.experts,
         "its MLP is not two matrices of width 4d": s.switches.gated or s.d_ff != 4 * s.d_model,

@@ -10,9 +10,10 @@ from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.node import Leaf, Node, plain, tree
 from gptcalc.spec.files import as_model
+from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word, whole_number
-from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
+from gptcalc.spec.shape import Shape, shape_of, vary
 from gptcalc.symbols import N, Symbol
 from gptcalc.table.blocks import in_blocks
 from gptcalc.table.operation import Operation
@@ -73,10 +74,11 @@ def flops(
     convention: Attention = "full" if phase == "decode" else attention
     B, T, C = (Symbol.letter(letter) for letter in ("B", "T", "C"))
     letters = symbolic(shape_of(model))
-    text = operations(letters, B, 1, C, convention) if phase == "decode" else operations(letters, B, T, T, convention)
+    decode = phase == "decode"
+    text = operations(letters, B, 1, C, convention, decode=True) if decode else operations(letters, B, T, T, convention)
 
     def itemised(shape: Shape[Any]) -> list[Node[Any]]:
-        table = list(zip(operations(shape, batch, queries, seq, convention), text, strict=True))
+        table = list(zip(operations(shape, batch, queries, seq, convention, decode=decode), text, strict=True))
         other = [Leaf(a.path, a.other_flops, b.other_flops, a.source) for a, b in table if a.other]
         return [tree(phase, "FLOP", _leaves(table, phase, recompute)), tree("non-matmul, forward", "FLOP", other)]
 
@@ -93,11 +95,11 @@ def _leaves(table: list[tuple[Operation[Any], Operation[Symbol]]], phase: Phase,
         for a, b in table
         if a.matmul
     ]
-    again = {"none": (), "selective": ("scores", "mix"), "full": ("matmul", "scores", "mix")}[recompute]
+    again = {"none": (), "selective": ("scores", "mix"), "full": ("matmul", "scores", "mix", "convolution", "recurrence")}[recompute]
     leaves += [
         Leaf(f"recompute/{a.path}", a.matmul_flops, b.matmul_flops, a.source)
         for a, b in table
-        if a.matmul and a.kind in again and a.path.startswith("block")
+        if a.matmul and a.kind in again and a.in_block
     ]
     return leaves
 

@@ -14,6 +14,26 @@ SOFTCAP = 3  # divide, tanh, multiply
 
 Weights = tuple[tuple[str, Factors], ...]
 
+Role = Literal["embedding", "attention", "mixer", "mlp", "experts", "head"]
+"""What a row is a part of; a mixer is what stands in the place of attention and is not attention."""
+
+
+Kind = Literal[
+    "lookup",
+    "add",
+    "matmul",
+    "norm",
+    "rotary",
+    "scores",
+    "softmax",
+    "mix",
+    "activation",
+    "product",
+    "routing",
+    "convolution",
+    "recurrence",
+]
+
 
 class Operation(NamedTuple, Generic[N]):
     """One row. `weights` are the tensors it owns; `matmul` and `other` multiply and add up to the FLOPs of one run.
@@ -23,13 +43,19 @@ class Operation(NamedTuple, Generic[N]):
     """
 
     path: str
-    kind: Literal["lookup", "add", "matmul", "norm", "rotary", "scores", "softmax", "mix", "activation", "product", "routing"]
+    kind: Kind
     runs: Any
     weights: Weights = ()
     matmul: Factors = ()
     other: tuple[Factors, ...] = ()
     source: str = ""
     used: Weights | None = None
+    role: Role = "head"
+
+    @property
+    def in_block(self) -> bool:
+        """Whether it runs once a layer."""
+        return self.role not in ("embedding", "head")
 
     @property
     def matmul_flops(self) -> N:

@@ -1,8 +1,8 @@
 """The operation table: what one forward pass of a model does, row by row. Each architectural fact stands here, once.
 
 Parameters are the sum of one column and FLOPs of another; memory and time read the same rows. B sequences of T queries over C keys:
-C = T in training and prefill, T = 1 in decode. The letters of a model's own numbers are in `spec.shape`. The rows of a block are in
-`attention` and `mlp`, those around the blocks are here.
+C = T in training and prefill, T = 1 in decode. The letters of a model's own numbers are in `spec.shape`. What a block is made of is in
+`sublayers`; what is around sublayers and around blocks is here.
 """
 
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 from gptcalc.choices import Attention
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
-from gptcalc.table.attention import attention_rows
-from gptcalc.table.mlp import ACTIVATION, mlp_rows
-from gptcalc.table.operation import SOFTCAP, VASWANI, Operation, matmul, norm
+from gptcalc.table.operation import SOFTCAP, VASWANI, Operation, Role, matmul, norm
+from gptcalc.table.sublayers import Run, sublayer
+from gptcalc.table.sublayers.mlp import ACTIVATION
 
 ELECTRA = "Clark et al. 2020 (ELECTRA), arXiv:2003.10555, as released"
 OPT = "Zhang et al. 2022 (OPT), arXiv:2205.01068; 350M as released"
 
 
-def operations(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Attention = "full") -> list[Operation[N]]:
-    """Every operation of one forward pass, in order of execution; rows of `block/...` run once a layer.
+def operations(
+    s: Shape[N], batch: Any, seq: Any, context: Any, attention: Attention = "full", *, decode: bool = False
+) -> list[Operation[N]]:
+    """Every operation of one forward pass, in order of execution; rows of `block/...` run once a layer. `decode`: of one more token.
 
     Where layers differ, each kind of block has its own rows, `block moe/...`, which run once for each layer of the kind.
 
@@ -34,10 +36,51 @@ def operations(s: Shape[N], batch: Any, seq: Any, context: Any, attention: Atten
     tokens = product((batch, seq))
     # an encoder embeds a sequence of its own, as long as the decoder's
     encoders = any(not kind.switches.causal for _, kind in s.blocks)
-    rows = _embedding(s, 2 * tokens if encoders else tokens)
+    rows = [row._replace(role="embedding") for row in _embedding(s, 2 * tokens if encoders else tokens)]
     for block, kind in s.blocks:
-        rows += [*attention_rows(block, kind, batch, seq, context, attention), *mlp_rows(block, kind, tokens)]
+        rows += _block(block, kind, Run(batch, seq, context, attention, decode))
     return rows + _head(s, tokens)
+
+
+def _block(block: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
+    """The sublayers of a block, each with the norms around it; those that stand side by side may share the first one's."""
+    c, tokens = s.switches, product((run.batch, run.seq))
+    rows: list[Operation[Any]] = []
+    for group in s.stack:
+        for place, name in enumerate(group):
+            one = sublayer(name)
+            path = f"{block}/{one.LABEL}"
+            shared = c.shared_norm and place
+            before = (
+                []
+                if shared or c.norm_placement in UNNORMED.get(one.LABEL, ("output",))
+                else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
+            )
+            own = [*before, *one.rows(path, s, run), *_close(path, s, tokens, one.LABEL)]
+            if name == "idle_cross_attention":
+                own = [row._replace(matmul=(), other=()) for row in own if row.weights]
+            rows += [row._replace(role=ROLES.get(name, "mixer")) for row in own]
+    return rows
+
+
+UNNORMED = {"attention": ("output", "mlp_pre")}
+"""Where norms stand that leave a sublayer without one before it; the others have one but where all norms stand on outputs."""
+
+ROLES: dict[str, Role] = {
+    "mlp": "mlp",
+    "experts": "experts",
+    **dict.fromkeys(("attention", "latent_attention", "cross_attention", "idle_cross_attention"), "attention"),
+}
+
+
+def _close(path: str, s: Shape[N], tokens: N, label: str) -> list[Operation[N]]:
+    """How a sublayer ends: its output normalised and scaled, where the model does so, and added to the residual stream."""
+    c = s.switches
+    after = c.norm_placement in ("sandwich", "output", *(["mlp_sandwich"] if label == "mlp" else []))
+    add: Operation[N] = Operation(
+        f"{path}/residual", "add", s.n_layer, other=((1 + c.residual_scaled, tokens, s.d_model),), source=f"{VASWANI}, section 3.1"
+    )
+    return [norm(f"{path}/output_norm", c, s.n_layer, tokens, s.d_model), add] if after else [add]
 
 
 def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:

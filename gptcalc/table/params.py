@@ -8,8 +8,9 @@ from typing import Any
 
 from gptcalc.node import Leaf, Node, tree
 from gptcalc.spec.files import as_model
+from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.shape import Shape, shape_of, symbolic, vary
+from gptcalc.spec.shape import Shape, shape_of, vary
 from gptcalc.symbols import N, Symbol, product
 from gptcalc.table.blocks import in_blocks
 from gptcalc.table.operation import norm
@@ -69,7 +70,7 @@ def views(node: Node[int], model: ModelSpec) -> dict[str, int]:
 def _idle(model: ModelSpec) -> int:
     """The parameters that one token does not meet: of the experts that it is not routed to."""
     shape, idle = shape_of(model), 0
-    if not any(kind.switches.experts for _, kind in shape.blocks):
+    if not any(kind.has("experts") for _, kind in shape.blocks):
         return 0
     for row in operations(shape, 1, 1, 1):
         if row.used is not None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.legality import near_divisors
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, maximum, minimum, pick
+from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
+from gptcalc.table.dividing import divide
+from gptcalc.table.sublayers import sublayers_of
 
 if TYPE_CHECKING:
     pass
@@ -85,7 +86,7 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
-    local = _divided(shape, t)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
+    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
     chunks = _in_flight(layout, role)
     chunk_layers = local.n_layer // layout.virtual_stages
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
@@ -93,27 +94,22 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
 
 
 def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
-    """One tensor-parallel rank's heads and widths; latents are whole on every rank."""
-    size = "tensor parallel size"
-    heads, kv = divide(shape.n_head, t, "n_head", size), shape.n_kv_head
-    if isinstance(kv, int) and isinstance(t, int) and t > kv:
-        divide(t, kv, size, "n_kv_head")
-        kv = 1  # every kv head stands on t / K ranks
-    elif isinstance(t, int):
-        kv = divide(kv, t, "n_kv_head", size)
-    else:
-        kv = maximum(kv // t, 1)
-    return shape._replace(
-        n_head=heads,
-        n_kv_head=kv,
-        d_attention=heads * shape.d_head,
-        d_kv=kv * shape.d_head,
-        d_value=kv * shape.d_head_value,
-        d_mixed=heads * shape.d_head_value,
-        d_ff=divide(shape.d_ff, t, "d_ff", size),
-        d_expert=divide(shape.d_expert, t, "d_expert", size),
-        d_shared_expert=divide(shape.d_shared_expert, t, "d_shared_expert", size),
-    )
+    """One tensor-parallel rank's heads and widths, as each sublayer divides its own."""
+    own = shape
+    for one in sublayers_of(shape):
+        own = one.divided(own, t)
+    return own
+
+
+def _as_in_kinds(main: Shape[Any], shape: Shape[Any], kinds: Sequence[tuple[str, Shape[Any]]]) -> Shape[Any]:
+    """The numbers beside the kinds: a letter that all kinds share stands for what the kinds that use it have of it."""
+    shared: dict[str, Any] = {}
+    for (_, before), (_, after) in zip(shape.kinds, kinds, strict=True):
+        for name in ("n_head", "n_kv_head", "d_ff", "d_expert", "d_shared_expert"):
+            old, new, mine = getattr(before, name), getattr(after, name), getattr(main, name)
+            if not differ(old, getattr(shape, name)) and differ(new, old) and not differ(mine, old):
+                shared[name] = new
+    return main._replace(**shared)
 
 
 def _in_flight(layout: Layout, role: str) -> Any:
@@ -162,18 +158,3 @@ def shards_of(layout: Layout) -> Any:
     """
     replicas = layout.dp * layout.cp
     return replicas if layout.shard_within is None else minimum(replicas, maximum(1, layout.shard_within // layout.tp))
-
-
-def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
-    """a / b where b divides a; of arrays, which `spec.legality` has said yes to or masks, the whole part.
-
-    Raises GptcalcError naming both numbers where it does not.
-
-    >>> divide(96, 8, "n_layer", "pipeline stages")
-    12
-    """
-    if isinstance(b, int) and b == 1:
-        return a
-    if isinstance(a, int) and isinstance(b, int) and a % b:
-        raise GptcalcError(f"{name_a} {a} is not a multiple of {name_b} {b}", hint=near_divisors(a, b, name_a, name_b))
-    return a // b

@@ -1,4 +1,4 @@
-"""The rows of self-attention in one kind of block: projections, plain or through latents, scores, softmax, mixing.
+"""Self-attention: projections, scores, softmax, mixing.
 
 B sequences of T queries over C keys; the letters of a model's own numbers are in `spec.shape`.
 """
@@ -7,12 +7,13 @@ from typing import Any
 
 from gptcalc.choices import Attention
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import Factors, N, minimum, product, quotient
+from gptcalc.symbols import Factors, N, maximum, minimum, product, quotient
+from gptcalc.table.dividing import divide
 from gptcalc.table.operation import SIGMOID, SOFTCAP, SOFTMAX, VASWANI, Operation, Weights, matmul, norm, norm_of
+from gptcalc.table.sublayers import Kept, Run
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, table 1"
 GROUPED = "Ainslie et al. 2023, arXiv:2305.13245: K key-value heads serve H query heads"
-LATENT = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv:2405.04434, section 2.1"
 ROTARY = 3  # times cosine, times sine, add
 CLIP = 2  # minimum, maximum
 SOFTPLUS = 3  # exponential, add one, logarithm
@@ -24,42 +25,54 @@ PAIRS = {
 }
 
 
-def attention_rows(block: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
-    """Every operation of attention in the blocks of one kind, in order of execution.
+LABEL = "attention"
 
-    An encoder's queries see all keys, and so do those of a decoder's second attention, which reads as many tokens of the encoder.
+
+def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
+    """Every operation, in order of execution. An encoder's queries see all keys."""
+    convention = run.attention if s.switches.causal else "full"
+    return [*projections(path, s, product((run.batch, run.seq))), *core(path, s, run._replace(attention=convention))]
+
+
+def state(s: Shape[Any]) -> tuple[Kept, ...]:
+    """Keys and values of every token that can still be seen: of the kv heads, not the heads. An encoder keeps none.
+
+    Source: Shazeer 2019, arXiv:1911.02150.
     """
-    rows = _sublayer(f"{block}/attention", s, batch, seq, context, convention if s.switches.causal else "full")
-    if s.switches.idle_cross_attention:
-        idle = _sublayer(f"{block}/cross_attention", s, batch, seq, context, "full")
-        return rows + [row._replace(matmul=(), other=()) for row in idle if row.weights]
-    return rows + (_sublayer(f"{block}/cross_attention", s, batch, seq, context, "full") if s.switches.cross_attention else [])
+    return (Kept(token=s.d_kv + s.d_value, window=s.sliding_window if s.switches.windowed else None),) if s.switches.causal else ()
 
 
-def _sublayer(path: str, s: Shape[N], batch: Any, seq: Any, context: Any, convention: Attention) -> list[Operation[N]]:
-    tokens = product((batch, seq))
-    c = s.switches
-    rows = [] if c.norm_placement in ("output", "mlp_pre") else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
-    rows += _latent_projections(path, s, tokens) if c.latent else _projections(path, s, tokens)
-    rows += _core(path, s, batch, seq, context, convention)
-    rows += _gate(path, s, tokens)
-    if c.inner_norm:
-        rows.append(norm(f"{path}/inner_norm", c, s.n_layer, tokens, s.d_mixed))
-    rows.append(matmul(f"{path}/output", s.n_layer, tokens, s.d_mixed, s.d_model, c.attention_output_bias, f"{VASWANI}, section 3.2.2"))
-    return [*rows, *close(path, s, tokens)]
+def divided(s: Shape[Any], t: Any) -> Shape[Any]:
+    """Heads, and heads of keys and values as far as there are any: where ranks are more, each of these stands on several."""
+    size = "tensor parallel size"
+    heads, kv = divide(s.n_head, t, "n_head", size), s.n_kv_head
+    if isinstance(kv, int) and isinstance(t, int) and t > kv:
+        divide(t, kv, size, "n_kv_head")
+        kv = 1  # every kv head stands on t / K ranks
+    elif isinstance(t, int):
+        kv = divide(kv, t, "n_kv_head", size)
+    else:
+        kv = maximum(kv // t, 1)
+    widths = {"d_attention": heads * s.d_head, "d_kv": kv * s.d_head, "d_value": kv * s.d_head_value, "d_mixed": heads * s.d_head_value}
+    return s._replace(n_head=heads, n_kv_head=kv, **widths)
 
 
-def close(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
-    """How a sublayer ends: its output normalised and scaled, where the model does so, and added to the residual stream."""
-    c = s.switches
-    after = c.norm_placement in ("sandwich", "output", *(["mlp_sandwich"] if path.endswith("/mlp") else []))
-    add: Operation[N] = Operation(
-        f"{path}/residual", "add", s.n_layer, other=((1 + c.residual_scaled, tokens, s.d_model),), source=f"{VASWANI}, section 3.1"
-    )
-    return [norm(f"{path}/output_norm", c, s.n_layer, tokens, s.d_model), add] if after else [add]
+def width(s: Shape[Any]) -> Any:
+    """Queries, keys, values, and what they are mixed to."""
+    return s.d_attention + s.d_kv + s.d_value + s.d_mixed
 
 
-def _projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
+def core(path: str, s: Shape[N], run: Run) -> list[Operation[N]]:
+    """From queries, keys and values to what attention puts out."""
+    tokens = product((run.batch, run.seq))
+    found = [*_core(path, s, run.batch, run.seq, run.context, run.attention), *_gate(path, s, tokens)]
+    if s.switches.inner_norm:
+        found.append(norm(f"{path}/inner_norm", s.switches, s.n_layer, tokens, s.d_mixed))
+    bias = s.switches.attention_output_bias
+    return [*found, matmul(f"{path}/output", s.n_layer, tokens, s.d_mixed, s.d_model, bias, f"{VASWANI}, section 3.2.2")]
+
+
+def projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     c = s.switches
     widths = (("query", s.d_attention, f"{VASWANI}, section 3.2.2"), ("key", s.d_kv, GROUPED), ("value", s.d_value, GROUPED))
     rows = []
@@ -68,9 +81,9 @@ def _projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
         row = matmul(f"{path}/{name}", s.n_layer, tokens, s.d_model, width, bias, source)
         each = CLIP * c.qkv_clipped + (name == "value" and c.value_scaled)
         rows.append(row._replace(other=(*row.other, (each, tokens, width))) if each else row)
-    rotary = [_rotary(path, s, tokens, s.n_head + s.n_kv_head)] if c.position == "rotary" else []
+    turned = [rotary(path, s, tokens, s.n_head + s.n_kv_head)] if c.position == "rotary" else []
     norms = [] if c.qk_norm == "none" else [_qk_norm(f"{path}/{name}_norm", s, tokens, name) for name in ("query", "key")]
-    return [*rows, *rotary, *norms] if c.qk_norm_after_rotary else [*rows, *norms, *rotary]
+    return [*rows, *turned, *norms] if c.qk_norm_after_rotary else [*rows, *norms, *turned]
 
 
 def _qk_norm(path: str, s: Shape[N], tokens: N, name: str) -> Operation[N]:
@@ -86,28 +99,7 @@ def _qk_norm(path: str, s: Shape[N], tokens: N, name: str) -> Operation[N]:
     return norm_of(path, "rmsnorm" if c.qk_norm == "l2" else c.norm, s.n_layer, rows, width, owned)._replace(source=source)
 
 
-def _latent_projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
-    """Down to the latents and up again to all heads. R channels of each key bypass the latent: one rotated key that all heads share."""
-    L, d, H, R, c = s.n_layer, s.d_model, s.n_head, s.d_rotary, s.switches
-    unrotated_and_value = s.d_head - R + s.d_head_value
-    if c.latent_query:
-        rows = [
-            matmul(f"{path}/query_down", L, tokens, d, s.q_lora_rank, c.attention_bias, LATENT),
-            norm(f"{path}/query_norm", c, L, tokens, s.q_lora_rank),
-            matmul(f"{path}/query_up", L, tokens, s.q_lora_rank, s.d_attention, False, LATENT),
-        ]
-    else:
-        rows = [matmul(f"{path}/query", L, tokens, d, s.d_attention, False, LATENT)]
-    return [
-        *rows,
-        matmul(f"{path}/key_value_down", L, tokens, d, s.kv_lora_rank + R, c.attention_bias, LATENT),
-        norm(f"{path}/key_value_norm", c, L, tokens, s.kv_lora_rank),
-        matmul(f"{path}/key_value_up", L, tokens, s.kv_lora_rank, product((H, unrotated_and_value)), False, LATENT),
-        _rotary(path, s, tokens, H + 1),
-    ]
-
-
-def _rotary(path: str, s: Shape[N], tokens: N, heads: Any) -> Operation[N]:
+def rotary(path: str, s: Shape[N], tokens: N, heads: Any) -> Operation[N]:
     return Operation(
         f"{path}/rotary", "rotary", s.n_layer, other=((ROTARY, tokens, heads, s.d_rotary),), source="Su et al. 2021, arXiv:2104.09864"
     )

@@ -1,0 +1,64 @@
+"""A router, the experts that it chooses for each token, and the shared expert."""
+
+from typing import Any, cast
+
+from gptcalc.spec.shape import Shape
+from gptcalc.symbols import N, product
+from gptcalc.table.dividing import divide
+from gptcalc.table.operation import SIGMOID, SOFTMAX, Operation, Weights, matmul
+from gptcalc.table.sublayers import Kept, Run, mlp
+
+LABEL = "mlp"
+EXPERTS = "Shazeer et al. 2017, arXiv:1701.06538: each token goes to k of E experts"
+SHARED = "Dai et al. 2024 (DeepSeekMoE), arXiv:2401.06066: shared experts"
+
+
+def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
+    """Every operation, in order of execution."""
+    tokens: Any = product((run.batch, run.seq))
+    L, d, E, k, c = s.n_layer, s.d_model, s.n_expert, s.n_expert_per_token, s.switches
+    chosen = product((tokens, k))
+    scores = (SIGMOID if c.router_score == "sigmoid" else SOFTMAX, tokens, E)
+    each_chosen = 2 * c.router_normalised + c.router_scaled  # summed and divided, multiplied
+    found: list[Operation[Any]] = [
+        matmul(f"{path}/router", L, tokens, d, E, c.router_bias, EXPERTS),
+        Operation(f"{path}/routing", "routing", L, other=(scores, *(((each_chosen, chosen),) if each_chosen else ())), source=EXPERTS),
+        *(_of_all_experts(row, E, k) for row in mlp.inner(f"{path}/experts", s, chosen, s.d_expert)),
+        # each expert's output is multiplied by its score and added up
+        Operation(f"{path}/experts/sum", "add", L, other=((2, chosen, d),), source=EXPERTS),
+    ]
+    if not c.shared_expert:
+        return found
+    found += mlp.inner(f"{path}/shared", s, tokens, s.d_shared_expert)
+    if c.shared_expert_gate:
+        gate = matmul(
+            f"{path}/shared/scale", L, tokens, d, cast("Any", 1), False, "Qwen Team 2024 (Qwen1.5-MoE): a sigmoid scales the shared expert"
+        )
+        found.append(gate._replace(other=((SIGMOID, tokens), (tokens, d))))
+    return [*found, Operation(f"{path}/shared/sum", "add", L, other=((tokens, d),), source=SHARED)]
+
+
+def state(s: Shape[Any]) -> tuple[Kept, ...]:
+    """Nothing: each token by itself."""
+    return ()
+
+
+def divided(s: Shape[Any], t: Any) -> Shape[Any]:
+    """The inner width of each expert, and of the shared one."""
+    size = "tensor parallel size"
+    shared = divide(s.d_shared_expert, t, "d_shared_expert", size)
+    return s._replace(d_expert=divide(s.d_expert, t, "d_expert", size), d_shared_expert=shared)
+
+
+def width(s: Shape[Any]) -> Any:
+    """The inner channels of every expert that a token has, the shared one's among them."""
+    return (3 if s.switches.gated else 2) * (product((s.n_expert_per_token, s.d_expert)) + s.d_shared_expert)
+
+
+def _of_all_experts(row: Operation[N], n_expert: N, n_used: N) -> Operation[N]:
+    """The row of one expert's MLP over all the tokens that experts get: the arithmetic of k experts, the weights of all."""
+    if not row.weights:
+        return row
+    weights: Weights = tuple((name, (n_expert, *size)) for name, size in row.weights)
+    used: Weights = tuple((name, (n_used, *size)) for name, size in row.weights)
+    return row._replace(weights=weights, used=used, source=f"{row.source}; {EXPERTS}")

@@ -1,0 +1,95 @@
+"""Blocks that are lists of sublayers: what they count, what they keep of a sequence, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gptcalc as gc
+from gptcalc.footprint.serving import kv_cache, state
+from gptcalc.reference import Cache, Tally, forward, random_weights
+from gptcalc.run.verify import verify
+from gptcalc.spec.model import ModelSpec
+from gptcalc.spec.recipe import Layout
+from gptcalc.spec.shape import shape_of
+from gptcalc.table.sharding import share_of
+
+SMALL: dict[str, Any] = {"n_layer": 4, "d_model": 32, "n_head": 4, "d_head": 8, "d_ff": 48, "vocab_size": 61, "n_ctx": 100}
+ROTARY = SMALL | {"position": "rotary", "n_kv_head": 2, "norm": "rmsnorm", "gated": True, "activation": "silu", "tied": False}
+DELTA = {"kind": "delta_net", "n_head": 4, "n_key_head": 2, "d_head": 8, "d_key": 6, "d_conv": 4}
+
+
+def hybrid(mixer: dict[str, Any], **own: Any) -> dict[str, Any]:
+    blocks = {"mixes": {"composition": [mixer["kind"], "mlp"], "mixer": mixer} | own, "full": {}}
+    return ROTARY | {"blocks": blocks, "layout": ["mixes*3", "full"]}
+
+
+KINDS = {
+    "delta net": hybrid(DELTA),
+    "delta net that takes out": hybrid(DELTA | {"negative": True}),
+}
+
+
+def built(fields: dict[str, Any]) -> ModelSpec:
+    model: ModelSpec = gc.model({"name": "small", **fields})
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_forward_pass_counts_what_the_table_says(kind: str) -> None:
+    assert not [check for check in verify(built(KINDS[kind])) if not check.ok]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sizes", [[1] * 20, [7, 1, 1, 1, 6, 4], [69, 1]], ids=str)
+def test_passes_with_a_state_give_the_logits_of_the_whole(kind: str, sizes: list[int]) -> None:
+    spec, length = built(KINDS[kind]), sum(sizes)
+    tokens, weights = np.random.default_rng(2).integers(61, size=(2, length)), random_weights(spec, seed=1, dtype=np.float64)
+    whole, cache, start = forward(spec, weights, tokens), Cache(spec), 0
+    for size in sizes:
+        logits = forward(spec, weights, tokens[:, start : start + size], cache=cache)
+        assert np.allclose(logits, whole[:, start : start + size], rtol=1e-8, atol=1e-8)
+        start += size
+    shape = shape_of(spec)
+    assert cache.size == kv_cache(shape, 2, length, kv_bits=64)
+    tails, states = cache.states
+    assert tails + states // 2 == state(shape, 2, width=8), "in float64 here: states are kept in fp32, twice as narrow"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("context", [1, 2, 20])
+def test_a_decoded_token_takes_the_flop_of_the_formula(kind: str, context: int) -> None:
+    spec, tokens = built(KINDS[kind]), np.random.default_rng(2).integers(61, size=(2, context + 1))
+    weights, cache, tally = random_weights(spec, seed=1), Cache(spec), Tally()
+    forward(spec, weights, tokens[:, :-1], cache=cache)
+    forward(spec, weights, tokens[:, -1:], tally, cache=cache)
+    answer = gc.flops(spec, batch=2, seq=context + 1, phase="decode")
+    assert tally.matmul == {path: leaf.value for path, leaf in answer.matmul.leaves() if leaf.value}
+    assert tally.other == {path: leaf.value for path, leaf in answer.other.leaves() if leaf.value}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (hybrid(DELTA, composition=["attention", "mlp"]), "mixer 'delta_net' is not in the composition"),
+        (SMALL | {"composition": ["delta_net", "mlp"]}, "none of attention"),
+        (SMALL | {"composition": ["attention", "attention"]}, "more than one attention"),
+        (SMALL | {"composition": ["attention", "experts"]}, "'experts' needs n_expert"),
+        (SMALL | {"composition": ["latent_attention", "mlp"]}, "'latent_attention' needs kv_lora_rank"),
+        (hybrid(DELTA | {"n_key_head": 3}), "n_head 4 is not a multiple of n_key_head 3"),
+        (hybrid(DELTA | {"d_hed": 3}), "d_hed"),
+        (hybrid({"kind": "mamba9", "n_head": 2}), "mamba9"),
+    ],
+)
+def test_contradictions_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(gc.GptcalcError, match=message) as refused:
+        shape_of(built(fields))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_state_is_divided_over_ranks_by_heads() -> None:
+    shape = shape_of(built(KINDS["delta net"]))
+    halves = share_of(shape, Layout(tp=2), 8, "only", pad=False, layers=built(KINDS["delta net"]).layers).shape
+    assert 2 * state(halves, 3) == state(shape, 3)
+    with pytest.raises(gc.GptcalcError, match=r"n_head .* is not a multiple of tensor parallel size 3"):
+        share_of(shape, Layout(tp=3), 8, "only", pad=False)
