@@ -16,6 +16,10 @@ class GptcalcError(ValueError):
         self.hint = hint
 
 
+class NegativeAnswer(GptcalcError):  # noqa: N818 (an answer, not a fault)
+    """A question that was understood, and whose answer is no: the command line exits with 1."""
+
+
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str | None:
     """The hint that names the known words nearest to `word`, or those that begin with it; `otherwise` where there are none.
 

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple
 
+from gptcalc.shown import frame, shown
 from gptcalc.spec.options import filled
 from gptcalc.symbols import N, Symbol
 
 
+@shown
 @dataclass(frozen=True)
 class Node(Generic[N]):
     """`formula` is the text, in the papers' letters, that evaluates to `value`; `source` says who wrote it first."""
@@ -32,6 +34,17 @@ class Node(Generic[N]):
 
         names = [part.name for part in self.parts]
         raise GptcalcError(f"'{self.name}' has no part '{name}'", hint=did_you_mean(name, names, otherwise=f"it has {', '.join(names)}"))
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
+
+    def __repr__(self) -> str:
+        shape = getattr(self.value, "shape", ())
+        value = (
+            f"array of {' x '.join(map(str, shape))}" if shape else f"{self.value:,}" if isinstance(self.value, int | float) else self.value
+        )
+        return f"Node('{self.name}', {value} {self.unit}, {len(self.parts)} parts)"
 
     def walk(self, path: str = "") -> "Iterator[tuple[str, Node[N]]]":
         """Every node with its path, parents before their parts."""

@@ -14,6 +14,8 @@ import typer
 from pydantic import BaseModel
 
 import gptcalc as gc
+import gptcalc.serve.fleet  # answers that are imported where they are asked for
+import gptcalc.serve.loaded
 from gptcalc.cli.commands import app
 from gptcalc.cli.examples import EXAMPLES
 from gptcalc.cli.pages import entries_of

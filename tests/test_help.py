@@ -13,7 +13,7 @@ from gptcalc.cli.examples import EXAMPLES
 from gptcalc.footprint.serving import CACHE_BITS
 from gptcalc.spec.recipe import KERNELS, OPTIMIZERS, PRECISIONS
 from gptcalc.spec.runtime import runtime_names
-from gptcalc.spec.server import server_names
+from gptcalc.spec.server import engine_names, server_names
 from gptcalc.spec.stack import stack_names
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def test_an_option_says_what_it_wants(run: Any) -> None:
     [
         ("train", ["Arguments", "Run", "Recipe", "Layout", "Money and energy", "Output", "Options"]),
         ("memory", ["Arguments", "Run", "Recipe", "Adapters", "Layout", "Serving", "Output", "Options"]),
-        ("infer", ["Arguments", "Run", "Serving", "Layout", "Money and energy", "Output", "Options"]),
+        ("infer", ["Arguments", "Run", "Load", "Serving", "Layout", "Money and energy", "Output", "Options"]),
         ("params", ["Arguments", "Options", "Output"]),
     ],
 )
@@ -101,6 +101,7 @@ def test_headings(run: Any, command: str, headings: list[str]) -> None:
         ("train", "--runtime", runtime_names()),
         ("memory", "--runtime", runtime_names()),
         ("infer", "--runtime", server_names()),
+        ("infer", "--server", engine_names()),
         ("train", "--precision", PRECISIONS),
         ("train", "--optimizer", OPTIMIZERS),
         ("train", "--attention-kernel", KERNELS),
@@ -109,7 +110,7 @@ def test_headings(run: Any, command: str, headings: list[str]) -> None:
     ],
 )
 def test_choices_are_all_named(command: str, name: str, words: Any) -> None:
-    named = re.findall(r"[\w-]+", option(command, name).help)
+    named = re.findall(r"[\w.-]+[\w]", option(command, name).help)
     assert set(words) <= set(named)
 
 

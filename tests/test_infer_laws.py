@@ -22,7 +22,7 @@ from gptcalc.serve.sweep import read_sweep
 from gptcalc.serve.target import read_targets
 from gptcalc.spec.cluster import load_cluster
 from gptcalc.spec.device import load_device
-from gptcalc.spec.server import load_server, server_names
+from gptcalc.spec.server import engine_names, load_server, server_names
 from gptcalc.time.collectives import collective, network_of
 
 LLAMA = gc.model("llama3.1-8b")
@@ -376,7 +376,7 @@ def test_every_kind_of_model_is_served_on_every_kind_of_device(model: str, devic
 
 
 def test_servers_name_kinds_of_the_table() -> None:
-    for name in server_names():
+    for name in (*server_names(), *engine_names()):
         kinds = {"lookup", "add", "norm", "rotary", "softmax", "activation", "product", "routing", "cache"}
         assert set(load_server(name).passes) == kinds
 

@@ -12,13 +12,13 @@ def main() -> None:
 
     An error is one line on stderr and perhaps a hint. GPTCALC_TRACEBACK=1 shows developers where an unforeseen one comes from.
     """
-    from gptcalc.errors import GptcalcError
+    from gptcalc.errors import GptcalcError, NegativeAnswer
 
     _prepare_output()
     try:
         sys.exit(_run(_arguments(sys.argv[1:])))
     except GptcalcError as error:
-        fail(str(error), error.hint)
+        fail(str(error), error.hint, code=1 if isinstance(error, NegativeAnswer) else BAD_INPUT)
     except BrokenPipeError:
         _leave_output()  # the reader (head, less) has gone: nothing more to say
         sys.exit(0)
@@ -34,10 +34,14 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # gptcalc has none, and looking for them reads every installed package
     import typer
 
     from gptcalc.cli.commands import app
 
+    # Typer makes a command of every function, with all its options, before it calls one: of what is not asked for it is spared that.
+    asked = [one for one in app.registered_commands if (one.name or getattr(one.callback, "__name__", "")) == arguments[0]]
+    app.registered_commands, every = asked or app.registered_commands, app.registered_commands
     usage_error: type[Exception] = typer.BadParameter.__mro__[2]  # the ClickException of the click that this typer brings
     try:
         code = app(arguments, prog_name="gptcalc", standalone_mode=False)
@@ -50,6 +54,8 @@ def _run(arguments: list[str]) -> int:
         if isinstance(stopped.__context__, BrokenPipeError):  # of which Typer makes 1, our negative answer
             raise stopped.__context__ from None
         raise
+    finally:
+        app.registered_commands = every
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0

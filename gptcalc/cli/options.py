@@ -40,7 +40,15 @@ def complete_runtime(typed: str) -> list[str]:
 
 
 def complete_server(typed: str) -> list[str]:
-    return _files("servers", typed)
+    from gptcalc.spec.server import server_names
+
+    return [name for name in server_names() if name.startswith(typed.lower())]
+
+
+def complete_engine(typed: str) -> list[str]:
+    from gptcalc.spec.server import engine_names
+
+    return [name for name in engine_names() if name.startswith(typed.lower())]
 
 
 def _files(kind: str, typed: str) -> list[str]:
@@ -122,7 +130,7 @@ def under(heading: str) -> Any:
 
 
 RUN, RECIPE, LAYOUT, MONEY = under("Run"), under("Recipe"), under("Layout"), under("Money and energy")
-ADAPTERS, SERVING, OUTPUT = under("Adapters"), under("Serving"), under("Output")
+ADAPTERS, SERVING, LOAD, OUTPUT = under("Adapters"), under("Serving"), under("Load"), under("Output")
 
 
 class Grouped(TyperCommand):

@@ -7,12 +7,14 @@ from gptcalc.footprint.phases import PHASES, Training
 from gptcalc.footprint.reserve import Reserve
 from gptcalc.footprint.serving import Serving
 from gptcalc.node import Node, plain
+from gptcalc.shown import frame, shown
 from gptcalc.spec.recipe import Recipe
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
 
 
+@shown
 class TrainingMemory(NamedTuple):
     """`peak` is the bill of the fullest phase."""
 
@@ -22,6 +24,10 @@ class TrainingMemory(NamedTuple):
     verdict: Verdict | None = None
     device: "DeviceSpec | None" = None
     batch: Any = 1
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:
@@ -47,6 +53,7 @@ class TrainingMemory(NamedTuple):
         return result
 
 
+@shown
 class ServingMemory(NamedTuple):
     """`limits` holds max_batch and max_context where there is a device. `usual`: the length of the sequences was not given."""
 
@@ -55,6 +62,10 @@ class ServingMemory(NamedTuple):
     limits: dict[str, Any]
     inputs: dict[str, Any]
     usual: bool = False
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.money import CARBON
+from gptcalc.shown import Rows
 from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
@@ -73,7 +74,7 @@ class Replica(NamedTuple):
         return self.tolerance is None or self.error is None or abs(self.error) <= self.tolerance
 
 
-def replicate(run: str | None = None) -> list[Replica]:
+def replicate(run: str | None = None) -> Rows[Replica]:
     """Every published run, or those whose name starts with `run`: predicted beside reported.
 
     "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers. The
@@ -92,9 +93,9 @@ def replicate(run: str | None = None) -> list[Replica]:
     measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving}
     wanted = None if run is None else folded(run)
     if wanted in measured:
-        return measured[wanted]()
+        return Rows(measured[wanted]())
     if wanted in table_names() or wanted == TABLES:
-        return [row for name in (table_names() if wanted == TABLES else (wanted,)) for row in _table(name)]
+        return Rows(row for name in (table_names() if wanted == TABLES else (wanted,)) for row in _table(name))
     known = all_runs()
     chosen = [one for one in known if wanted in (None, folded(one.name))]
     chosen = chosen or [one for one in known if wanted and folded(one.name).startswith(wanted)]
@@ -103,7 +104,7 @@ def replicate(run: str | None = None) -> list[Replica]:
         listed = f"'gptcalc replicate' lists them, beside {', '.join(sets)}"
         hint = did_you_mean(str(wanted), [*sets, *(one.name for one in known)], otherwise=listed)
         raise GptcalcError(f"no published run named '{shown(str(run))}'", hint=hint)
-    return [row for one in chosen for row in _rows(one)]
+    return Rows(row for one in chosen for row in _rows(one))
 
 
 def _measured_steps() -> list[Replica]:

@@ -17,6 +17,7 @@ from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
 from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
+from gptcalc.shown import frame, shown
 from gptcalc.time.kernels import ceil
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ ARRAYS = (*OF_STEP, "device_hours", "cost_usd", "energy_kwh", "co2_kg")
 """Of a run: all are arrays where one input is."""
 
 
+@shown
 class Run(NamedTuple):
     """One run on one kind of device. Base units: seconds, FLOP, USD; energy in kWh, CO2 in kg. None: an input for it is not known."""
 
@@ -72,6 +74,10 @@ class Run(NamedTuple):
     notes: list[str]
     parts: Node[Any]
     inputs: dict[str, Any]
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> Any:

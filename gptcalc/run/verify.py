@@ -12,6 +12,7 @@ from gptcalc.reference.forward import count
 from gptcalc.reference.tally import path_of
 from gptcalc.reference.twin import TWIN_CONTEXT, twin
 from gptcalc.reference.weights import shapes_by_kind
+from gptcalc.shown import Rows
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_flag, whole_number
@@ -45,7 +46,7 @@ class Check(NamedTuple):
     """The formula's text, in the papers' letters."""
 
 
-def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> list[Check]:
+def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None, progress: Progress | None = None) -> Rows[Check]:
     """Every check of each model; of all presets where none is named.
 
     The forward pass runs a scaled-down twin (same switches, small numbers that all differ), or with `full` the model itself, `seq` tokens
@@ -79,7 +80,7 @@ def verify(*models: ModelSpec | str, full: bool = False, seq: int | None = None,
         if progress is not None and not full:
             progress(spec.name, done, len(specs))
         checks += _checks(spec, full, seq, progress)
-    return checks
+    return Rows(checks)
 
 
 def counted_parameters(model: ModelSpec) -> dict[str, int]:

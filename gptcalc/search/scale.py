@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.search.laws import DEFAULT, LAWS, MIXTURE, Law, Parametric, beyond
 from gptcalc.search.repeated import REPEATED, served
+from gptcalc.shown import frame, shown
 from gptcalc.units import parse_number
 
 MFU = 0.4
@@ -66,6 +67,7 @@ class Money(NamedTuple):
     time: float | None
 
 
+@shown
 class Scale(NamedTuple):
     """One optimum a law, the default first; rules of batch and rate for its size; what the money bought, where money was given."""
 
@@ -74,6 +76,10 @@ class Scale(NamedTuple):
     money: Money | None
     start: str  # which of the four was given
     inputs: dict[str, Any]
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> float:

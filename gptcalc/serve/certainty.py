@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.serve.request import Request
 from gptcalc.serve.work import Work
+
+if TYPE_CHECKING:
+    from gptcalc.serve.demand import Demand
+    from gptcalc.serve.replica import Worker
 
 UNMEASURED = 0.25
 """The share for what was not measured on an NVIDIA GPU. Compared, and nothing fitted on it: Mixtral at gpt-fast (its README; one to eight
@@ -66,3 +70,35 @@ def certainty_of(r: Request, work: Work) -> Certainty:
     if device.unmeasured_factor is not None or eager > 1:
         return Certainty(None, max(device.unmeasured_factor or 1.0, eager, round(1 / (1 - several), 1)), tuple(lacking))
     return Certainty(max(several, UNMEASURED) if lacking else device.constants["serving_spread"].value, None, tuple(lacking))
+
+
+class Factors(NamedTuple):
+    """Factors each way within which nine in ten measured means are; `measured`: whether rows of that kind were among them."""
+
+    tpot: float
+    ttft: float
+    measured: bool
+    text: str
+
+
+LOADED = {"dense": (1.16, 2.0), "experts": (1.43, 3.6)}
+"""Of models with experts and without: time per token, time to first token. 1,264 runs of vLLM, SGLang and TensorRT-LLM on H100, H200 and
+B200 (ai-dynamo/aiconfigurator at 095f58a), the constants fitted without the table that they are judged on."""
+
+MEASURED_ON = ("h100-80gb", "h200", "b200")
+MEASURED_SERVERS = ("vllm", "sglang", "trtllm")
+ELSEWHERE = 1.25
+"""How much wider: other chips, other servers and other versions of them."""
+
+
+def factors_of(d: Demand, replica: Worker) -> Factors:
+    """Of a server under load."""
+    experts = any(kind.switches.experts for _, kind in replica.work.shape.blocks)
+    kind = "experts" if experts else "dense"
+    measured = d.device.name in MEASURED_ON and d.server.name in MEASURED_SERVERS
+    wider = (1.0 if measured else ELSEWHERE) * (d.device.unmeasured_factor or 1.0)
+    tpot, ttft = (wider * factor for factor in LOADED[kind])
+    of = "mixtures of experts" if experts else "dense models"
+    said = "nine in ten measured" if measured else "not measured there; expected"
+    text = f"{said}: time per token within a factor of {tpot:.2g} each way, time to first token {ttft:.2g} ({of})"
+    return Factors(tpot, ttft, measured, text)

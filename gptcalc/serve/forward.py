@@ -51,9 +51,9 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
     heads = {row.path: row for row in operations(work.shape, batch, 1, 1)}
     rows = [heads[row.path] if row.path.startswith(("final_norm", "head/")) else row for row in rows]
     found: list[Launch] = []
-    for group in _fused(work, rows):
+    for group in fused(work, rows):
         first = group[0]
-        path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{_name(work, first)}"
+        path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{name_of(work, first)}"
         for runs, quantized in work.stored_runs(first):
             found += [launch.at(_place(path, launch), runs) for launch in _of(work, group, batch, seq, phase, runs, quantized)]
     return found
@@ -66,7 +66,7 @@ def _place(path: str, launch: Launch) -> str:
     return f"{path.rpartition('/')[0]}/{apart}" if apart else path
 
 
-def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
+def fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
     """Rows that run as one kernel together: matmuls of one input, as the server's code has them, whose weights are stored alike."""
     taken: set[str] = set()
     by_path = {row.path: row for row in rows}
@@ -83,7 +83,7 @@ def _fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[An
         yield group
 
 
-def _name(work: Work, first: Operation[Any]) -> str:
+def name_of(work: Work, first: Operation[Any]) -> str:
     leaf = first.path.rpartition("/")[2]
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
@@ -99,12 +99,12 @@ def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: st
         yield Launch(*(prefill_attention(work, s, batch, seq, pairs) if phase == "prefill" else decode_attention(work, s, batch, pairs)))
     elif row.kind != "mix":
         arithmetic = sum((product(term) for term in row.other), 0)
-        for launch in _passes(work, row.kind, {"n": _elements(row, batch * seq), "c": work.width}, phase):
+        for launch in passes(work, row.kind, {"n": elements_of(row, batch * seq), "c": work.width}, phase):
             yield launch._replace(flops=arithmetic)
             arithmetic = 0  # it is done once, in however many passes
 
 
-def _elements(row: Operation[Any], tokens: Any) -> Any:
+def elements_of(row: Operation[Any], tokens: Any) -> Any:
     """How many numbers a row writes: the last factors of its arithmetic are rows and width."""
     if row.kind == "lookup":
         return product((tokens, row.weights[0][1][-1]))
@@ -139,11 +139,11 @@ def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: 
     """`n` new keys or values, `s` of all `tokens` that can be seen."""
     half = cached_elements(s) / 2
     letters = {"n": batch * seq * half, "s": tokens * half, "c": work.kv_bits / 8}
-    for launch in _passes(work, "cache", letters, phase):
+    for launch in passes(work, "cache", letters, phase):
         yield launch._replace(kernel=launch.kernel._replace(path="cache"))
 
 
-def _passes(work: Work, kind: str, letters: dict[str, Any], phase: str) -> Iterator[Launch]:
+def passes(work: Work, kind: str, letters: dict[str, Any], phase: str) -> Iterator[Launch]:
     for one in work.server.passes.get(kind, []):
         if applies(one.when, work.tags | {phase}):
             size = evaluate(one.bytes, letters)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from gptcalc.spec.server import ServerSpec
 
 AUTOCAST = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
-COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8"}
+COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8", "fp4": "fp4", "nvfp4": "fp4"}
 """Precisions and files' methods whose kernels compute in what they store, where the chip can (transformers, FP8Linear and
 FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
 
-NARROW = ("nvfp4", "mxfp8", "int8")
+NARROW = ("mxfp8", "int8")
 """Files' methods that quantize activations too, for arithmetic whose rate nothing measured says."""
 
 
@@ -61,6 +61,11 @@ class Work(NamedTuple):
         return self.kv_bits < 8 * self.width and not (self.kv == "fp8" and self.chip.has("fp8"))
 
     @property
+    def cast_by_block(self) -> bool:
+        """Whether a kernel of its own finds the scale of each block of activations before a matmul (DeepSeek-AI 2024, 3.3.2)."""
+        return self.file is not None and self.arithmetic == "fp8" and any(form.rows > 1 for form in self.file.quantization.forms)
+
+    @property
     def title(self) -> str:
         """Whose code serves, by a name that is true of the device."""
         return self.server.title if self.device.cuda else self.server.title_without_cuda or self.server.title
@@ -86,8 +91,13 @@ class Work(NamedTuple):
     def stored_runs(self, row: Operation[Any]) -> list[tuple[Any, Form | bool]]:
         """In how many layers a row's matrix is quantized, with its form where a file says it, and in how many it stays as it is."""
         if self.file is None or row.kind != "matmul":
-            return [(row.runs, row.path.startswith("block"))]
+            return [(row.runs, row.path.startswith("block") and not (self.arithmetic == "fp4" and self._latent(row.path)))]
         return [(number, form or False) for form, number in self.file.stored(row.path, row.runs) if number]
+
+    def _latent(self, path: str) -> bool:
+        """Whether a row is of latent attention, which NVFP4 checkpoints keep in 16 bits (nvidia/DeepSeek-V3-0324-FP4)."""
+        block, _, rest = path.partition("/")
+        return rest.startswith("attention/") and dict(self.shape.blocks)[block].switches.latent
 
 
 def work_for(r: Request) -> Work:
@@ -105,8 +115,9 @@ def work_of(
     runtime: str,
     tp: int = 1,
     group_size: int | None = None,
+    expert_tp: int | None = None,
 ) -> Work:
-    """What serving a model on a device launches on each rank.
+    """What serving a model on a device launches on each rank; `expert_tp` ranks share each expert, `tp` where it is not given.
 
     Raises GptcalcError for unknown precisions and runtimes, arithmetic that the device lacks, and heads that do not divide.
     """
@@ -121,15 +132,18 @@ def work_of(
     narrow = file is not None or stored.bits < 16
     chip, unknown = _launched(chip_of(device), device)
     share = share_of(shape_of(model), Layout(tp=tp), 1, "only", pad=tp > 1)
+    shape = share.shape if expert_tp is None else _experts_over(share.shape, shape_of(model), expert_tp)
     half = "bf16" if chip.has("bf16") else "fp16" if chip.has("fp16") else "fp32"
     plain = AUTOCAST.get(precision, half if narrow else precision)
     if not chip.has(plain):
         raise GptcalcError(f"{chip.name} has no {plain} arithmetic", hint=f"--precision {half} runs there")
-    arithmetic, notes = _arithmetic(chip, precision, file, plain) if narrow else (plain, ())
+    arithmetic, notes = _arithmetic(chip, precision, file, plain, engine=load_server(runtime).engine is not None) if narrow else (plain, ())
+    if precision == "fp4" and not chip.has("fp4"):
+        raise GptcalcError(f"{chip.name} has no fp4 arithmetic", hint="--precision int4 has weights of 4 bits, and its arithmetic in 16")
     kv = cache_precision(precision, kv_precision)
     return Work(
         chip,
-        share.shape,
+        shape,
         load_server(runtime),
         stored,
         file,
@@ -145,6 +159,21 @@ def work_of(
     )
 
 
+def _experts_over(local: Shape[Any], whole: Shape[Any], ranks: int) -> Shape[Any]:
+    """A rank's shape whose experts are each divided over so many ranks."""
+    from gptcalc.table.dividing import divide
+
+    width = divide(whole.d_expert, ranks, "d_expert", "ranks that share an expert")
+    kinds = zip(local.kinds, whole.kinds, strict=True)
+    return local._replace(
+        d_expert=width,
+        kinds=tuple(
+            (name, kind._replace(d_expert=divide(all_.d_expert, ranks, "d_expert", "ranks that share an expert")))
+            for (name, kind), (_, all_) in kinds
+        ),
+    )
+
+
 def _launched(chip: Chip, device: DeviceSpec) -> tuple[Chip, tuple[str, ...]]:
     """The chip, without the time of starting a kernel where it was measured on no such machine: GPUs of AMD record and launch them as
     NVIDIA's do, other devices run a compiled program. And what to say of it."""
@@ -154,10 +183,10 @@ def _launched(chip: Chip, device: DeviceSpec) -> tuple[Chip, tuple[str, ...]]:
     return replace(chip, constants=constants), (f"what starting an operation costs on {device.name} is not known: not counted",)
 
 
-def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str) -> tuple[str, tuple[str, ...]]:
+def _arithmetic(chip: Chip, precision: str, file: AsStored | None, plain: str, *, engine: bool) -> tuple[str, tuple[str, ...]]:
     """What the matmuls of quantized weights compute in, and what of it is assumed."""
     kind = precision if file is None else file.quantization.method
-    own = COMPUTED_IN.get(kind)
+    own = "fp8" if kind == "mxfp4" and chip.has("fp4") and engine else COMPUTED_IN.get(kind)
     if own is not None and chip.has(own):
         return own, () if file is None else (f"{kind} weights, as stored, meet activations in {own}: casting these is not counted",)
     why = "its activations stay in 16 bits" if own is None else f"{chip.name} has no {own} arithmetic"

@@ -32,6 +32,7 @@ def derivations(models: list[ModelSpec]) -> list[Table]:
 
 
 def table(rows: list[Comparison], models: list[ModelSpec]) -> Table:
+    """`models` know what a token takes in the cache; an answer alone, without them, does not."""
     largest = max(row.parameters for row in rows)
     smallest = min(row.parameters for row in rows)
     step = next(factor for factor in STEPS if log(largest / smallest, factor) <= BAR - 1)
@@ -68,10 +69,10 @@ def table(rows: list[Comparison], models: list[ModelSpec]) -> Table:
             row.difference,
             row.n_ctx,
             2 * row.parameters,
-            _cache(model),
+            model and _cache(model),
             row.training_tokens,
         ]
-        for row, model in zip(rows, models, strict=True)
+        for row, model in zip(rows, [*models, *[None] * (len(rows) - len(models))], strict=True)
     ]
     headline = f"{len(rows)} models, {short(smallest)} to {short(largest)} parameters ({largest / smallest:,.0f} times)"
     if len(rows) == 1:

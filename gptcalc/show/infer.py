@@ -25,7 +25,8 @@ def tables(answer: Inference, *, explain: bool, roofline: dict[str, Any] | None)
 
 
 @in_unit("tokens/s")
-def _rate(value: float) -> str:
+def rate(value: float) -> str:
+    """New tokens a second."""
     return f"{value:,.1f}" if value < 1000 else whole(value)
 
 
@@ -52,7 +53,7 @@ def summary(answer: Inference) -> Table:
     """The answers, in s, tokens/s, bytes and USD."""
     r, p, room, steady = answer.request, answer.point, answer.room, answer.steady
     times = f"{span(p.prefill_time)} to the first token, {span(p.per_token)} for each further one, "
-    times += f"{_rate(answer.tokens_per_second)} tokens/s"
+    times += f"{rate(answer.tokens_per_second)} tokens/s"
     if not answer.fits:
         times = f"does not fit, {binary(room.serving.value)} of {binary(room.room)}; if it did: {times}"
     headline = f"{_where(answer)}: {times}{_uncalibrated(answer)}"
@@ -64,12 +65,12 @@ def summary(answer: Inference) -> Table:
         ["  the second token" if r.output > 1 else "  of one more", Amount(p.first, span), f"over {r.prompt + 1:,} positions"],
         *[["  the last one", Amount(p.last, span), f"over {last:,} positions"]] * (r.output > 1),
         ["a request from end to end", Amount(answer.value, span), ""],
-        ["tokens per second", Amount(answer.tokens_per_second, _rate), "while decoding"],
-        ["  one user's", Amount(1 / p.per_token, _rate), ""],
+        ["tokens per second", Amount(answer.tokens_per_second, rate), "while decoding"],
+        ["  one user's", Amount(1 / p.per_token, rate), ""],
         ["weights, of a device", Amount(room.to_dict()["weights"], binary), stored(r.inputs).partition(":")[0]],
         ["KV cache of all sequences", Amount(room.kv_cache, binary), r.inputs["kv_precision"]],
         ["the largest batch that fits", Amount(room.max_batch or 0, whole), f"of {r.context:,} positions each"],
-        ["steady state: tokens per second", Amount(steady.tokens_per_second, _rate), f"{_rate(steady.requests_per_second)} requests/s"],
+        ["steady state: tokens per second", Amount(steady.tokens_per_second, rate), f"{rate(steady.requests_per_second)} requests/s"],
         ["  time per output token (TPOT)", Amount(steady.time_per_output_token, span), f"{percent(others)} of it others' prompts"],
     ]
     if answer.cost:
@@ -141,8 +142,8 @@ def sweep(answer: Inference) -> Table:
         Column(s.option, whole, right=True),
         Column("TTFT", span, right=True),
         Column("TPOT", span, right=True),
-        Column("tokens/s", _rate, right=True),
-        Column("one user's", _rate, right=True, drop=2),
+        Column("tokens/s", rate, right=True),
+        Column("one user's", rate, right=True, drop=2),
         Column("$/M tokens", usd, right=True, drop=3),
         Column("bound"),
         Column("fits", lambda fits: "yes" if fits else "no", style=judged),

@@ -38,6 +38,15 @@ def tables(
     return [table._replace(verdict=_verdict(answer), gauge=drawn)]
 
 
+def of_answer(answer: TrainingMemory | ServingMemory) -> Table:
+    """The bill of the peak, of an answer alone."""
+    if isinstance(answer, TrainingMemory):
+        table = _bill(repr(answer), answer.peak, 1, [], answer.training.letters["L"])
+        return table._replace(verdict=training.verdict(answer), gauge=training.filled(answer))
+    table = _bill(repr(answer), answer.peak, 1, [], answer.serving.letters["L"])
+    return table._replace(verdict=_verdict(answer), gauge=gauge(answer.value, answer.limits["room"]) if answer.limits else "")
+
+
 def _verdict(answer: ServingMemory) -> Verdict:
     if not answer.limits:
         return ""

@@ -8,6 +8,7 @@ from typing import Any
 from gptcalc.search.choice import Choice
 from gptcalc.search.scale import Scale
 from gptcalc.serve.answer import Inference
+from gptcalc.serve.fleet import Fleet
 
 
 def throughput(answer: Inference) -> str:
@@ -33,6 +34,17 @@ def throughput(answer: Inference) -> str:
     plotext.yticks(ticks, [f"{tick:,.6g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks])
     plotext.xlabel(f"ms for each token; the points are named by their {option}")
     plotext.ylabel("tokens/s")
+    return text_of(plotext)
+
+
+def front(answer: Fleet) -> str:
+    """Tokens a second of a device over those of one user: what no other layout beats in both."""
+    plotext = figure()
+    x, y = [one.of_a_user for one in answer.front], [one.of_a_device for one in answer.front]
+    plotext.plot(x, y, marker=line())
+    plotext.scatter(x, y, marker="o")
+    plotext.xlabel("tokens/s of one user")
+    plotext.ylabel("tokens/s of a device")
     return text_of(plotext)
 
 

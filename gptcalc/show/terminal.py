@@ -55,8 +55,8 @@ def written(console: Console, write: Callable[[Console], None]) -> str:
     return text if "utf" in (sys.stdout.encoding or "").lower() else text.translate(ASCII).encode("ascii", "replace").decode()
 
 
-def page(tables: Sequence[Table], form: Literal["html", "svg"], title: str) -> str:
-    """The tables as a terminal in colour would show them, for a report or a picture: $COLUMNS wide, or 100."""
+def page(tables: Sequence[Table], form: Literal["html", "svg"], title: str, code: str | None = None) -> str:
+    """The tables as a terminal in colour would show them, for a report or a picture: $COLUMNS wide, or 100. `code`: what HTML stands in."""
     from io import StringIO
 
     width = get_terminal_size((PICTURED, 24)).columns
@@ -67,7 +67,7 @@ def page(tables: Sequence[Table], form: Literal["html", "svg"], title: str) -> s
         if number:
             console.print()
         _write(console, table, wraps=True)
-    return _unpadded(console.export_svg(title=title)) if form == "svg" else console.export_html(inline_styles=True)
+    return _unpadded(console.export_svg(title=title)) if form == "svg" else console.export_html(inline_styles=True, code_format=code)
 
 
 ADVANCE = 12.2

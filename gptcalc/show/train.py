@@ -35,6 +35,11 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger:
     return found
 
 
+def of_run(run: Run) -> list[Table]:
+    """The bill of a run alone, and which kernels take the time of its step."""
+    return [_bill(repr(run), run, _notes(run)), *([kernels(run)] if run.kernels and run.pipeline is None else [])]
+
+
 def _headline(model: ModelSpec, run: Run) -> str:
     """The time and its verdict."""
     asked = f"{model.name}, {short(run.inputs['tokens'])} tokens in {sequences(model, run.inputs['seq'])}"
@@ -65,7 +70,13 @@ VERDICTS = {True: "fits", False: "does not fit", None: "cannot say whether it fi
 
 
 def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:
-    """The run's bill, in s, h, USD, kWh and kg; a low and a high value where an input is a range; and what else can be asked."""
+    """The run's bill, and what else can be asked."""
+    notes = [] if larger is None else [_suggested(larger)]
+    return _bill(_headline(model, run), run, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+
+
+def _bill(headline: str, run: Run, notes: list[str]) -> Table:
+    """In s, h, USD, kWh and kg; a low and a high value where an input is a range."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),
         "tokens per second": ("tokens_per_second", pace),
@@ -86,9 +97,7 @@ def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = No
     best = "at best" if run.lower_bound and _least(run) == run.time else "ideal code" if run.lower_bound else "likely"
     names = (best, "low", "high")
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
-    notes = [] if larger is None else [_suggested(larger)]
-    notes = [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])]
-    return Table(_headline(model, run), columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
+    return Table(headline, columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
 
 
 def _color(run: Run) -> Color:

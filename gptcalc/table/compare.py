@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.shown import Rows
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
@@ -41,7 +42,7 @@ class Comparison(NamedTuple):
     source: str
 
 
-def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
+def compare(models: Iterable[ModelSpec | str]) -> Rows[Comparison]:
     """One row for each model, in the order given.
 
     Units: parameters, FLOP.   Raises: GptcalcError as `flops` does.
@@ -55,7 +56,7 @@ def compare(models: Iterable[ModelSpec | str]) -> list[Comparison]:
         several = None
     if several is None:
         raise GptcalcError(f"compare takes several models, not {quoted(models)}", hint='as ["gpt2", "gpt2-xl"]')
-    return [_row(as_model(model)) for model in several]
+    return Rows(_row(as_model(model)) for model in several)
 
 
 def _row(model: ModelSpec) -> Comparison:

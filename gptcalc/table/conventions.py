@@ -5,6 +5,7 @@ N parameters, D = B·T tokens, in the letters of `spec.shape`.
 
 from typing import NamedTuple
 
+from gptcalc.shown import Rows
 from gptcalc.spec.files import as_model
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import whole_number
@@ -31,7 +32,7 @@ class Convention(NamedTuple):
     source: str
 
 
-def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = None) -> list[Convention]:
+def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = None) -> Rows[Convention]:
     """FLOPs of one training step (forward and backward) of `batch` sequences of `seq` tokens under each named convention.
 
     Units: FLOP.   Raises: GptcalcError as `flops` does.   Source: in each row.
@@ -74,7 +75,7 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
         ("Megatron 2021", "96*B*T*L*d**2*(1 + T/(6*d) + V/(16*L*d))", None if odd else eq3, odd or "with full recompute", MEGATRON_2021),
         ("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", MEGATRON_2022),
     ]
-    return [Convention(*row) for row in rows]
+    return Rows(Convention(*row) for row in rows)
 
 
 def _pairs_as_written(s: Shape[int]) -> tuple[str, str, str]:

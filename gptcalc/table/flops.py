@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, get_args
 from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
 from gptcalc.node import Leaf, Node, plain, tree
+from gptcalc.shown import frame, shown
 from gptcalc.spec.files import as_model
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
@@ -23,12 +24,17 @@ BACKWARD = 2
 """A matmul's backward pass is two matmuls of its size: the gradients of its input and of its other operand (Kaplan et al. 2020, 2.1)."""
 
 
+@shown
 class Flops(NamedTuple, Generic[N]):
     """`matmul` is the headline, split by pass; `other` is the non-matmul arithmetic of the forward pass (None for a backward pass)."""
 
     matmul: Node[N]
     other: Node[N] | None
     tokens: int
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
+        return frame(self)
 
     @property
     def value(self) -> N:

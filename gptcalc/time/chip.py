@@ -46,7 +46,9 @@ class Chip:
 
     def matmul_rate(self, arithmetic: str, operand: str) -> float:
         """FLOP/s that a matmul of whole waves of large tiles reaches."""
-        share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}", "fp8": "matmul_fp8"}.get(arithmetic, "matmul")
+        share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}", "fp8": "matmul_fp8", "fp4": "matmul_fp4"}.get(
+            arithmetic, "matmul"
+        )
         return self.peak(arithmetic) * self.constants[share]
 
     def share(self, kind: str) -> float:

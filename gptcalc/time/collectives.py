@@ -25,6 +25,7 @@ class Network(NamedTuple):
     card: float
     share: float
     hop: float
+    link: float = 0.0
 
 
 WHOLE = 2**20
@@ -35,12 +36,13 @@ def network_of(cluster: "ClusterSpec", device: "DeviceSpec | None" = None) -> Ne
     """The plain form of a cluster. Numbers that were assumed for one link are scaled to that of the `device`."""
     link, network = cluster.link, cluster.network
     faster = device.link.bandwidth / link.bandwidth if device is not None and device.link and link.bandwidth else 1.0
+    wire = device.link.bandwidth if device is not None and device.link else link.bandwidth or link.send
     costs = {
         name: tuple((n, cost.latency, faster * cost.bandwidth, cost.root / faster**0.5) for n, cost in sorted(by_ranks.items()))
         for name, by_ranks in link.collectives.items()
     }
     short = (link.short.latency, link.short.hop, faster * link.short.bandwidth) if link.short else None
-    return Network(cluster.node, faster * link.send, costs, short, network.bandwidth, network.share, network.latency)
+    return Network(cluster.node, faster * link.send, costs, short, network.bandwidth, network.share, network.latency, wire)
 
 
 def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1, crossing: Any = None) -> Any:
@@ -75,6 +77,19 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1,
     hops = (2 if operation == "all_reduce" else 1) * net.hop * log2(nodes)
     slow = pick(nodes > 1, far / (net.card * net.share), 0.0)
     return pick(n > 1, hops + most((fast, slow)), 0.0)
+
+
+ONE_SHOT = (8e-6, 0.25)
+"""Seconds to start one, and the share of the link that its reads reach. Fitted on Llama 70B with TensorRT-LLM on two to eight B200."""
+
+
+def one_shot(net: Network, size: Any, n: Any) -> Any:
+    """Seconds of the all-reduce of servers for short messages: each of n ranks reads the whole of every other's and adds it up itself.
+
+    Source: the kernel: vLLM, csrc/custom_all_reduce.cuh (`cross_device_reduce_1stage`), and TensorRT-LLM's customAllReduceKernels.
+    """
+    start, share = ONE_SHOT
+    return pick(n <= net.node, start + (n - 1) * size / (share * net.link), float("inf"))
 
 
 def ranks_in_node(net: Network, n: Any, stride: Any) -> Any:

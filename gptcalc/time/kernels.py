@@ -64,23 +64,21 @@ def matmul(
     """
     if not isinstance(aligned, bool):
         yes, no = (matmul(chip, m, n, k, arithmetic, operand, aligned=either, batch=batch) for either in (True, False))
-        return yes._replace(
-            arithmetic=pick(aligned, yes.arithmetic, no.arithmetic), memory=pick(aligned, yes.memory, no.memory), fixed=yes.fixed
-        )
-    known = all(isinstance(number, int) for number in (m, n, k, batch))
-    text = f"{_times(batch)}[{m}, {k}] x [{k}, {n}] {arithmetic}" if known else ""
-    size = 4 if arithmetic in ("fp32", "tf32") else 1 if arithmetic in ("fp8", "int8") else 2
+        return yes._replace(arithmetic=pick(aligned, yes.arithmetic, no.arithmetic), memory=pick(aligned, yes.memory, no.memory))
+    size = {"fp32": 4, "tf32": 4, "fp8": 1, "int8": 1, "fp4": 0.5}.get(arithmetic, 2)
+    text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}"
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
         if arithmetic == "tf32":
             share = chip.unaligned_tf32
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
-        text = text and f"{text}, unaligned"
+        text = f"{text}, unaligned"
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
     losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
     rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
-    busy = _known(m, n, k, batch, rates) if known else _arrays(m, n, k, batch, rates)
+    whole = all(isinstance(size, int) for size in (m, n, k, batch))
+    busy = _known(m, n, k, batch, rates) if whole else _arrays(m, n, k, batch, rates)
     speed = chip.streaming * chip.bandwidth * pick(batch == 1, 1.0, chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
@@ -124,6 +122,10 @@ def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
     return least(found)
 
 
+FEW = 2**14
+"""Different sizes whose tiles fit in memory together."""
+
+
 _known = functools.lru_cache(maxsize=2**14)(_tiled)
 """Of ints: layouts share most of their matmuls."""
 
@@ -143,7 +145,8 @@ def _waves(sizes: tuple[tuple[tuple[int, ...], bytes], ...], rates: Rates) -> An
 
     together = np.broadcast_arrays(*(np.frombuffer(numbers, dtype=np.float64).reshape(shape) for shape, numbers in sizes))
     (m, n, k, batch), which = distinct([size.ravel() for size in together])
-    return _best_of(m, n, k, batch, rates)[which].reshape(together[0].shape)
+    best = (_best_of if m.size <= FEW else _tiled)(m, n, k, batch, rates)
+    return best[which].reshape(together[0].shape)
 
 
 def _best_of(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
@@ -172,8 +175,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     seen = seq if window is None else least((window, seq))
     scores = batch * heads * (seen * (seen + chip.diagonal) / 2 + (seq - seen) * (seen + chip.diagonal - 1) if causal else seq * seq)
     peak = chip.peak("bf16" if chip.has("bf16") else "fp16")
-    known = all(isinstance(number, int) for number in (batch, heads, d_head, seq))
-    text = f"{_times(batch)}{heads} heads of {d_head}, {seq} tokens" if known else ""
+    text = f"{_times(batch)}{_size_of(heads)} heads of {_size_of(d_head)}, {_size_of(seq)} tokens"
     if phase == "forward":
         one = 4 * width / (chip.flash_forward * peak) + 1 / (chip.scores_forward * chip.lanes)
         return Kernel("", phase, "attention", scores * one, 0.0, chip.flash_fixed, text=text)
@@ -246,7 +248,12 @@ def _of_pass(kind: str, n_bytes: Any, count: Any) -> str:
 
 
 def _times(count: Any) -> str:
-    return "" if not isinstance(count, int) or count == 1 else f"{count} x "
+    return "" if isinstance(count, int) and count == 1 else f"{_size_of(count)} x "
+
+
+def _size_of(value: Any) -> str:
+    """A number as text; of an array, whose text takes longer than its kernels' times, that it is one."""
+    return "..." if getattr(value, "ndim", 0) else f"{value}"
 
 
 def ceil(a: Any, b: Any) -> Any:

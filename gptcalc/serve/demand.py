@@ -1,0 +1,257 @@
+"""Reading what is asked of a server under load: its code, how its devices share the model, and what comes to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gptcalc.errors import GptcalcError
+from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
+from gptcalc.serve.replica import Worker, check_layout
+from gptcalc.serve.request import OUTPUT, PROMPT, check_context, check_decoder
+from gptcalc.serve.work import work_of
+from gptcalc.spec.catalogue import is_path
+from gptcalc.spec.options import check_word, float_array, whole_number
+from gptcalc.spec.reading import quoted
+from gptcalc.spec.server import Engine, engine_names, load_server, server_names
+from gptcalc.spec.shape import shape_of
+from gptcalc.table.dividing import divide
+
+if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.server import ServerSpec
+
+SERVER = "vllm"
+MOST = "max"
+LENGTHS = {"drawn": 0.0, "alike": 1.0}
+UNSAID = 0.75
+"""How alike the requests of a closed loop are taken to be where nothing is said: their mean time to first token is between that of equal
+lengths and that of lengths drawn from [0.8, 1]. Of 1,264 runs, not told which of the two they are, half are within 28 % then."""
+
+
+class Devices(NamedTuple):
+    """`total` devices are `replicas` groups of tp times pp times attention_dp."""
+
+    tp: int
+    pp: int
+    ep: int
+    attention_dp: int
+    total: int
+
+    @property
+    def replicas(self) -> int:
+        return self.total // (self.tp * self.pp * self.attention_dp)
+
+
+class Demand(NamedTuple):
+    """`concurrency` requests in flight or `rate` a second over all replicas; both None: as many as there is room for. `shared` tokens of a
+    prompt are in the cache already for a `hit` share of requests; `draft` tokens are guessed a step, each right with `accepted`."""
+
+    model: ModelSpec
+    device: DeviceSpec
+    server: ServerSpec
+    layout: Devices
+    precision: str
+    kv_precision: str
+    group_size: int | None
+    prompt: Any
+    output: Any
+    concurrency: Any
+    rate: float | None
+    memory_share: float
+    chunk: int
+    lengths: str | None
+    shared: int
+    hit: float
+    draft: int
+    accepted: float
+
+    @property
+    def alike(self) -> float:
+        """1 where a loop runs in step; requests that arrive by chance never do."""
+        if self.lengths is not None:
+            return LENGTHS[self.lengths]
+        return UNSAID if self.rate is None else 0.0
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """As JSON has them, defaults included."""
+        from gptcalc.node import plain
+
+        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device", "server", "layout")}
+        fields |= {"device": self.device.name, "server": self.server.name, "server_version": self.server.version}
+        fields |= {**self.layout._asdict(), "count": self.layout.total, "replicas": self.layout.replicas}
+        fields["group_size"] = group_of(self.precision, self.group_size)
+        fields["concurrency"] = MOST if self.concurrency is None and self.rate is None else fields["concurrency"]
+        return fields
+
+
+def demand_of(
+    model: ModelSpec,
+    device: DeviceSpec,
+    *,
+    server: str | None = None,
+    concurrency: Any = None,
+    rate: Any = None,
+    count: int | None = None,
+    tp: int | None = None,
+    pp: int | None = None,
+    ep: int | None = None,
+    attention_dp: int | None = None,
+    prompt: Any = None,
+    output: Any = None,
+    precision: str | None = None,
+    kv_precision: str | None = None,
+    group_size: int | None = None,
+    memory_share: float | None = None,
+    chunk: int | None = None,
+    lengths: str | None = None,
+    shared_prefix: int | None = None,
+    hit_share: float = 1.0,
+    draft: int | None = None,
+    accepted: float | None = None,
+) -> Demand:
+    """The question with its defaults.
+
+    Raises GptcalcError for numbers that are none, divisions that leave a rest, and options that contradict each other.
+    """
+    check_decoder(model)
+    if server is not None and not (isinstance(server, str) and is_path(server)):
+        check_word("server named", server, (*engine_names(), *server_names()))
+    code = load_server(SERVER if server is None else server)
+    engine = code.engine or Engine()
+    if concurrency is not None and rate is not None:
+        raise GptcalcError("a concurrency and a rate contradict: requests are kept in flight, or they arrive", hint="give one of the two")
+    output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
+    prompt = max(1, min(PROMPT, model.n_ctx - output)) if prompt is None and isinstance(output, int) else prompt or PROMPT
+    read = read_numbers(model, seq=1, prompt=prompt, output=output)
+    longest = [one if isinstance(one, int) else int(one.max()) for one in (read["prompt"], read["output"])]
+    check_context(model, *longest)
+    if lengths is not None:
+        check_word("lengths", lengths, LENGTHS)
+    shared = 0 if shared_prefix is None else whole_number("shared_prefix", shared_prefix)
+    if shared > longest[0]:
+        raise GptcalcError(f"a shared prefix of {shared:,} tokens is longer than the prompt of {longest[0]:,}")
+    layout = layout_of(model, count, tp, pp, ep, attention_dp)
+    precision = precision_of(model, device, precision)
+    kv = kv_precision or (engine.cache.get(precision) if precision in engine.cache else None)
+    return Demand(
+        model,
+        device,
+        code,
+        layout,
+        precision,
+        cache_precision(precision, kv),
+        group_size,
+        read["prompt"],
+        read["output"],
+        _concurrency(concurrency, rate),
+        None if rate is None else _positive("rate", rate),
+        engine.memory_share if memory_share is None else _share("memory_share", memory_share),
+        engine.chunk if chunk is None else whole_number("chunk", chunk),
+        lengths,
+        shared,
+        _share("hit_share", hit_share, none=True) if shared else 0.0,
+        *_speculation(draft, accepted),
+    )
+
+
+def layout_of(model: ModelSpec, count: Any, tp: Any, pp: Any, ep: Any, attention_dp: Any) -> Devices:
+    """How many devices share what: all of `count` in one tensor-parallel group where nothing else is said."""
+    p, dp, parts = (1 if one is None else whole_number(name, one) for name, one in (("pp", pp), ("attention_dp", attention_dp), ("ep", ep)))
+    if tp is None:
+        tp = 1 if count is None else divide(whole_number("count", count), p * dp, "device count", "pp times attention data parallel")
+    tp = whole_number("tp", tp)
+    own = tp * p * dp
+    count = own if count is None else whole_number("count", count)
+    divide(count, own, "device count", "tp times pp times attention data parallel")
+    check_layout(shape_of(model), tp, parts, dp)
+    if p > len(model.layers or range(model.n_layer)):
+        raise GptcalcError(f"{p} pipeline stages are more than the {model.n_layer} layers")
+    return Devices(tp, p, parts, dp, count)
+
+
+def precision_of(model: ModelSpec, device: DeviceSpec, precision: str | None) -> str:
+    """The precision of the weights; a model that is published in fp8 or in four bits is served from its own file."""
+    if precision is not None:
+        check_word("precision", precision, (*WEIGHTS, STORED))
+    own = model.quantization
+    if own is None:
+        return device.usual_type if precision is None else precision
+    bits = {"fp8": 8, "fp4": 4}.get(precision or STORED)
+    return STORED if precision is None or bits == int(own.bits) else precision
+
+
+def replica_of(d: Demand) -> Worker:
+    """One of the replicas that answer."""
+    return replica_on(d.model, d.device, d.server, d.layout, d.precision, d.kv_precision, d.group_size, chunk=d.chunk, share=d.memory_share)
+
+
+def replica_on(
+    model: ModelSpec,
+    device: DeviceSpec,
+    server: ServerSpec,
+    layout: Devices,
+    precision: str,
+    kv_precision: str,
+    group_size: int | None = None,
+    *,
+    chunk: int,
+    share: float,
+) -> Worker:
+    """One replica of a server's code on so many devices."""
+    tp, dp = layout.tp, layout.attention_dp
+    work = work_of(
+        model,
+        device,
+        precision=precision,
+        kv_precision=kv_precision,
+        runtime=server.path or server.name,
+        tp=tp,
+        group_size=group_size,
+        expert_tp=tp * dp // layout.ep,
+    )
+    engine = (server.engine or Engine()).model_copy(update={"chunk": chunk, "memory_share": share})
+    return Worker(work, engine, tp, layout.pp, layout.ep, dp, work.network if tp * dp * layout.pp > 1 else None)
+
+
+def _concurrency(value: Any, rate: Any) -> Any:
+    if value is None:
+        return None if rate is not None else 1
+    if isinstance(value, str):
+        if value.strip().lower() == MOST:
+            return None
+        if not value.strip().isdigit():
+            raise GptcalcError(f"concurrency {quoted(value)} is no number of requests", hint="give a whole number, or max")
+        value = int(value)
+    if isinstance(value, list) or hasattr(value, "dtype"):
+        array = float_array("concurrency", value)
+        if not (array >= 1).all():
+            raise GptcalcError("concurrency must be at least 1 in every place of the array")
+        return array
+    return whole_number("concurrency", value)
+
+
+def _positive(name: str, value: Any) -> float:
+    array = float_array(name, value)
+    if array.ndim or not 0 < float(array) < float("inf"):
+        raise GptcalcError(f"{name} must be a number above zero, not {quoted(value)}")
+    return float(array)
+
+
+def _share(name: str, value: Any, *, none: bool = False) -> float:
+    array = float_array(name, value)
+    if array.ndim or not (0 <= float(array) <= 1) or (float(array) == 0 and not none):
+        raise GptcalcError(f"{name} must be a share up to 1, not {quoted(value)}")
+    return float(array)
+
+
+def _speculation(draft: Any, accepted: Any) -> tuple[int, float]:
+    if draft is None:
+        if accepted is not None:
+            raise GptcalcError("an acceptance means nothing without drafted tokens", hint="give --draft too")
+        return 0, 0.0
+    if accepted is None:
+        raise GptcalcError("how many drafted tokens are right decides what they are worth", hint="give --accepted 0.8 or what you measured")
+    return whole_number("draft", draft, most=64), _share("accepted", accepted, none=True)
