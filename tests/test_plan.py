@@ -9,11 +9,18 @@ import pytest
 import gptcalc as gc
 from gptcalc.search.space import read_set
 
-SMALL: dict[str, Any] = {"device": "a100-80gb", "count": 16, "global_batch": 64, "seq": 1024}
+SMALL: dict[str, Any] = {
+    "device": "a100-80gb",
+    "count": 16,
+    "global_batch": 64,
+    "seq": 1024,
+    "recompute": "full",
+    "sequence_parallel": False,
+}
 
 
 def test_the_best_is_the_best_of_every_legal_plan_that_fits() -> None:
-    options: dict[str, Any] = SMALL | {"recompute": "none,full", "zero": "0,1", "stack": "megatron"}
+    options: dict[str, Any] = SMALL | {"recompute": "none,full", "zero": "1"}
     answer, columns = gc.plan("gpt3-13b", **options), gc.plan("gpt3-13b", top=None, **options)
     fits = columns["fits"]
     assert (answer.found.legal, answer.found.fit) == (len(fits), fits.sum())
@@ -30,7 +37,7 @@ def test_the_best_is_the_best_of_every_legal_plan_that_fits() -> None:
 
 @pytest.mark.parametrize("model", ["gpt2-xl", "mixtral-8x7b", "gpt-oss-20b"])
 def test_every_plan_is_counted_once(model: str) -> None:
-    found = gc.plan(model, device="h100-80gb", count=8, global_batch=16, seq=512, recompute="full", zero="0,1", top=1).found
+    found = gc.plan(model, device="h100-80gb", count=8, global_batch=8, seq=512, recompute="full", zero="0,1", cp=1, top=1).found
     rejected = sum(found.lost().values())
     assert found.considered == rejected + (1 if found.fit else 0)
     assert found.considered - found.legal == sum(found.rules.values())
@@ -62,7 +69,16 @@ def test_memory_and_cost_rank_by_what_they_say() -> None:
 
 
 def test_a_deadline_takes_the_fewest_devices_that_meet_it() -> None:
-    held: dict[str, Any] = {"device": "h100-80gb", "global_batch": 64, "seq": 2048, "tokens": "20B", "tp": 1, "pp": 1, "recompute": "none"}
+    held: dict[str, Any] = {
+        "device": "h100-80gb",
+        "global_batch": 64,
+        "seq": 2048,
+        "tokens": "20B",
+        "tp": 1,
+        "pp": 1,
+        "recompute": "none",
+        "zero": 1,
+    }
     answer = gc.plan("gpt3-1.3b", deadline="12h", top=1, **held)
     count = answer.plans[0].run.count
     assert answer.fits
@@ -79,7 +95,7 @@ def test_no_legal_plan_names_the_nearest_count() -> None:
 
 
 def test_what_does_not_fit_names_the_nearest() -> None:
-    answer = gc.plan("gpt3-175b", device="a100-80gb", count=8, global_batch=8)
+    answer = gc.plan("gpt3-175b", device="a100-80gb", count=8, global_batch=8, zero=1, recompute="full")
     assert not answer.plans
     assert answer.nearest is not None
     assert answer.found.least_excess == pytest.approx(answer.nearest.peak - answer.nearest.room)
