@@ -106,6 +106,18 @@ def spread(node: Node[Any], shape: tuple[int, ...]) -> Node[Any]:
     return replace(node, value=filled(node.value, shape), parts=tuple(spread(part, shape) for part in node.parts))
 
 
+def brief(value: Any) -> str:
+    """A number of an answer, in few figures; of an array its shape.
+
+    >>> brief(34303.21), brief(8)
+    ('34,300', '8')
+    """
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"array of {' x '.join(map(str, shape))}"
+    return f"{value:,}" if isinstance(value, int) else f"{float(f'{value:.4g}'):,.6g}"
+
+
 def plain(value: Any) -> Any:
     """As JSON has it: arrays as lists, at any depth.
 

@@ -90,7 +90,7 @@ def whole(value: Any, name: str, *, most: int = LARGEST) -> Any:
     >>> whole("300B", "tokens")
     300000000000
     """
-    if isinstance(value, list) or hasattr(value, "dtype"):
+    if isinstance(value, list | tuple) or hasattr(value, "dtype"):
         import numpy as np
 
         array = _filled(value, name)

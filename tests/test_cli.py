@@ -252,8 +252,8 @@ BAD_CONFIGS = {
     '{"model_type": "llama", "num_hidden_layers": 1e400}': "num_hidden_layers must be a whole number",
     '{"model_type": "llama", "num_hidden_layers": 123456789012345678}': "num_hidden_layers must be a whole number",
     '{"model_type": "qwen3", "num_hidden_layers": 4, "layer_types": ["full_attention"]}': "layer_types must be a list of 4 kinds",
-    '{"model_type": "llava", "text_config": {"model_type": "mamba"}}': "its language model",
-    '{"model_type": "mamba2"}': "state spaces",
+    '{"model_type": "llava", "text_config": {"model_type": "rwkv"}}': "its language model",
+    '{"model_type": "xlstm"}': "recurrences",
 }
 
 

@@ -16,10 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.footprint.request import inference, training
-from gptcalc.run.request import TIMED, _train
 from gptcalc.serve.request import request_of
-from gptcalc.spec.division import CHOICES, SIZES
+from gptcalc.spec.plan import MemoryOptions, ServingOptions, TrainOptions
 
 WRONG: list[Any] = [
     *(None, True, False, 0, -1, 3, 10**40, -(10**40), 10**5000, 0.5, 2.0, -1.5, math.nan, math.inf, -math.inf, 1e300, 1j),
@@ -47,7 +45,7 @@ def keywords(function: Any) -> list[str]:
 
 
 TINY: dict[str, Any] = {"name": "tiny", "n_layer": 2, "d_model": 16, "n_head": 4, "vocab_size": 64, "n_ctx": 16}
-RUN = [*keywords(_train), *SIZES, *CHOICES, *TIMED, "device", "odd"]
+RUN = [*TrainOptions._fields, "odd"]
 SERVER = [*keywords(request_of), "price", "sweep", "target", "device"]
 SEVERAL: dict[str, Any] = {"count": 8, "stack": "megatron"}
 
@@ -72,8 +70,12 @@ CALLS: dict[str, Any] = {
     "verify of": lambda value: gc.verify(value),
     "train of": lambda value: gc.train(value, tokens="1B"),
     "infer of": gc.infer,
-    **{f"memory {name}": lambda value, name=name: gc.memory("gpt2", **{name: value}) for name in keywords(training)},
-    **{f"serving {name}": lambda value, name=name: gc.memory("gpt2", mode="inference", **{name: value}) for name in keywords(inference)},
+    **{f"memory {name}": lambda value, name=name: gc.memory("gpt2", **{name: value}) for name in MemoryOptions._fields},
+    **{
+        f"serving {name}": lambda value, name=name: gc.memory("gpt2", mode="inference", **{name: value})
+        for name in ServingOptions._fields
+        if name != "mode"
+    },
     **{f"flops {name}": lambda value, name=name: gc.flops("gpt2", **{name: value}) for name in [*keywords(gc.flops), "n_layer", "odd"]},
     **{f"params {name}": lambda value, name=name: gc.params("gpt2", **{name: value}) for name in ("d_model", "n_layer", "tied", "odd")},
     **{f"conventions {name}": lambda value, name=name: gc.conventions("gpt2", **{name: value}) for name in keywords(gc.conventions)},

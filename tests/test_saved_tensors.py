@@ -21,7 +21,7 @@ TYPES = {"fp32": "float32", "int64": "int64", "byte": "bool"}
 def predicted(row):
     model = model_of(row)
     shape = shape_of(model)
-    recipe = Recipe(row["runtime"], row["precision"], attention_kernel="eager" if row["attn"] == "eager" else "flash")
+    recipe = Recipe(runtime=row["runtime"], precision=row["precision"], attention_kernel="eager" if row["attn"] == "eager" else "flash")
     runtime = load_runtime(row["runtime"])
     implementation = implementation_of(runtime, model.family, model.switches, model.name)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=False)
@@ -91,7 +91,10 @@ def test_bytes_of_a_layer_are_those_that_were_recorded(recorded) -> None:
     model = gc.model({key: value for key, value in config(model_type).items() if model_type != "opt" or key != "intermediate_size"})
     shape, batch, seq = shape_of(model), 3, 32
     tags = tags_of(
-        Recipe("transformers", precision, attention_kernel=kernel), model.switches, grouped=model_type in GROUPED, unaligned=False
+        Recipe(runtime="transformers", precision=precision, attention_kernel=kernel),
+        model.switches,
+        grouped=model_type in GROUPED,
+        unaligned=False,
     )
     setting = Setting(shape.letters | {"B": batch, "T": seq, "S": seq}, PRECISIONS[precision], tags)
     found = inventory(code_of(load_runtime("transformers"), model), setting)

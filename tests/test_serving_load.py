@@ -1,12 +1,14 @@
 """A server under load: the closed form beside a simulation of its loop, laws, memory, and what is refused."""
 
 import math
+import statistics
 
 import pytest
 from serving_loop import simulate
 
 import gptcalc as gc
 from gptcalc.errors import NegativeAnswer
+from gptcalc.run.published import replicate
 from gptcalc.serve.capacity import capacity_of, weights_of
 from gptcalc.serve.demand import demand_of, replica_of
 from gptcalc.serve.replica import Pass, seconds
@@ -46,12 +48,13 @@ def test_steady_state_is_the_loops(model: str, server: str, tp: int, concurrency
     assert answer.e2e == pytest.approx(loop.e2e, rel=0.03)
 
 
-@pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp"])
+@pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp", "graph", "eager"])
 def test_more_in_flight_is_slower_for_each_and_more_in_all(server: str) -> None:
     found = [gc.infer("llama3.1-8b", server=server, concurrency=n, prompt=1024, output=256) for n in (1, 4, 16, 64)]
     assert sorted(one.tpot for one in found) == [one.tpot for one in found]
     assert sorted(one.tokens_per_second for one in found) == [one.tokens_per_second for one in found]
     assert all(one.ttft <= one.e2e for one in found)
+    assert found[0].to_dict()["operations"]["decode"]
 
 
 def test_arrays_are_their_numbers() -> None:
@@ -224,3 +227,33 @@ def test_a_server_of_ones_own(tmp_path: object) -> None:
     mine, theirs = (gc.infer("llama3.1-8b", server=name, concurrency=4) for name in (path, "vllm"))
     assert load_server(path).engine.policy == "mixed"  # type: ignore[union-attr]
     assert mine.tpot - theirs.tpot == pytest.approx(10e-3 - load_server("vllm").engine.step, rel=0.01)  # type: ignore[union-attr]
+
+
+def test_measured_loads() -> None:
+    """1,210 runs of three servers: each goal of accuracy by kind of model, and nine in ten within what is said of them."""
+    rows = replicate("loads")
+    assert len(rows) == 2 * 1210
+    for quantity, experts, median, bias in (
+        ("tpot_ms", False, 0.05, 0.02),
+        ("tpot_ms", True, 0.095, 0.04),
+        ("ttft_ms", False, 0.19, 0.06),
+        ("ttft_ms", True, 0.42, 0.26),
+    ):
+        found = [row for row in rows if row.quantity == quantity and ("oss" in row.run or "deepseek" in row.run) == experts]
+        errors = [row.error for row in found if row.error is not None]
+        assert statistics.median(abs(error) for error in errors) < median
+        assert abs(statistics.median(errors)) < bias
+        factor = 1 + (found[0].interval or 0)
+        assert sum(1 / factor <= 1 + error <= factor for error in errors) > 0.89 * len(errors)
+
+
+# Qwen's speed benchmark (its documentation, 2024-11): tokens per second of 2,048 new ones at batch 1 on one A100, in bf16
+QWEN = [("qwen2.5-0.5b", 1, 311.55, 47.4), ("qwen2.5-7b", 1, 84.28, 40.38), ("qwen2.5-7b", 6144, 80.7, 38.76)]
+
+
+@pytest.mark.parametrize(("model", "prompt", "vllm", "transformers"), QWEN)
+def test_one_user(model: str, prompt: int, vllm: float, transformers: float) -> None:
+    served = gc.infer(model, device="a100-80gb", server="vllm-0.6", prompt=prompt, output=2048, precision="bf16")
+    assert 2048 / served.e2e == pytest.approx(vllm, rel=0.17)
+    eager = gc.infer(model, device="a100-80gb", runtime="eager", prompt=prompt, output=2048, precision="bf16")
+    assert 2048 / float(eager.value) == pytest.approx(transformers, rel=0.12)

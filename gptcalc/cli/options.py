@@ -1,6 +1,8 @@
 """The options that several commands share, each defined once, and the reading of a MODEL argument."""
 
-from collections.abc import Iterable, Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from gptcalc.choices import Format
 from gptcalc.errors import GptcalcError
+from gptcalc.spec.fields import Fields, Option, options_of
+from gptcalc.spec.plan import USUAL_SEQ
 
 
 def complete(typed: str) -> list[str]:
@@ -84,17 +88,9 @@ def count(value: Any) -> int:
 METAVARS = {
     "--device": "NAME",
     "--runtime": "NAME",
-    "--stack": "NAME",
-    "--cluster": "NAME",
     "--name": "NAME",
-    "--optimizer": "NAME",
     "--precision": "TYPE",
     "--kv-precision": "TYPE",
-    "--recompute": "WHAT",
-    "--attention-kernel": "KERNEL",
-    "--freeze": "PART",
-    "--lora-target": "PART",
-    "--zero": "0..3",
     "--depth": "N",
     "--tokens": "N",
     "--count": "N",
@@ -106,10 +102,6 @@ METAVARS = {
     "--flops": "FLOP",
     "--budget": "USD",
     "--price": "USD",
-    "--mfu": "0.4",
-    "--tdp-share": "SHARE",
-    "--pue": "RATIO",
-    "--carbon": "KG",
     "--phase": "PHASE",
     "--format": "FORM",
 }
@@ -129,8 +121,10 @@ def under(heading: str) -> Any:
     return lambda *names, **more: option(*names, heading=heading, **more)
 
 
-RUN, RECIPE, LAYOUT, MONEY = under("Run"), under("Recipe"), under("Layout"), under("Money and energy")
-ADAPTERS, SERVING, LOAD, OUTPUT = under("Adapters"), under("Serving"), under("Load"), under("Output")
+RUN, LAYOUT, MONEY = under("Run"), under("Layout"), under("Money and energy")
+SERVING, LOAD, OUTPUT = under("Serving"), under("Load"), under("Output")
+HEADINGS = ("Run", "Recipe", "Adapters", "Layout", "Serving", "Money and energy")
+"""In the order in which help has them, before what a command says of its output."""
 
 
 class Grouped(TyperCommand):
@@ -216,57 +210,80 @@ Quiet = Annotated[bool, OUTPUT("--quiet", "-q", help="Print the one number alone
 Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formula, numbers put in, source.")]
 
 
-def size_option(name: str, text: str, default: str | bool = "1", heading: Any = LAYOUT) -> Any:
-    return heading(name, min=1, help=text, show_default=default)
-
-
 def depth_option(**more: Any) -> Any:
     return OUTPUT("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
 
 
 Depth = Annotated[int, depth_option()]
 Batch = Annotated[int, option("--batch", min=1, help="Sequences.")]
-USUAL_SEQ = "what it was trained with, or its longest up to 8192"
 Seq = Annotated[int | None, option("--seq", min=1, help="Tokens of a sequence.", show_default=USUAL_SEQ)]
-
-
-Runtime = Annotated[
-    str | None,
-    RECIPE(
-        "--runtime",
-        help="Whose code runs the model: nanogpt transformers megatron ideal.",
-        autocompletion=complete_runtime,
-        show_default="the stack's, or transformers; ideal for models that it lacks",
-    ),
-]
-Recompute = Annotated[
-    str | None, RECIPE("--recompute", help="none selective full every-K (each K-th block).", show_default="the stack's, or none")
-]
-Tp = Annotated[int | None, size_option("--tp", "Tensor parallel size.")]
-Pp = Annotated[int | None, size_option("--pp", "Pipeline stages.")]
-Dp = Annotated[int | None, size_option("--dp", "Data parallel size.", "what the others leave of the count")]
-Cp = Annotated[int | None, size_option("--cp", "Context parallel size.")]
-Ep = Annotated[int | None, size_option("--ep", "Expert parallel size.")]
-VirtualStages = Annotated[int | None, size_option("--virtual-stages", "Interleaved chunks of a stage.")]
-SequenceParallel = Annotated[
-    bool | None,
-    LAYOUT("--sequence-parallel/--no-sequence-parallel", help="With --tp, norms are divided too.", show_default="the stack's, or no"),
-]
-Zero = Annotated[
-    int | None,
-    LAYOUT(
-        "--zero",
-        min=0,
-        max=3,
-        help="What data parallel ranks divide: 1 the optimizer's state, 2 gradients too, 3 weights too (FSDP).",
-        show_default="the stack's, or 0",
-    ),
-]
 KvPrecision = Annotated[
     str | None,
     SERVING("--kv-precision", help="Of the cache: fp32 fp16 bf16 fp8 int8 int4.", show_default="bf16; beside fp32 weights fp32"),
 ]
 Price = Annotated[str | None, MONEY("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")]
+
+TYPES: dict[str, Any] = {"count": int, "flag": bool, "choice": bool, "words": list[str], "level": int}
+COMPLETIONS = {"devices": complete_device, "clusters": complete_cluster, "stacks": complete_stack, "runtimes": complete_runtime}
+
+
+def options_from(*kinds: type[Fields]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of records, under what it names itself; it gets those that were typed as `given`."""
+    found = {name: one for kind in reversed(kinds) for name, one in options_of(kind).items()}
+    ordered = sorted(found.items(), key=lambda item: HEADINGS.index(item[1].heading))
+
+    def typed(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        fields = [name for name, _ in ordered if name not in own]
+
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            given = {name: values.pop(name) for name in fields}
+            command(given={name: value for name, value in given.items() if value is not None}, **values)
+
+        parameters = {name: _parameter(name, one) for name, one in ordered if name in fields}
+        kept = {name: parameter for name, parameter in own.items() if name != "given"}
+        model = {"model": kept.pop("model")}
+        shown = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (model | parameters | kept).values()]
+        called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in shown}
+        return called
+
+    return typed
+
+
+def _parameter(name: str, one: Option) -> inspect.Parameter:
+    spelt = one.called or f"--{name.replace('_', '-')}"
+    more: dict[str, Any] = {"help": one.help, "show_default": one.usual or False}
+    if one.kind == "choice":
+        spelt += f"/--no-{spelt.removeprefix('--')}"
+    if one.kind == "level":
+        more |= {"min": int(one.wants[0]), "max": int(one.wants[-1])}
+    if one.kind == "count":
+        more["min"] = 1
+    if one.wants:
+        more["metavar"] = one.wants
+    if one.completes:
+        more["autocompletion"] = COMPLETIONS[one.completes]
+    kind: Any = TYPES.get(one.kind, str)
+    annotation: Any = Annotated[kind | None, option(spelt, heading=one.heading, **more)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def counted(typed: list[str]) -> list[tuple[str, int | None]]:
+    """Names of devices with commas between them, each with the count that stands behind its colon, where one does.
+
+    >>> counted(["a100:8,tpu-v5p:16", "t4"])
+    [('a100', 8), ('tpu-v5p', 16), ('t4', None)]
+    """
+    found: list[tuple[str, int | None]] = []
+    for word in (word.strip() for group in typed for word in group.split(",")):
+        name, colon, number = word.rpartition(":")
+        if colon and number[:1].isdigit():
+            found.append((name, count(number)))
+        elif word:
+            found.append((word, None))
+    return list(dict.fromkeys(found))
 
 
 def load(name: str, settings: list[str] | None = None) -> Any:
@@ -314,13 +331,22 @@ def settings_of(model: Any) -> dict[str, Any]:
 
 
 def _told(model: Any) -> dict[str, Any]:
-    """What a file says beside the model that is read from it."""
-    return {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
+    """What a file says beside the model that is read from it, and which towers a question of the language model leaves out."""
+    return {
+        "left_out": [*model.left_out, *(f"{tower.name} ({tower.kind})" for tower in model.towers)],
+        "unread": list(model.unread),
+        **({"own_code": model.own_code} if model.own_code else {}),
+    }
+
+
+def with_towers(model: Any) -> dict[str, Any]:
+    """What a question that counts a model's towers still leaves out of its file."""
+    return {"left_out": list(model.left_out)}
 
 
 def files_of(models: Iterable[Any]) -> dict[str, Any]:
     """`_told` of each of several models whose file says something beside it; nothing where none does."""
-    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread]
+    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread or model.towers]
     return {"files": told} if told else {}
 
 

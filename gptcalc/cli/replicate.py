@@ -12,7 +12,7 @@ def replicate(
         str | None,
         typer.Argument(
             metavar="[RUN]",
-            help="A run, or the start of its name; a table: megatron-2021, llm-foundry ...; steps, memory, serving or tables.",
+            help="A run, or the start of its name; a table: megatron-2021, llm-foundry ...; steps, memory, serving, loads or tables.",
             show_default=False,
         ),
     ] = None,

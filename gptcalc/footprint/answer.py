@@ -6,12 +6,20 @@ from gptcalc.footprint.fit import Verdict
 from gptcalc.footprint.phases import PHASES, Training
 from gptcalc.footprint.reserve import Reserve
 from gptcalc.footprint.serving import Serving
-from gptcalc.node import Node, plain
+from gptcalc.node import Node, brief, plain
 from gptcalc.shown import frame, shown
 from gptcalc.spec.recipe import Recipe
+from gptcalc.units import binary
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
+
+
+FITS = {True: "fits", False: "does not fit", None: "may fit"}
+
+
+def _bytes(value: Any) -> str:
+    return f"{brief(value)} B" if hasattr(value, "shape") else binary(value)
 
 
 @shown
@@ -31,7 +39,12 @@ class TrainingMemory(NamedTuple):
 
     @property
     def value(self) -> Any:
+        """Bytes at the peak."""
         return self.training.value
+
+    def __repr__(self) -> str:
+        fits = "" if self.verdict is None else f", {FITS[self.verdict.fits]} on {self.verdict.device}"
+        return f"TrainingMemory({_bytes(self.value)} at the peak{fits})"
 
     @property
     def peak(self) -> Node[Any]:
@@ -69,7 +82,12 @@ class ServingMemory(NamedTuple):
 
     @property
     def value(self) -> Any:
+        """Bytes at the peak."""
         return self.serving.value
+
+    def __repr__(self) -> str:
+        fits = f", {FITS[self.limits['fits']]} on {self.limits['device']}" if self.limits else ""
+        return f"ServingMemory({_bytes(self.value)} at the peak{fits})"
 
     @property
     def peak(self) -> Node[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.request import inference
+from gptcalc.footprint.request import memory
 from gptcalc.footprint.reserve import reserve
 from gptcalc.footprint.serving import WEIGHTS
 from gptcalc.spec.device import load_device
@@ -48,7 +48,7 @@ def fitting(
             refused.append(model)
             continue
         try:
-            answer = inference(model, seq=context, precision=precision)
+            answer = memory(model, mode="inference", seq=context, precision=precision)
         except GptcalcError:  # its shape has no such precision
             refused.append(model)
             continue

@@ -73,7 +73,8 @@ def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
     shape, groups = _places(model, recipe, batch, seq)
     found = {name: np.zeros(shape).ravel() for name in ("value", "high", "logits", "trained")}
     for place, own in groups:
-        peak = peak_of(model, own, place.sizes.batch, place.sizes.seq)
+        with np.errstate(all="ignore"):  # of places that nobody asks for
+            peak = peak_of(model, own, place.sizes.batch, place.sizes.seq)
         for name, array in found.items():
             array[place.here] = place.take(getattr(peak, name))
     numbers: dict[str, Any] = {name: array.reshape(shape) for name, array in found.items()}
@@ -96,7 +97,8 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
     sums = {name: np.zeros(size) for name in ("logits", "trained", "unsettled")}
     roles = np.empty(size, dtype=object)
     for place, own in groups:
-        last = training_memory(model, own, place.sizes.batch, place.sizes.seq, text=False)
+        with np.errstate(all="ignore"):
+            last = training_memory(model, own, place.sizes.batch, place.sizes.seq, text=False)
         roles[place.here] = place.take(last.role)
         for name, array in sums.items():
             array[place.here] = place.take(getattr(last, name))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.run.request import Run, train
+from gptcalc.run.answer import Run
+from gptcalc.run.request import run_of
+from gptcalc.spec.device import as_device
+from gptcalc.spec.plan import RunOptions
 from gptcalc.spec.recipe import Layout, Recipe
 
 if TYPE_CHECKING:
@@ -44,5 +47,5 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
         most = max(n for n in range(1, min(of_rank, 1024) + 1) if n == 1 or (of_rank % n == 0 and fits(n)))
     if most <= 1:
         return None
-    found: Run = train(model, device=device, **(options | {"batch": most}))
+    found = run_of(model, as_device(device), RunOptions(**options | {"batch": most}))
     return found if found.fits and found.time < WORTH * run.time else None

@@ -14,7 +14,7 @@ from gptcalc.spec.entries import folded
 from gptcalc.spec.reading import quoted, shown
 
 if TYPE_CHECKING:
-    from gptcalc.run.request import Run
+    from gptcalc.run.answer import Run
     from gptcalc.spec.published import PublishedRun
 
 PETAFLOP_DAY = 8.64e19
@@ -49,6 +49,9 @@ SERVING = "serving"
 """The name that stands for all measured decode steps, prefills and rates of servers."""
 
 
+LOADS = "loads"
+"""... for all measured runs of servers under load."""
+
 TABLES = "tables"
 """... for all published tables of steps on many devices."""
 
@@ -77,8 +80,9 @@ class Replica(NamedTuple):
 def replicate(run: str | None = None) -> Rows[Replica]:
     """Every published run, or those whose name starts with `run`: predicted beside reported.
 
-    "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers. The
-    name of a table of presets/runs/tables, or "tables" for all, stands for its rows, each predicted from its configuration alone.
+    "steps" and "memory" are the measured training steps: their time, and the peak of their memory. "serving" are measured servers, "loads"
+    servers under load. The name of a table of presets/runs/tables, or "tables" for all, stands for its rows, each predicted from its
+    configuration alone.
 
     Units: in each quantity's name.   Raises: GptcalcError for a run that is not in the catalogue.   Source: in each row.
 
@@ -90,7 +94,7 @@ def replicate(run: str | None = None) -> Rows[Replica]:
 
     if run is not None and not isinstance(run, str):
         raise GptcalcError(f"a published run has a name, not {quoted(run)}")
-    measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving}
+    measured = {STEPS: _measured_steps, MEMORY: _measured_memory, SERVING: _measured_serving, LOADS: _measured_loads}
     wanted = None if run is None else folded(run)
     if wanted in measured:
         return Rows(measured[wanted]())
@@ -114,7 +118,7 @@ def _measured_steps() -> list[Replica]:
 
     rows = []
     for one in all_steps():
-        predicted = 1000 * train(one.spec or one.model, device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
+        predicted = 1000 * train(one.spec or str(one.model), device=one.device, tokens=one.batch * one.seq, **one.recipe).step_time
         note = "" if one.fitted else "no constant was fitted on this row"
         error = predicted / one.milliseconds - 1
         formula = "the kernels of the step, as gptcalc train itemises them"
@@ -162,6 +166,12 @@ def _measured_serving() -> list[Replica]:
     return rows
 
 
+def _measured_loads() -> list[Replica]:
+    from gptcalc.run.loads import measured_loads
+
+    return measured_loads()
+
+
 def _table(name: str) -> list[Replica]:
     """The rows of a published table, each predicted by `train` from its configuration."""
     from gptcalc.run.request import train
@@ -185,7 +195,8 @@ def _table(name: str) -> list[Replica]:
 def _predicted(run: Run, quantity: str) -> float:
     if quantity in ("forward_ms", "backward_ms"):  # of one layer: a stage without embedding and head
         assert run.pipeline is not None
-        return float(1000 * run.pipeline["stages"]["middle"][quantity.removesuffix("_ms")])
+        middle = run.pipeline["stages"]["middle"]
+        return float(1000 * (middle["forward"] if quantity == "forward_ms" else middle["backward"]))
     found = {
         "step_seconds": run.step_time,
         "tokens_per_second_per_device": run.tokens_per_second / run.count,

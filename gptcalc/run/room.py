@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gptcalc.run.answer import Room
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
 
 
-def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> dict[str, Any]:
+def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> "Room":
     """Whether the recipe fits, by `memory`'s own rule (`fits` None: that cannot be said); `change` is the cheapest that would."""
     from gptcalc.footprint.fit import cheapest, said
     from gptcalc.footprint.layouts import peaks_of

@@ -22,7 +22,7 @@ it is within 13 %."""
 
 EAGER = 2.0
 """The factor each way of code that Python starts: transformers 4.46 with Qwen2.5-0.5B to -32B on one A100 (Qwen's speed benchmark) took
-0.52 to 1.57 times the predicted time."""
+0.93 to 1.81 times the predicted time; longer the longer its prompts."""
 
 
 class Certainty(NamedTuple):
@@ -81,9 +81,9 @@ class Factors(NamedTuple):
     text: str
 
 
-LOADED = {"dense": (1.16, 2.0), "experts": (1.43, 3.6)}
-"""Of models with experts and without: time per token, time to first token. 1,264 runs of vLLM, SGLang and TensorRT-LLM on H100, H200 and
-B200 (ai-dynamo/aiconfigurator at 095f58a), the constants fitted without the table that they are judged on."""
+LOADED = {"dense": (1.17, 2.1), "experts": (1.43, 4.1)}
+"""Of models without experts and with: time per token, time to first token. 1,210 runs of vLLM, SGLang and TensorRT-LLM on H100, H200 and
+B200 (presets/served), on which the three or four constants of each server were fitted too: `gptcalc replicate loads` shows each."""
 
 MEASURED_ON = ("h100-80gb", "h200", "b200")
 MEASURED_SERVERS = ("vllm", "sglang", "trtllm")

@@ -124,7 +124,8 @@ def demand_of(
     if concurrency is not None and rate is not None:
         raise GptcalcError("a concurrency and a rate contradict: requests are kept in flight, or they arrive", hint="give one of the two")
     output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
-    prompt = max(1, min(PROMPT, model.n_ctx - output)) if prompt is None and isinstance(output, int) else prompt or PROMPT
+    if prompt is None:
+        prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
     read = read_numbers(model, seq=1, prompt=prompt, output=output)
     longest = [one if isinstance(one, int) else int(one.max()) for one in (read["prompt"], read["output"])]
     check_context(model, *longest)

@@ -5,7 +5,7 @@ B sequences of T new tokens, C positions in all; N = B·T.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.serve.attend import cached_elements, decode_attention, prefill_attention
@@ -138,14 +138,15 @@ def _sent(work: Work, kind: str, size: Any) -> Launch:
 def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: str) -> Iterator[Launch]:
     """`n` new keys or values, `s` of all `tokens` that can be seen."""
     half = cached_elements(s) / 2
-    letters = {"n": batch * seq * half, "s": tokens * half, "c": work.kv_bits / 8}
-    for launch in passes(work, "cache", letters, phase):
+    share = 1 if s.switches.latent else s.n_head // s.n_kv_head
+    letters = {"n": batch * seq * half, "s": tokens * half, "c": work.kv_bits / 8, "g": share}
+    for launch in passes(work, "cache", letters, phase, {"grouped"} if share > 1 else set()):
         yield launch._replace(kernel=launch.kernel._replace(path="cache"))
 
 
-def passes(work: Work, kind: str, letters: dict[str, Any], phase: str) -> Iterator[Launch]:
+def passes(work: Work, kind: str, letters: dict[str, Any], phase: str, tags: Collection[str] = ()) -> Iterator[Launch]:
     for one in work.server.passes.get(kind, []):
-        if applies(one.when, work.tags | {phase}):
+        if applies(one.when, work.tags | {phase, *tags}):
             size = evaluate(one.bytes, letters)
             count = None if one.elements is None else evaluate(one.elements, letters)
             what = "norm" if kind == "norm" and one.kind == "pass" else one.kind

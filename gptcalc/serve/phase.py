@@ -95,7 +95,7 @@ class Phase(NamedTuple):
                 "bound": one.bound,
                 "flops": plain(_mean(one.flops)),
                 "bytes": plain(_mean(one.n_bytes)),
-                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT else 0.0,
+                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT and _mean(one.n_bytes) else 0.0,
             }
             for one in self.operations
         ]
@@ -138,7 +138,9 @@ def _host(work: Work, operations: list[Timed]) -> float:
     host = load_runtime(work.server.host).host
     assert host is not None
     layers = {block: kind.n_layer for block, kind in work.shape.blocks}
-    return float(sum(layers.get(path.split("/")[0], 1) for path in {one.path for one in operations}) * host.operation)
+    return float(
+        sum(layers.get(path.split("/")[0], 1) for path in {one.path for one in operations}) * host.operation * work.server.host_share
+    )
 
 
 def _mean(value: Any) -> Any:

@@ -85,7 +85,7 @@ def seconds(replica: Worker, one: Pass) -> Any:
         assert replica.network is not None
         device = device + (replica.pp - 1) * send(replica.network, replica.work.width * one.tokens * shape.d_model, replica.tp)
     layers = sum(kind.n_layer for _, kind in shape.blocks)
-    eager = pick(one.chunk > 0, engine.layer * layers, 0.0)
+    eager = pick(one.chunk > 0, engine.layer * layers, 0.0) if replica.work.server.graph else engine.layer * layers
     return most((device + replica.pp * engine.step + engine.sequence * one.decoding * replica.groups, eager))
 
 
@@ -134,7 +134,10 @@ def _attention(work: Work, one: Pass, row: Operation[Any]) -> Iterator[Launch]:
     """Decoding sequences over their caches, and the chunk's queries over its own prompt."""
     name = row.path.split("/")[0]
     s = dict(work.shape.blocks)[name]
-    for launch in passes(work, "cache", {"n": one.tokens * cached_elements(s) / 2, "s": 0.0, "c": work.kv_bits / 8}, "decode"):
+    half, share = cached_elements(s) / 2, 1 if s.switches.latent else s.n_head // s.n_kv_head
+    seen = one.decoding * seen_by_one(s, one.context) + one.chunk
+    letters = {"n": one.tokens * half, "s": seen * half, "c": work.kv_bits / 8, "g": share}
+    for launch in passes(work, "cache", letters, "decode", {"grouped"} if share > 1 else ()):
         yield launch._replace(kernel=launch.kernel._replace(path="cache"))
     if not _none(one.decoding):
         kernel, flops, moved = decode_attention(work, s, one.decoding, seen_by_one(s, one.context))

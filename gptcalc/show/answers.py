@@ -6,8 +6,8 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
 from gptcalc.node import Node
+from gptcalc.run.answer import Run
 from gptcalc.run.published import Replica
-from gptcalc.run.request import Run
 from gptcalc.run.verify import Check
 from gptcalc.search.scale import Scale
 from gptcalc.serve.answer import Inference

@@ -4,7 +4,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.run.request import Run
+from gptcalc.run.answer import Run
 from gptcalc.show.amounts import span
 from gptcalc.show.table import Column, Table
 from gptcalc.time.schedule import Span, schedule

@@ -135,6 +135,11 @@ def load_device(name: str) -> DeviceSpec:
     raise GptcalcError(f"no device named {quoted(name)}", hint=_hint(wanted[:100], every))
 
 
+def as_device(device: str | DeviceSpec) -> DeviceSpec:
+    """A device as it is, a name or a file through `load_device`."""
+    return device if isinstance(device, DeviceSpec) else load_device(device)
+
+
 def _hint(wanted: str, devices: list[dict[str, Any]]) -> str | None:
     """What was probably meant: a name like it, those of a maker, or a chip of which clouds rent several under one name."""
     words = [word for device in devices for word in (device["name"], *device["aliases"])]

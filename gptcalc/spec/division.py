@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.legality import Sizes, check
+from gptcalc.spec.plan import LayoutOptions
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout
 
@@ -24,13 +25,14 @@ class Division(NamedTuple):
     parallel: bool
 
 
-def choices_of(options: dict[str, Any]) -> dict[str, Any]:
+def choices_of(asked: LayoutOptions) -> dict[str, Any]:
     """ZeRO's stage and whether sequences are divided, where they are given: one value each, or an array.
 
     Raises GptcalcError for what is no stage and no flag.
     """
     known: dict[str, tuple[tuple[Any, ...], str]] = {"zero": ((0, 1, 2, 3), "iuf"), "sequence_parallel": ((False, True), "b")}
-    return {name: _one_of(name, options[name], *known[name]) for name in CHOICES if options[name] is not None}
+    given = {name: getattr(asked, name) for name in CHOICES}
+    return {name: _one_of(name, value, *known[name]) for name, value in given.items() if value is not None}
 
 
 def _one_of(name: str, value: Any, known: tuple[Any, ...], kinds: str) -> Any:
@@ -62,6 +64,7 @@ def divided(
 ) -> Division:
     """The layout of a run: dp from the count of devices or the count from dp, micro-batches from the step's sequences.
 
+    `options` are the sizes that are given, `defaults` those of a stack.
     Without a global batch a step is one micro-batch of each replica, or `accumulate` of them.
 
     Raises GptcalcError for every rule that is broken, naming both numbers and the nearest legal ones.

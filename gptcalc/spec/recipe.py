@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.options import check_flag, check_word, whole_number
+from gptcalc.spec.plan import AdapterOptions, LayoutOptions, RecipeOptions
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import Switches
 
@@ -65,7 +66,7 @@ KERNELS = ("flash", "eager")
 RECOMPUTE = re.compile(r"none|selective|full|every-[1-9]\d{0,5}", re.ASCII)
 
 
-class Layout(NamedTuple):
+class Layout(LayoutOptions):
     """How the model is cut over devices. The sizes may be arrays. `zero` is 0 to 3, 3 being FSDP's full sharding."""
 
     tp: Any = 1
@@ -74,14 +75,16 @@ class Layout(NamedTuple):
     cp: Any = 1
     ep: Any = 1
     virtual_stages: Any = 1
-    sequence_parallel: bool = False
-    zero: int = 0
+    sequence_parallel: Any = False
+    zero: Any = 0
     stage: str = "worst"  # first, middle, last; worst: the one that needs most
     micro_batches: Any = None  # of one step; None: enough to fill the pipeline
     shard_within: int | None = None  # devices of a node or slice, where ZeRO-3 divides over those alone
 
 
-class Recipe(NamedTuple):
+class Recipe(RecipeOptions, AdapterOptions):
+    """How a model is trained, with nothing left open."""
+
     runtime: str = "transformers"
     precision: str = "amp-bf16"
     optimizer: str = "adamw"
@@ -89,9 +92,8 @@ class Recipe(NamedTuple):
     attention_kernel: str = "flash"
     compiled: bool = False
     dropout: bool | None = None  # None: as the runtime has it
-    accumulate: int = 1
+    accumulate: Any = 1
     freeze: tuple[str, ...] = ()
-    lora_rank: int | None = None
     lora_targets: tuple[str, ...] = ()
     adapter_precision: Literal["fp32"] | None = None  # of adapters that autocast takes beside a 16-bit base; None: as the rest
     qlora: bool = False

@@ -15,7 +15,7 @@ from gptcalc.spec.reading import read_text, read_yaml, shown
 from gptcalc.spec.record import Record, validated
 from gptcalc.spec.runtime import Size
 
-CONDITIONS = {"prefill", "decode", "gated", "layernorm", "rmsnorm", "gelu", "gelu_tanh", "relu", "silu"}
+CONDITIONS = {"prefill", "decode", "gated", "layernorm", "rmsnorm", "gelu", "gelu_tanh", "relu", "silu", "grouped"}
 
 
 def _conditions(text: str) -> str:
@@ -41,7 +41,9 @@ class Engine(Record):
     policy: Literal["mixed", "prompts-first"] = "mixed"  # a chunk of prompts in the pass that decodes, or alone while decoding waits
     step: Annotated[float, Field(ge=0)] = 0.0  # scheduler, sampler and launch of one pass
     sequence: Annotated[float, Field(ge=0)] = 0.0  # the same of each sequence in it: sampling, detokenising
-    layer: Annotated[float, Field(ge=0)] = 0.0  # the least that a layer takes in a pass with prompts, whose kernels are launched one by one
+    layer: Annotated[float, Field(ge=0)] = (
+        0.0  # the least that a layer takes where kernels are launched one by one: with prompts, or always
+    )
     request: Annotated[float, Field(ge=0)] = 0.0  # before a request's first pass: HTTP, tokenizer, queue
     chunk: Annotated[int, Field(gt=0)] = 8192  # the most tokens of a pass
     memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -63,6 +65,7 @@ class ServerSpec(Record):
     source: str
     graph: bool = False  # captured once: kernels follow each other without the processor
     host: str | None = None  # the runtime of presets/runtimes whose processor time each operation takes
+    host_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of that time: no gradients are recorded
     fused: dict[str, list[str]] = Field(default={})  # matmuls of one input that run as one
     passes: dict[str, list[ServerPass]]  # by kind of row of the operation table, and `cache`
     version: str = ""

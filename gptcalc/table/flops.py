@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, get_args
 
 from gptcalc.choices import Attention, Phase, Recompute
 from gptcalc.errors import GptcalcError
-from gptcalc.node import Leaf, Node, plain, tree
+from gptcalc.node import Leaf, Node, brief, plain, tree
 from gptcalc.shown import frame, shown
 from gptcalc.spec.files import as_model
 from gptcalc.spec.letters import symbolic
@@ -38,7 +38,11 @@ class Flops(NamedTuple, Generic[N]):
 
     @property
     def value(self) -> N:
+        """FLOP of all matmuls."""
         return self.matmul.value
+
+    def __repr__(self) -> str:
+        return f"Flops({brief(self.value)} FLOP, {brief(self.tokens)} tokens)"
 
     def to_dict(self) -> dict[str, Any]:
         value: Any = self.value

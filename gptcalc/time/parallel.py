@@ -62,11 +62,14 @@ def parallel_step(plan: Plan) -> ParallelTime:
     layout = plan.recipe.layout
     if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
         return _said(_bill(plan, *_reckoned(plan)))
+    import numpy as np
+
     shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
     bills = []
-    for place in found:
-        here = on_grid(plan, place.sizes)
-        bills.append((place, _bill(here, *_reckoned(here))))
+    with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
+        for place in found:
+            here = on_grid(plan, place.sizes)
+            bills.append((place, _bill(here, *_reckoned(here))))
     return _said(_together(bills, shape))
 
 

@@ -143,7 +143,7 @@ def predicted(config, precision: str, batch: int, seq: int, kernel: str = "eager
     model = gc.model({**config.to_dict(), "architectures": None})
     shape = shape_of(model)
     implementation = code_of(load_runtime("transformers"), model)
-    recipe = Recipe("transformers", precision, attention_kernel=kernel)
+    recipe = Recipe(runtime="transformers", precision=precision, attention_kernel=kernel)
     outside, total, seen = {"B": batch, "T": seq, "S": seq}, 0, set()
     for block, kind in shape.blocks:
         tags = tags_of(recipe, kind.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=False)
