@@ -11,22 +11,24 @@ import typer
 from gptcalc.cli.options import (
     LAYOUT,
     OUTPUT,
-    RECIPE,
     RUN,
-    USUAL_SEQ,
     Form,
     Model,
     Price,
     Quiet,
-    Runtime,
     Set,
     complete_cluster,
     complete_device,
+    complete_runtime,
     complete_stack,
     load,
     settings_of,
     typed,
+    under,
 )
+from gptcalc.spec.plan import USUAL_SEQ
+
+RECIPE = under("Recipe")
 
 SEARCHED = "searched"
 
@@ -82,7 +84,9 @@ def plan(
     attention_kernel: Annotated[
         str | None, RECIPE("--attention-kernel", help="flash or eager.", show_default="the stack's, or flash")
     ] = None,
-    runtime: Runtime = None,
+    runtime: Annotated[
+        str | None, RECIPE("--runtime", help="Whose code runs the model.", autocompletion=complete_runtime, show_default="the stack's")
+    ] = None,
     compiled: Annotated[bool, RECIPE("--compiled", help="Under torch.compile.")] = False,
     dropout: Annotated[bool | None, RECIPE("--dropout/--no-dropout", help="Dropout's own passes.", show_default="the stack's")] = None,
     price: Price = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gptcalc.node import plain
 
 if TYPE_CHECKING:
-    from gptcalc.run.request import Run
+    from gptcalc.run.answer import Room, Run
     from gptcalc.search.weighing import Found
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
@@ -49,12 +49,18 @@ class Choice:
         return float(sum(one["exposed"] for one in self.run.communication))
 
     @property
+    def memory(self) -> Room:
+        """Of the fullest stage; every plan's step is timed, so that it has one."""
+        assert self.run.memory is not None
+        return self.run.memory
+
+    @property
     def peak(self) -> float:
-        return float((self.run.memory or {})["peak_allocated"])
+        return float(self.memory["peak_allocated"])
 
     @property
     def room(self) -> float:
-        return float((self.run.memory or {})["room"])
+        return float(self.memory["room"])
 
     @property
     def cost(self) -> float | None:
@@ -79,7 +85,7 @@ class Choice:
 
     def to_dict(self) -> dict[str, Any]:
         """Every layout and recipe field, then what it comes to: seconds, bytes, USD."""
-        run, memory = self.run, self.run.memory or {}
+        run, memory = self.run, self.memory
         return {
             "device": run.device,
             "count": plain(run.count),

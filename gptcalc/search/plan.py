@@ -296,7 +296,7 @@ def _choice(asked: Asked, candidate: Candidate, within: float) -> Choice:
     options |= {"optimizer": None if fixed["optimizer"] == "adamw" else fixed["optimizer"]}
     options |= {"tokens": None if asked.tokens == asked.model.training_tokens else asked.tokens}
     tokens = asked.tokens or asked.global_batch * asked.seq
-    of_train = {name: value for name, value in options.items() if name != "tokens" and value is not None}
+    of_train: dict[str, Any] = {name: value for name, value in options.items() if name != "tokens" and value is not None}
     run = train(asked.model, tokens=tokens, **of_train)
     return Choice(asked.model.name, options, run, run.step_time <= within, asked.tokens is not None)
 

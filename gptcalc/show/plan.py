@@ -193,7 +193,7 @@ def _none(answer: Plans) -> Table:
     layout = near.layout
     sizes = ", ".join(f"{name} {layout[name]}" for name in ("tp", "pp", "cp", "ep", "dp", "zero") if layout[name] > 1 or name == "tp")
     rows = [[f"nearest: {sizes}, recompute {near.options['recompute']}: {binary(near.peak)} of {binary(near.room)}"]]
-    change = (near.run.memory or {})["change"]
+    change = near.memory["change"]
     if change:
         rows.append([f"the cheapest change of it that fits: {change['option']} ({change['price']})"])
     return Table(
