@@ -58,11 +58,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc infer llama3-8b --sweep batch=1..64", "throughput, latency"),
     ],
     "plan": [
-        ("gptcalc plan gpt3-175b --count 1024 --global-batch 1536", "the best layouts"),
-        ("gptcalc plan llama3-8b --count 8..64 --global-batch 512", "a scaling curve"),
-        ("gptcalc plan llama3-8b --count 64 --global-batch 512 --tp 1,2 --zero 1", "some held"),
-        ("gptcalc plan llama3-8b --global-batch 512 --deadline 60d", "the fewest devices"),
-        ("gptcalc plan gpt2-xl --count 16 --global-batch 512 --write nemo", "as options"),
+        ("gptcalc plan gpt3-13b --count 64 --global-batch 512", "the best layouts"),
+        ("gptcalc plan gpt3-13b --count 8..64 --global-batch 64", "a curve"),
+        ("gptcalc plan gpt2-xl --count 8 --global-batch 64 --tp 1,2", "some held"),
+        ("gptcalc plan gpt3-13b --global-batch 512 --deadline 60d", "how many"),
+        ("gptcalc plan gpt2-xl --count 8 --global-batch 64 --write nemo", "as options"),
     ],
     "scale": [
         ("gptcalc scale --flops 1e24", "the best for this compute"),
