@@ -60,9 +60,9 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "plan": [
         ("gptcalc plan gpt3-13b --count 64 --global-batch 512", "the best layouts"),
         ("gptcalc plan gpt3-13b --count 8..64 --global-batch 64", "a curve"),
-        ("gptcalc plan gpt2-xl --count 8 --global-batch 64 --tp 1,2", "some held"),
+        ("gptcalc plan gpt2 --count 8 --global-batch 64 --tp 1,2", "some held"),
         ("gptcalc plan gpt3-13b --global-batch 512 --deadline 60d", "how many"),
-        ("gptcalc plan gpt2-xl --count 8 --global-batch 64 --write nemo", "as options"),
+        ("gptcalc plan gpt2 --count 8 --global-batch 64 --by cost", "the cheapest"),
     ],
     "scale": [
         ("gptcalc scale --flops 1e24", "the best for this compute"),
