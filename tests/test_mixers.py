@@ -139,3 +139,9 @@ def test_cache_and_state_of_a_hybrid_are_what_llama_cpp_allots() -> None:
     assert round(state(shape, 1, width=4) / 2**20, 1) == 149.6
     served = gc.memory(built(QWEN36_27B), mode="inference", seq=262144, precision="fp32", kv_precision="bf16").to_dict()
     assert (served["kv_cache"], round(served["state"] / 2**20, 1)) == (16384 * 2**20, 149.6)
+
+
+@pytest.mark.parametrize("call", [lambda m: gc.infer(m, device="h100-80gb"), lambda m: gc.train(m, device="h100-80gb", tokens=10**9)])
+def test_time_of_a_recurrence_is_refused_by_name(call: Any) -> None:
+    with pytest.raises(gc.GptcalcError, match=r"mixer|delta_net"):
+        call(built(QWEN36_27B))

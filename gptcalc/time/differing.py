@@ -46,7 +46,9 @@ def beyond_average(one: Local, measured: Times, order: Sequence[str], layers: in
     stages = []
     for stage in range(layout.pp):
         own = [of_block[block_path(name)] for name in stage_layers(order, layout.pp, layout.virtual_stages, stage)]
-        stages.append([sum(several) - layers * mean for several, mean in zip(zip(*own, strict=True), average, strict=True)])
+        stages.append(
+            [sum(several) - len(own) * mean for several, mean in zip(zip(*own or [(0.0,) * 4], strict=True), average, strict=True)]
+        )
     middle, *others = stages[1:-1] or stages[:1]
     for several in others:
         slower = several[0] + several[1] > middle[0] + middle[1]

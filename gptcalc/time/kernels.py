@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from gptcalc.spec.recipe import NARROW
 from gptcalc.symbols import distinct, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
@@ -65,7 +66,7 @@ def matmul(
     if not isinstance(aligned, bool):
         yes, no = (matmul(chip, m, n, k, arithmetic, operand, aligned=either, batch=batch) for either in (True, False))
         return yes._replace(arithmetic=pick(aligned, yes.arithmetic, no.arithmetic), memory=pick(aligned, yes.memory, no.memory))
-    size = {"fp32": 4, "tf32": 4, "fp8": 1, "int8": 1, "fp4": 0.5}.get(arithmetic, 2)
+    size = {"fp32": 4, "tf32": 4, "int8": 1, "fp4": 0.5, **dict.fromkeys(NARROW, 1)}.get(arithmetic, 2)
     text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}"
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":

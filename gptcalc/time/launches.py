@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.expression import evaluate
-from gptcalc.spec.recipe import ARITHMETIC, PRECISIONS, Recipe, tags_of
+from gptcalc.spec.recipe import ARITHMETIC, NARROW, PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import pick, product
@@ -174,7 +174,7 @@ def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterat
     padded = work.aligned or work.recipe.compiled  # a compiler pads
     aligned = padded or not work.chip.cuda or settled(((n * size) % 16 == 0) & ((k * size) % 16 == 0))
     m = ceil(m, experts)
-    grouped, runs = (experts, 1) if a in ("bf16", "fp16", "fp8") else (1, experts)
+    grouped, runs = (experts, 1) if a in ("bf16", "fp16", *NARROW) else (1, experts)
     shapes: tuple[tuple[Any, Any, Any, Operand], ...] = ((m, n, k, "forward"), (m, k, n, "input_gradient"), (n, k, m, "weight_gradient"))
     for rows, columns, inner, operand in shapes:
         kernel = matmul(work.chip, rows, columns, inner, a, operand, aligned=aligned, batch=grouped)
@@ -191,16 +191,33 @@ def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
         for phase in ("forward", "backward"):
             kernel = flash(chip, B, H, C, Q, phase, window=window)
             kernel = kernel if work.keys is None else kernel._replace(arithmetic=kernel.arithmetic * (T / C))
+            kernel = kernel._replace(arithmetic=chip.attention(work.recipe.attention_kernel) * kernel.arithmetic)
             yield kernel._replace(arithmetic=kernel.arithmetic * chip.masked_attention) if compiled_mask else kernel
     elif "efficient" in work.tags:
         for phase in ("forward", "backward"):
             kernel = efficient(chip, B, H, C, Q, phase)
             yield kernel if work.keys is None else kernel._replace(memory=kernel.memory * (T / C))
     else:
+        odd = chip.cuda and unaligned_heads(s)
         shapes = {"forward": ((T, C, Q), (T, Q, C)), "backward": ((T, C, Q), (C, Q, T), (T, Q, C), (C, Q, T))}
         for phase, products in shapes.items():
             for m, n, k in products:
-                yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
+                one = matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)
+                if odd:
+                    slow = 2 * m * n * k * B * H / (chip.unaligned_heads * chip.peak(work.arithmetic))
+                    one = one._replace(kind="unaligned matmul", arithmetic=0.0, memory=slow, text=one.text and f"{one.text}, unaligned")
+                yield one._replace(phase=phase)
+
+
+def unaligned_heads(s: Shape[Any]) -> bool:
+    """Whether heads have a width that is no multiple of 8: explicit attention's products then run at a small share of their rate.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> from gptcalc.spec.shape import shape_of
+    >>> unaligned_heads(shape_of(load_model("gpt2")))
+    False
+    """
+    return any(isinstance(kind.d_head, int) and kind.d_head % 8 != 0 for _, kind in s.blocks)
 
 
 def pass_of(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from gptcalc.node import Node
 from gptcalc.spec.grids import Place, Sizes, places, varies
-from gptcalc.spec.recipe import PRECISIONS
+from gptcalc.spec.legality import stage_sizes
+from gptcalc.spec.recipe import NARROW, PRECISIONS
 from gptcalc.symbols import pick
 from gptcalc.table.sharding import shards_of
 from gptcalc.time.block import EXPERT, TENSOR
-from gptcalc.time.collectives import collective, network_of
+from gptcalc.time.collectives import collective, log2, network_of
 from gptcalc.time.kernels import ceil, most, settled
 from gptcalc.time.local import Local
 from gptcalc.time.quantities import Part, Plan, Stage, local_of, stage_of
@@ -29,6 +30,7 @@ TEXTS = {
     "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
     "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
     "communication/data parallel": "a stage's gradients reduced, under ZeRO-2 m times: what the backward pass does not hide",
+    "communication/between slices": "a share of the step for every doubling of the slices, as the stack has it",
     "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
     "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
     "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
@@ -103,7 +105,7 @@ def _reckoned(plan: Plan, one: Local | None = None) -> "tuple[Stage, _Terms]":
     layout = plan.recipe.layout
     one = one or local_of(plan, layout, plan.batch, plan.seq)
     alone = all(isinstance(size, int) and size == 1 for size in (layout.tp, layout.pp, layout.dp, layout.cp))
-    q = stage_of(plan, one, layout, ceil(plan.model.n_layer, layout.pp), alone=alone)
+    q = stage_of(plan, one, layout, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
     return q, _terms(plan, q, one)
 
 
@@ -181,18 +183,20 @@ class _Terms(NamedTuple):
     adding: Any
     ends_apart: Any
     update: Any
+    slices: Any
     total: Any
 
 
 def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
-    net, stack, compute = network_of(plan.cluster, plan.device), plan.stack, PRECISIONS[plan.recipe.precision].compute
+    net, stack, compute = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), plan.stack, weight_bytes(plan)
     layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
     t, p, v, c, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
-    layers, replicas, single = ceil(L, p), layout.dp * c, settled(p == 1)
+    sizes = stage_sizes(L, p, v)
+    layers, replicas, single = sizes[1], layout.dp * c, settled(p == 1)
 
     # What one block and the parts outside the blocks wait for, forward and backward.
     shards, experts = shards_of(layout), layout.ep
-    groups = Group(replicas, shards, t), Group(replicas // experts, most((1, shards // experts)), t * experts)
+    groups = Group(replicas, shards, t), Group(most((1, replicas // experts)), most((1, shards // experts)), t * experts)
     wait = gathered(net, q, stack, *groups, compute, recomputed=plan.recipe.checkpoint_every > 0) if zero == 3 else Gathers()
     turns = ring(net, q, stack.overlap.context, c, t)
     block_forward = q.block.forward + wait.forward + turns.forward
@@ -202,8 +206,9 @@ def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
     # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
     beyond = q.beyond
     stages = {}
-    for role, extra, part in (("first", beyond.first, q.embedding), ("middle", beyond.middle, None), ("last", beyond.last, q.head)):
-        pair = layers * block_forward + extra.forward, layers * block_backward + extra.backward
+    ends_of = (("first", beyond.first, q.embedding), ("middle", beyond.middle, None), ("last", beyond.last, q.head))
+    for (role, extra, part), own_layers in zip(ends_of, sizes, strict=True):
+        pair = own_layers * block_forward + extra.forward, own_layers * block_backward + extra.backward
         stages[role] = (pair[0] + part.forward, pair[1] + part.backward) if part else pair
     device_sum = L * (block_forward + block_backward) + ends + wait.outside
     processor = q.embedding.host + q.block.host + q.head.host
@@ -219,7 +224,7 @@ def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
     update = update_kernels(one, sum(size / (ranks if zero >= 1 else 1) for ranks, size in divided))
     update = update + q.products / (divided[0][0] if zero >= 1 else 1)
     last_backward = layers * block_backward + pick(single, q.head.backward, 0.0)
-    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m)
+    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m, layers)
     apart = t * replicas * most((1, p - 1))
     ends_apart = pick(settled(p > 1), collective(net, "all_reduce", stack.gradient_bytes * q.token_embedding, 2, apart), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
@@ -240,7 +245,15 @@ def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
             piped = most((piped, (m - 1) * slow_host + host_sum + q.host_update))
         total, bubble = pick(single, total, piped), pick(single, 0.0, waits)
         imbalance = pick(single, 0.0, m * (slow_device - (device_sum - wait.outside) / p))
-    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, total)
+    nodes = ceil(t * p * replicas, net.node)
+    apart = stack.slices * log2(nodes) * total if stack.slices else 0.0
+    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, apart, total + apart)
+
+
+def weight_bytes(plan: Plan) -> int:
+    """Bytes of a weight that ZeRO gathers."""
+    narrow = plan.recipe.precision in NARROW
+    return plan.stack.narrow_weight_bytes if narrow else PRECISIONS[plan.recipe.precision].compute
 
 
 def _held(plan: Plan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
@@ -270,6 +283,7 @@ def _traffic(plan: Plan, q: Stage, of: _Terms) -> list[Traffic]:
     found.append(Traffic("sharded weights", shards_of(layout), *(m * seconds for seconds in gathers)))
     found.append(Traffic("between stages", p, 2 * m * v * of.hop.total, 2 * m * v * of.hop.exposed))
     found.append(Traffic("data parallel", layout.dp * layout.cp, of.once.total, of.once.exposed))
+    found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
     found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.collectives import network_of
 from gptcalc.time.differing import Beyond, beyond_average
-from gptcalc.time.kernels import ceil
+from gptcalc.time.kernels import Kernel, ceil
 from gptcalc.time.local import Local, local
 from gptcalc.time.stage import Times, host_seconds, host_update, orthogonalised, times
 
@@ -96,7 +97,17 @@ class Stage:
 
 def local_of(plan: Plan, layout: Layout, batch: Any, seq: Any) -> Local:
     """The kernels of a plan on one device."""
-    return local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
+    one = local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
+    if plan.stack.grouped is None:
+        return one
+    quicker = one.work.pieces.grouped / plan.stack.grouped
+    return one._replace(kernels=tuple(_quicker(kernel, quicker) for kernel in one.kernels))
+
+
+def _quicker(kernel: Kernel, times: float) -> Kernel:
+    """A kernel, that of experts' common matmul in another stack's time."""
+    own = kernel.kind == "matmul" and of_experts(kernel.path)
+    return kernel._replace(arithmetic=times * kernel.arithmetic) if own else kernel
 
 
 def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool) -> Stage:
@@ -106,7 +117,7 @@ def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool
     """
     from gptcalc.spec.runtime import load_runtime
 
-    net, host = network_of(plan.cluster, plan.device), load_runtime(plan.recipe.runtime).host
+    net, host = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), load_runtime(plan.recipe.runtime).host
     measured = times(one, net, plan.stack, layers, layout, alone=alone)
     w, every = one.work, plan.recipe.checkpoint_every
     cores = {phase: sum(k.seconds(w.chip, measured.clock) for k in one.of("block", phase) if k.path.endswith("/core")) for phase in CORES}

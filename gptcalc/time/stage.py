@@ -91,8 +91,9 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     all_layers = sum(kind.n_layer for _, kind in paths)
     share = {path: kind.n_layer / all_layers for path, kind in paths}
     of_kind = {(path, phase): 0.0 for path in share for phase in PHASES}
+    matmul_clock = clock if alone else clock * chip.kept_up(one.work.arithmetic)
     for kernel, key in placed:
-        seconds = kernel.seconds(chip, clock)
+        seconds = kernel.seconds(chip, matmul_clock if kernel.kind == "matmul" else clock)
         compute[key] = compute[key] + often[key] * seconds
         if key[0] == "block":
             path = kernel.path.partition("/")[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.spec.recipe import Layout
 from gptcalc.symbols import pick
-from gptcalc.time.collectives import Network, collective, send
+from gptcalc.time.collectives import Network, collective, send, waiting_of_ranks
 from gptcalc.time.kernels import most, settled
 
 if TYPE_CHECKING:
@@ -72,13 +72,14 @@ def gathered(net: Network, q: "Stage", stack: "StackSpec", dense: Group, experts
     block = [(dense, q.block.parameters), (experts, q.experts)]
     outside = [(dense, q.embedding.parameters + q.head.parameters)]
     gather = _of_all(net, "all_gather", compute, block)
-    back = (2 if recomputed else 1) * gather + _of_all(net, "reduce_scatter", stack.gradient_bytes, block)
-    share = stack.overlap.gather
+    again = 2 if recomputed and stack.regathers else 1
+    back = again * gather + _of_all(net, "reduce_scatter", stack.gradient_bytes, block)
+    share, ranks = stack.overlap.gather, waiting_of_ranks(net, dense.shards, dense.stride)
     return Gathers(
-        forward=exposed(stack, gather, share * q.block.forward),
-        backward=exposed(stack, back, share * (q.block.backward + q.block.recompute)),
+        forward=exposed(stack, gather, share * q.block.forward) + ranks,
+        backward=exposed(stack, back, share * (q.block.backward + q.block.recompute)) + (again + 1) * ranks,
         outside=_of_all(net, "all_gather", compute, outside) + _of_all(net, "reduce_scatter", stack.gradient_bytes, outside),
-        total=gather + back,
+        total=gather + back + (again + 2) * ranks,
     )
 
 
@@ -120,7 +121,7 @@ def between(net: Network, q: "Stage", stack: "StackSpec", layout: Layout) -> Cro
 
 
 def once_a_step(
-    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: int, compute: int, cover: tuple[Any, Any], m: Any
+    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: int, compute: int, cover: tuple[Any, Any], m: Any, layers: Any
 ) -> Crossing:
     """Once a step: ZeRO-0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
     shards in each node alone, an all-reduce of a shard's gradients between nodes. ZeRO-2 has room for its shard of gradients alone,
@@ -137,4 +138,7 @@ def once_a_step(
     scatter, gather = _of_all(net, "reduce_scatter", stack.gradient_bytes, whole), _of_all(net, "all_gather", compute, whole)
     often = m if zero == 2 else 1
     left = often * exposed(stack, scatter, under) + exposed(stack, gather, stack.overlap.gather * forward)
+    if zero == 2:  # block by block, as ZeRO-3
+        ranks = (often + 1) * layers * waiting_of_ranks(net, whole[0][0].shards, whole[0][0].stride)
+        return Crossing(often * scatter + gather + ranks, left + ranks)
     return Crossing(often * scatter + gather, left)

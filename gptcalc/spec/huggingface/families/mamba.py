@@ -39,7 +39,7 @@ _LOGITS = because("of how many tokens a call returns logits", "num_logits_to_kee
 _SCAN = because(
     "which code computes the same numbers, or how weights are drawn before training",
     """use_mambapy use_associative_scan time_step_scale time_step_min time_step_max time_step_init_scheme time_step_floor
-    rescale_prenorm_residual residual_in_fp32""",
+    rescale_prenorm_residual residual_in_fp32 _is_quantized""",
 )
 UNLIMITED = 2**20
 """Tokens of a sequence of a class that has no limit and no table of positions."""
@@ -218,14 +218,13 @@ MAMBA2 = variant(
     "mamba2",
     "Mamba2ForCausalLM",
     "Mamba 2",
-    without="time_step_rank",
     defaults=sizes(V=32768, d=4096, L=64, state_size=128, tie_word_embeddings=False),
     keys={
         **read_elsewhere(n_groups=8, chunk_size=256, head_dim=64),
         "time_step_limit": Key((0.0, math.inf), lambda key, config: {}),
+        "time_step_rank": Key("auto", lambda key, config: {}),  # a head's step comes from the projection
         "num_heads": Key(128, alone(_mamba2_mixer, "mamba2")),
     },
-    harmless=because("not read where the step comes from the projection", "time_step_rank"),
 )
 
 

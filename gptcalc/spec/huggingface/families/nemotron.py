@@ -96,6 +96,7 @@ NEMOTRON_H = variant(
         "hybrid_override_pattern": Key(ABSENT, nothing),
         "layer_norm_epsilon": Key(1e-5, epsilon),
         "mlp_hidden_act": Key("relu2", activation()),
+        "attention_bias": Key(False, nothing),  # its projections have none, whatever it says
         "mlp_bias": Key(False, flag("mlp_bias")),
         "tie_word_embeddings": Key(False, nothing),
         "sliding_window": Key(None, only(None, why="the model's code has no window, and its cache would have one")),
