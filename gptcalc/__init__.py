@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gptcalc.run.published import replicate
     from gptcalc.run.request import train
     from gptcalc.run.verify import verify
+    from gptcalc.search.plan import plan
     from gptcalc.search.scale import scale
     from gptcalc.serve.answer import infer
     from gptcalc.spec.catalogue import names as models
@@ -40,6 +41,7 @@ _HOMES = {
     "model": "gptcalc.spec.files:load_model",
     "models": "gptcalc.spec.catalogue:names",
     "params": "gptcalc.table.params",
+    "plan": "gptcalc.search.plan",
     "replicate": "gptcalc.run.published",
     "scale": "gptcalc.search.scale",
     "train": "gptcalc.run.request",
@@ -60,6 +62,7 @@ __all__ = [
     "model",
     "models",
     "params",
+    "plan",
     "replicate",
     "scale",
     "train",

@@ -57,6 +57,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc infer llama3-8b --target ttft=1s,tpot=30ms", "how many users"),
         ("gptcalc infer llama3-8b --sweep batch=1..64", "throughput, latency"),
     ],
+    "plan": [
+        ("gptcalc plan gpt3-13b --count 64 --global-batch 512", "the best layouts"),
+        ("gptcalc plan gpt3-13b --count 8..64 --global-batch 64", "a curve"),
+        ("gptcalc plan gpt2 --count 8 --global-batch 64 --tp 1,2", "some held"),
+        ("gptcalc plan gpt3-13b --global-batch 512 --deadline 60d", "how many"),
+        ("gptcalc plan gpt2 --count 8 --global-batch 64 --by cost", "the cheapest"),
+    ],
     "scale": [
         ("gptcalc scale --flops 1e24", "the best for this compute"),
         ("gptcalc scale --params 7B", "tokens for this model"),

@@ -62,11 +62,25 @@ class Space:
     recompute: tuple[str, ...]
     zero: tuple[int, ...]
     sequence_parallel: tuple[bool, ...]
+    dp: tuple[int, ...] | None = None  # None: whatever follows
 
     @property
     def size(self) -> int:
-        axes = (self.tp, self.pp, self.cp, self.ep, self.batch, self.virtual_stages, self.recompute, self.zero, self.sequence_parallel)
-        return prod(len(axis) for axis in axes)
+        return prod(len(axis) for axis in self.lists().values())
+
+    def lists(self) -> dict[str, tuple[Any, ...]]:
+        """What is tried of each, by the name of its option."""
+        names = ("tp", "pp", "cp", "ep", "batch", "virtual_stages", "recompute", "zero", "sequence_parallel")
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {name: list(values) for name, values in self.lists().items()}
+        return found | {
+            "dp": None if self.dp is None else list(self.dp),
+            "seq": self.seq,
+            "count": self.count,
+            "global_batch": self.global_batch,
+        }
 
 
 class Grid(NamedTuple):
@@ -75,6 +89,7 @@ class Grid(NamedTuple):
     recompute: str
     sizes: Sizes
     shape: tuple[int, ...]
+    axes: Mapping[str, tuple[int, ...]]
 
 
 class Weighed(NamedTuple):
@@ -107,7 +122,7 @@ def grids(task: Task, space: Space) -> Iterator[Grid]:
                         axes = {"tp": space.tp, "pp": pp, "cp": space.cp, "ep": ep, "batch": space.batch, "virtual_stages": v}
                         layout = task.layout._replace(zero=zero, sequence_parallel=parallel)
                         for part in _of_size(axes | {"seq": (space.seq,), "count": (space.count,), "global_batch": (space.global_batch,)}):
-                            yield Grid(recompute, follow(layout, open_grid(part)), tuple(len(part[name]) for name in AXES))
+                            yield Grid(recompute, follow(layout, open_grid(part)), tuple(len(part[name]) for name in AXES), part)
 
 
 def _pipelines(task: Task, space: Space) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -5,6 +5,7 @@ from shutil import get_terminal_size
 from string import ascii_lowercase
 from typing import Any
 
+from gptcalc.search.choice import Choice
 from gptcalc.search.scale import Scale
 from gptcalc.serve.answer import Inference
 from gptcalc.serve.fleet import Fleet
@@ -110,6 +111,26 @@ def valley(answer: Scale) -> str:
     plotext.xticks(list(ticks), [size(10.0**power) for power in ticks])
     plotext.xlabel(f"parameters, at {best.flops:.3g} FLOP")
     plotext.ylabel("loss, nats a token")
+    return text_of(plotext)
+
+
+def scaling(curve: list[Choice]) -> str:
+    """Tokens per second of the best plans over the number of devices, both in powers of two, each kind of device a curve."""
+    from math import log2
+
+    plotext = figure()
+    for device in dict.fromkeys(one.run.device for one in curve):
+        own = [one.run for one in curve if one.run.device == device]
+        x, y = [log2(run.count) for run in own], [log2(run.tokens_per_second) for run in own]
+        plotext.plot(x, y, marker=line(), label=device)
+        plotext.scatter(x, y, marker="o")
+    counts = sorted({one.run.count for one in curve})
+    plotext.xticks([log2(count) for count in counts], [f"{count:,}" for count in counts])
+    rates = [log2(one.run.tokens_per_second) for one in curve]
+    powers = range(int(min(rates)), int(max(rates)) + 2)
+    plotext.yticks(list(powers), [f"{2.0**power:,.0f}" for power in powers])
+    plotext.xlabel("devices; the best plan of each number of them")
+    plotext.ylabel("tokens/s")
     return text_of(plotext)
 
 

@@ -44,8 +44,9 @@ class Sizes:
 
 
 class Rule(NamedTuple):
-    """`holds` of sizes of a model; `says` why one place breaks it, and what would not."""
+    """`name` says what must be; `holds` whether it is, of sizes of a model; `says` why one place breaks it, and what would not."""
 
+    name: str
     holds: Callable[[ModelSpec, Sizes], Any]
     says: Callable[[ModelSpec, Sizes], tuple[str, str | None]]
 
@@ -192,7 +193,7 @@ def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str,
         odd = next(value for value in values(model, s) if value % by(s))
         return f"{name} {odd} is not a multiple of {size} {by(s)}", near_divisors(odd, by(s), name, size)
 
-    return Rule(holds, says)
+    return Rule(f"{name}: a multiple of {size}", holds, says)
 
 
 ATTENTIONS = ("attention", "latent_attention")
@@ -252,19 +253,22 @@ def _divide_into_chunks(model: ModelSpec, s: Sizes) -> Any:
 
 
 RULES = (
-    Rule(lambda model, s: _multiple(s.count, s.own), _devices),
-    Rule(lambda model, s: s.own * s.dp == s.count, _replicas),
+    Rule("devices: a multiple of tp times pp times cp", lambda model, s: _multiple(s.count, s.own), _devices),
+    Rule("devices: tp times pp times cp times dp", lambda model, s: s.own * s.dp == s.count, _replicas),
     Rule(
+        "virtual stages: only of a pipeline",
         lambda model, s: (s.virtual_stages == 1) | (s.pp > 1),
         lambda model, s: (f"{quoted(s.virtual_stages)} virtual stages need a pipeline", "give --pp, or leave --virtual-stages out"),
     ),
-    Rule(_divide_into_chunks, _chunks),
-    Rule(lambda model, s: s.pp <= model.n_layer, _stages),
+    Rule("layers: chunks of one size, the last stage's fewer", _divide_into_chunks, _chunks),
+    Rule("layers: one for each stage at least", lambda model, s: s.pp <= model.n_layer, _stages),
     Rule(
+        "expert parallel: only of experts",
         lambda model, s: _experts(model, s),
         lambda model, s: (f"expert parallel size {quoted(s.ep)} on {model.name}, which has no experts", "leave --ep out"),
     ),
     Rule(
+        "data times context parallel size: a multiple of expert parallel size",
         lambda model, s: _multiple(s.dp * s.cp, s.ep),
         lambda model, s: (
             f"{_same_weights(s)} {s.dp * s.cp} is not a multiple of expert parallel size {s.ep}",
@@ -272,10 +276,15 @@ RULES = (
         ),
     ),
     _not_a_multiple("n_expert", _of_blocks("n_expert"), "expert parallel size", lambda s: s.ep),
-    Rule(lambda model, s: _multiple(s.global_batch, s.batch * s.dp), _sequences),
-    Rule(lambda model, s: (s.virtual_stages == 1) | _multiple(s.global_batch // (s.batch * s.dp), s.pp), _rounds),
+    Rule("global batch: a multiple of micro-batch times dp", lambda model, s: _multiple(s.global_batch, s.batch * s.dp), _sequences),
+    Rule(
+        "micro-batches: a multiple of stages, where these are interleaved",
+        lambda model, s: (s.virtual_stages == 1) | _multiple(s.global_batch // (s.batch * s.dp), s.pp),
+        _rounds,
+    ),
     _not_a_multiple("sequence length", lambda model, s: s.seq, "context parallel size", lambda s: s.cp),
     Rule(
+        "sequence parallel: tokens a multiple of tensor parallel size",
         lambda model, s: (s.sequence_parallel == 0) | _multiple(s.seq // s.cp, s.tp),
         lambda model, s: (
             f"sequence length {s.seq // s.cp} is not a multiple of tensor parallel size {s.tp}",
@@ -283,7 +292,7 @@ RULES = (
         ),
     ),
     _not_a_multiple("n_head", _of_blocks("n_head"), "tensor parallel size", lambda s: s.tp),
-    Rule(_kv_heads, _say_kv_heads),
+    Rule("n_kv_head: a multiple of tensor parallel size, or a divisor", _kv_heads, _say_kv_heads),
     *(_not_a_multiple(name, _of_blocks(name), "tensor parallel size", lambda s: s.tp) for name in ("d_ff", "d_expert", "d_shared_expert")),
 )
 """Every rule, in the order in which a broken one is said."""
