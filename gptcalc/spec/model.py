@@ -82,6 +82,8 @@ class Quantization(Record):
 
 
 class ModelSpec(Record):
+    """An architecture, every field spelled out; what is left out follows from the rest. presets/models."""
+
     name: str
     family: str = ""
     source: str = ""
@@ -249,6 +251,7 @@ class ModelSpec(Record):
 
     @property
     def switches(self) -> Switches:
+        """What a model has and has not, of all its layers together."""
         return shape_of(self).switches
 
 
