@@ -30,7 +30,7 @@ N = TypeVar("N", bound=Number)
 Factors = tuple[Any, ...]
 """Numbers of one kind and plain ints, to be multiplied."""
 
-ALPHABET = "BTCMLkEVPydeoqcHKQZFfsRWND"
+ALPHABET = "BTCMLkEVPydjeoqcHKQZFfsRWND"
 """The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q. A letter of a kind of block, F_moe, goes with its own."""
 
 
@@ -138,6 +138,19 @@ def ceiling(a: N, b: Any) -> N:
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
+def pick(condition: Any, yes: Any, no: Any) -> Any:
+    """`yes` where the condition holds, else `no`; element by element for arrays of conditions.
+
+    >>> pick(True, 3, 4), str(pick(False, 3, Symbol.letter("T")))
+    (3, 'T')
+    """
+    if isinstance(condition, bool):
+        return yes if condition else no
+    import numpy as np
+
+    return np.where(condition, yes, no)
+
+
 def differ(a: Any, b: Any) -> bool:
     """Whether two numbers differ, in any place where they are arrays.
 
@@ -148,15 +161,40 @@ def differ(a: Any, b: Any) -> bool:
     return bool(odd.any() if hasattr(odd, "any") else odd)
 
 
+COUNTED = 2**20
+
+
+def numbered(column: Any) -> tuple[Any, Any]:
+    """The distinct values of an array, ascending, and which of them each place has: of whole numbers up to `COUNTED` without sorting.
+
+    >>> import numpy as np
+    >>> [array.tolist() for array in numbered(np.array([8.0, 1.0, 8.0]))]
+    [[1.0, 8.0], [1, 0, 1]]
+    """
+    import numpy as np
+
+    if column.size and column.min() >= 0 and column.max() <= COUNTED:
+        whole = column.astype(np.intp)
+        if (whole == column).all():
+            there = np.zeros(int(whole.max()) + 1, dtype=bool)
+            there[whole] = True
+            values = np.flatnonzero(there)
+            place = np.empty(len(there), dtype=np.intp)
+            place[values] = np.arange(len(values))
+            return values.astype(column.dtype), place[whole]
+    values, place = np.unique(column, return_inverse=True)
+    return values, place
+
+
 def distinct(columns: list[Any]) -> tuple[Any, Any]:
     """The distinct rows of columns of numbers, as columns, and which of them each row is: as np.unique does, a column at a time."""
     import numpy as np
 
     which: Any = np.zeros(columns[0].shape, dtype=np.intp)
     for column in columns:
-        values, place = np.unique(column, return_inverse=True)
+        values, place = numbered(column)
         if len(values) > 1:
-            _, which = np.unique(which * len(values) + place, return_inverse=True)
+            _, which = numbered(which * len(values) + place)
     some = np.empty(which.max() + 1, dtype=np.intp)
     some[which] = np.arange(which.size)  # any row of each kind
     return np.stack([column[some] for column in columns]), which

@@ -170,11 +170,12 @@ def fields() -> str:
         seen.add(record)
         if path:
             text += f"\n## `{path}`\n\n{prose(record)}\n"
-        comments = said_beside(record)
+        comments, sections = said_beside(record)
         text += "\n| field | type | default | |\n|---|---|---|---|\n"
         for name, field in record.model_fields.items():
             meaning = field.description or comments.get(name, "")
             default = "required" if field.is_required() else shown_default(field.get_default(call_default_factory=True))
+            text += f"| **{cell(sections[name])}** | | | |\n" if name in sections else ""
             text += f"| `{name}` | {cell(readable(field.annotation))} | {cell(default)} | {cell(meaning)} |\n"
             waiting += [(f"{path}.{name}" if path else name, kind) for kind in inner(field.annotation)]
     return text
@@ -195,11 +196,11 @@ def shown_default(value: Any) -> str:
     return {"True": "true", "False": "false"}.get(str(value), f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def said_beside(record: type) -> dict[str, str]:
-    """What the source says of a field: the comment above it and the one behind it."""
+def said_beside(record: type) -> tuple[dict[str, str], dict[str, str]]:
+    """What the source says of a field, above it and behind it; and of those that follow, in a comment under an empty line."""
     source = textwrap.dedent(inspect.getsource(record))
     lines = source.split("\n")
-    found = {}
+    found, sections = {}, {}
     for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             above = []
@@ -208,8 +209,10 @@ def said_beside(record: type) -> dict[str, str]:
                 above.insert(0, lines[at].strip().lstrip("# "))
                 at -= 1
             _, _, behind = lines[(node.end_lineno or node.lineno) - 1].partition("  # ")
+            if above and at >= 0 and not lines[at].strip():
+                sections[node.target.id], above = " ".join(above), []
             found[node.target.id] = " ".join([*above, behind])
-    return found
+    return found, sections
 
 
 def refused() -> str:

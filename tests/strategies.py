@@ -93,6 +93,7 @@ def experts(draw: st.DrawFn) -> dict[str, Any]:
         "router_scale": draw(scale),
         "router_weighs_input": draw(flag),
         "d_shared_expert": 8 if shared else None,
+        "d_expert_latent": draw(st.sampled_from([None, None, 7])),
         "shared_expert_gate": shared and draw(flag),
     }
     return fields | ({"n_router_group": groups[0], "n_router_group_per_token": groups[1]} if groups else {})

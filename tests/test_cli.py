@@ -218,7 +218,7 @@ def test_explain_shows_formulas_and_sources(run: Run, command: tuple[str, ...]) 
 
 def test_models_are_filtered(run: Run) -> None:
     rows = answer(run("models", "--family", "qwen", "-f", "json"))["result"]
-    assert {row["family"] for row in rows} == {"Qwen 2", "Qwen 2.5", "Qwen 3"}
+    assert {row["family"] for row in rows} == {"Qwen 2", "Qwen 2.5", "Qwen 3", "Qwen 3.5"}
     large = answer(run("models", "--min-params", "100B", "-f", "json"))["result"]
     assert {"gpt3-175b", "deepseek-v3"} <= {row["name"] for row in large}
     assert all(row["parameters"] >= 10**11 and row["active_parameters"] <= row["parameters"] for row in large)
@@ -252,8 +252,8 @@ BAD_CONFIGS = {
     '{"model_type": "llama", "num_hidden_layers": 1e400}': "num_hidden_layers must be a whole number",
     '{"model_type": "llama", "num_hidden_layers": 123456789012345678}': "num_hidden_layers must be a whole number",
     '{"model_type": "qwen3", "num_hidden_layers": 4, "layer_types": ["full_attention"]}': "layer_types must be a list of 4 kinds",
-    '{"model_type": "llava", "text_config": {"model_type": "mamba"}}': "its language model",
-    '{"model_type": "mamba2"}': "state spaces",
+    '{"model_type": "llava", "text_config": {"model_type": "rwkv"}}': "its language model",
+    '{"model_type": "xlstm"}': "recurrences",
 }
 
 

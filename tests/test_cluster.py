@@ -131,7 +131,7 @@ def test_every_token_goes_to_its_experts_and_back(sequence_parallel: bool, recom
     recipe = Recipe(runtime="megatron", precision="bf16", recompute=recompute)
     step = parallel_step(
         plan(
-            load_stack("megatron"),
+            load_stack("megatron-2025"),
             model=EXPERTS,
             recipe=recipe,
             batch=2,
@@ -493,7 +493,23 @@ def test_korthikanti_table_5() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "median"), [("llm-foundry", 61, 0.05), ("maxtext", 30, 0.12), ("nemo", 27, 0.12), ("experts", 13, 0.12)]
+    ("name", "rows", "median"),
+    [
+        ("llm-foundry", 61, 0.025),
+        ("llm-foundry-h100", 44, 0.045),
+        ("torchtitan", 22, 0.07),
+        ("maxtext", 30, 0.04),
+        ("maxtext-v5p", 3, 0.03),
+        ("nemo", 27, 0.04),
+        ("nemo-2026", 58, 0.04),
+        ("nemo-experts", 18, 0.09),
+        ("experts", 13, 0.12),
+        ("mlperf", 10, 0.03),
+        ("megatron-2024", 10, 0.04),
+        ("b200-bf16", 16, 0.04),
+        ("zero3-2021", 3, 0.05),
+        ("bloom-trials", 41, 0.12),
+    ],
 )
 def test_other_tables(name: str, rows: int, median: float) -> None:
     found = errors(name)
@@ -538,7 +554,8 @@ def test_the_run_says_where_its_time_goes() -> None:
     assert {part.name for part in run.parts.parts} == {"compute", "communication", "pipeline", "accumulation", "optimizer"}
     assert run.hfu / run.mfu == pytest.approx(4 / 3, rel=0.01)
     assert run.memory["stage"] == "first"
-    assert run.spread == 0.05
+    assert run.ranges["step_time"]["low"] == pytest.approx(0.95 * run.step_time)
+    assert 0.05 <= run.spread < 0.15  # upwards also by what a slower link would cost
     json.dumps(run.to_dict(), allow_nan=False)
 
 
@@ -586,7 +603,7 @@ BAD = {
     "--virtual-stages 2": ("need a pipeline", "--pp"),
     "--ep 2": ("has no experts", "--ep"),
     "--count 100 --tp 8": ("100 devices are not a multiple of tp 8", "--count 96 or 104 or --tp 4"),
-    "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2021"),
+    "--count 2 --stack megatron-2020": ("no stack 'megatron-2020'", "megatron-2025"),
     "--count 2 --cluster dgx-a10": ("no cluster named 'dgx-a10'", "dgx-a100"),
 }
 
@@ -684,7 +701,14 @@ def test_the_command_of_the_paper(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
     options = [*HEADLINE.split(), "--runtime", "megatron", "--stack", "megatron-2021"]
     answer = run("train", "gpt3-175b", *options, "--goodput", "--timeline")
     assert answer.code == 0
-    for word in ("tensor parallel", "bubble", "goodput", "pipeline schedule", "▒", "expected within 5%"):
+    for word in (
+        "tensor parallel",
+        "bubble",
+        "goodput",
+        "pipeline schedule",
+        "▒",
+        "expected within 5%",
+    ):
         assert word in answer.out
     found = json.loads(run("train", "gpt3-175b", *options, "-f", "json").out)
     assert found["result"]["step_time"] == pytest.approx(32, rel=0.06)  # Megatron-LM's README
@@ -712,4 +736,4 @@ def test_tables_are_printed_with_their_interval(run: Any, monkeypatch: pytest.Mo
     assert "within the interval" in answer.out
     assert run("replicate", "megatron-2020").code == 2
     rows = json.loads(run("replicate", "nemo", "-f", "json").out)["result"]
-    assert all(row["interval"] == 0.15 for row in rows)
+    assert {row["interval"] for row in rows} == {0.09, 0.4}  # wider: one micro-batch of a step over several nodes

@@ -24,8 +24,24 @@ def hybrid(mixer: dict[str, Any], **own: Any) -> dict[str, Any]:
     return ROTARY | {"blocks": blocks, "layout": ["mixes*3", "full"]}
 
 
+MAMBA2 = {"kind": "mamba2", "n_head": 4, "d_head": 6, "n_group": 2, "d_state": 5, "d_conv": 4, "chunk": 8}
+MAMBA = {"kind": "mamba", "n_head": 24, "d_state": 5, "d_conv": 4, "rank": 3}
 KINDS = {
     "delta net": hybrid(DELTA),
+    "mamba 2": hybrid(MAMBA2),
+    "mamba 2 with biases, steps bounded": hybrid(
+        MAMBA2 | {"bias": True, "output_bias": True, "conv_bias": False, "step_least": 0.5, "step_most": 0.9, "norm": "none"}
+    ),
+    "mamba 2, gated last": hybrid(MAMBA2 | {"norm": "before_gate"}),
+    "mamba 2 beside attention": hybrid(MAMBA2, composition=[["mamba2", "attention"], "mlp"], shared_norm=True),
+    "mamba 2 alone": ROTARY
+    | {"layout": ["a", "b", "c", "a"], "blocks": {"a": {"mixer": MAMBA2, "composition": ["mamba2"]}}}
+    | {"blocks": {"a": {"mixer": MAMBA2, "composition": ["mamba2"]}, "b": {"composition": ["attention"]}, "c": {"composition": ["mlp"]}}},
+    "mamba": hybrid(MAMBA),
+    "mamba with norms": hybrid(MAMBA | {"norms": "weighted", "bias": True, "conv_bias": False}),
+    "mamba with plain norms": hybrid(MAMBA | {"norms": "plain", "norm_epsilon": 1e-3}),
+    "short convolution": hybrid({"kind": "short_conv", "d_conv": 3}),
+    "short convolution with biases": hybrid({"kind": "short_conv", "d_conv": 5, "bias": True}),
     "delta net that takes out": hybrid(DELTA | {"negative": True}),
 }
 
@@ -93,3 +109,39 @@ def test_a_state_is_divided_over_ranks_by_heads() -> None:
     assert 2 * state(halves, 3) == state(shape, 3)
     with pytest.raises(gc.GptcalcError, match=r"n_head .* is not a multiple of tensor parallel size 3"):
         share_of(shape, Layout(tp=3), 8, "only", pad=False)
+
+
+QWEN36_27B: dict[str, Any] = {
+    **{"n_layer": 64, "d_model": 5120, "n_head": 24, "n_kv_head": 4, "d_head": 256, "d_ff": 17408, "vocab_size": 248320, "n_ctx": 262144},
+    **{
+        "position": "rotary",
+        "d_rotary": 64,
+        "norm": "rmsnorm",
+        "gated": True,
+        "tied": False,
+        "qk_norm": "head",
+        "attention_gate": "channel",
+    },
+    **{"attention_bias": False, "attention_output_bias": False, "mlp_bias": False, "activation": "silu"},
+    "blocks": {
+        "linear": {"mixer": {"kind": "delta_net", "n_head": 48, "n_key_head": 16, "d_head": 128, "d_key": 128, "d_conv": 4}},
+        "full": {},
+    },
+    "layout": ["linear*3", "full", "..."],
+}
+"""Qwen/Qwen3.6-27B, config.json."""
+
+
+def test_cache_and_state_of_a_hybrid_are_what_llama_cpp_allots() -> None:
+    """llama.cpp's log: 16,384 MiB of cache in 16 layers, 149.6 MiB of recurrent state, in fp32, convolutions' tails among it."""
+    shape = shape_of(built(QWEN36_27B))
+    assert kv_cache(shape, 1, 262144) / 2**20 == 16384
+    assert round(state(shape, 1, width=4) / 2**20, 1) == 149.6
+    served = gc.memory(built(QWEN36_27B), mode="inference", seq=262144, precision="fp32", kv_precision="bf16").to_dict()
+    assert (served["kv_cache"], round(served["state"] / 2**20, 1)) == (16384 * 2**20, 149.6)
+
+
+@pytest.mark.parametrize("call", [lambda m: gc.infer(m, device="h100-80gb"), lambda m: gc.train(m, device="h100-80gb", tokens=10**9)])
+def test_time_of_a_recurrence_is_refused_by_name(call: Any) -> None:
+    with pytest.raises(gc.GptcalcError, match=r"mixer|delta_net"):
+        call(built(QWEN36_27B))

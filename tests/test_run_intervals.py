@@ -104,7 +104,8 @@ def test_what_was_measured_keeps_its_interval(run: Any) -> None:
     options: dict[str, Any] = {"tokens": "1B", "device": "tpu-v5e", "count": 256, "batch": 4}
     one = gc.train("gpt3-6.7b", **options)
     assert (one.inputs["stack"], one.inputs["runtime"], one.inputs["zero"]) == ("maxtext", "ideal", 3)
-    assert (one.calibrated, one.lower_bound, one.spread) == (True, False, 0.15)
+    assert (one.calibrated, one.lower_bound) == (True, False)
+    assert 0.09 <= one.spread < 0.13  # and what exposed communication adds upwards
     assert gc.train("gpt3-6.7b", **options, runtime="transformers", zero=3).inputs["stack"] == "fsdp"  # the user names another
     assert "uncalibrated" not in headline(run("train", "gpt3-6.7b", "--tokens", "1B", "--device", "tpu-v5e", "--count", 256))
 
@@ -116,7 +117,7 @@ def test_the_measured_step_of_experts_on_a_tpu_is_in_its_interval() -> None:
     assert step["low"] <= 5.667
     assert step["high"] is None
     dense = gc.train("llama2-7b", **(options | {"device": "tpu-v4"}))
-    assert dense.ranges["step_time"]["high"] == pytest.approx(1.15 * dense.step_time)
+    assert 1.09 * dense.step_time <= dense.ranges["step_time"]["high"] < 1.15 * dense.step_time
 
 
 # Verdicts

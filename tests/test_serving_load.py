@@ -48,12 +48,13 @@ def test_steady_state_is_the_loops(model: str, server: str, tp: int, concurrency
     assert answer.e2e == pytest.approx(loop.e2e, rel=0.03)
 
 
-@pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp"])
+@pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp", "graph", "eager"])
 def test_more_in_flight_is_slower_for_each_and_more_in_all(server: str) -> None:
     found = [gc.infer("llama3.1-8b", server=server, concurrency=n, prompt=1024, output=256) for n in (1, 4, 16, 64)]
     assert sorted(one.tpot for one in found) == [one.tpot for one in found]
     assert sorted(one.tokens_per_second for one in found) == [one.tokens_per_second for one in found]
     assert all(one.ttft <= one.e2e for one in found)
+    assert found[0].to_dict()["operations"]["decode"]
 
 
 def test_arrays_are_their_numbers() -> None:

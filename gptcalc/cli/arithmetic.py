@@ -6,7 +6,22 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.choices import Attention, Phase, Precision, Recompute
-from gptcalc.cli.options import Batch, Depth, Explain, Form, Model, Quiet, Seq, Set, depth_option, load, option, settings_of, typed
+from gptcalc.cli.options import (
+    Batch,
+    Depth,
+    Explain,
+    Form,
+    Model,
+    Quiet,
+    Seq,
+    Set,
+    depth_option,
+    load,
+    option,
+    settings_of,
+    typed,
+    with_towers,
+)
 from gptcalc.errors import GptcalcError
 
 DEPTH = 4
@@ -46,7 +61,7 @@ def params(
     answer = show.Answer(spec, node, precision, counted, typed(model, set_), files)
     emit(
         "params",
-        settings_of(spec) | {"precision": precision},
+        settings_of(spec) | with_towers(spec) | {"precision": precision},
         answer.result(),
         lambda: answer.tables(depth, explain),
         form,
@@ -54,7 +69,7 @@ def params(
     )
     if files is not None and not files.ok:
         raise typer.Exit(1)
-    if counted is not None and counted != {path: leaf.value for path, leaf in node.leaves()}:
+    if not answer.as_counted:
         raise typer.Exit(1)
 
 

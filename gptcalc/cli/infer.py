@@ -25,6 +25,7 @@ from gptcalc.cli.options import (
     complete_server,
     load,
     settings_of,
+    with_towers,
 )
 
 
@@ -137,7 +138,7 @@ def infer(
 
         roof = roofline_of(answer)
     result = answer.to_dict() | ({"roofline": roof} if roof else {})
-    inputs = settings_of(spec) | answer.request.inputs | {"price": price, "target": target, "sweep": sweep}
+    inputs = settings_of(spec) | with_towers(spec) | answer.request.inputs | {"price": price, "target": target, "sweep": sweep}
     only = answer.value if quiet else None
     emit("infer", inputs, result, lambda: show.tables(answer, explain=explain, roofline=roof), form, only=only)
     if form == "table" and not quiet and (sweep or roof):

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.options import OUTPUT, Explain, Form, Model, Quiet, Set, depth_option, load, options_from, settings_of
+from gptcalc.cli.options import OUTPUT, Explain, Form, Model, Quiet, Set, depth_option, load, options_from, settings_of, with_towers
 from gptcalc.spec.plan import MemoryOptions, ServingOptions
 
 
@@ -41,7 +41,8 @@ def memory(
     if timeline and form in ("csv", "markdown"):
         raise GptcalcError(f"--timeline is drawn under the table and listed in JSON: {form} has no place for it")
     answer = formulas(spec, **given)
-    used = settings_of(spec) | {"mode": "training", "batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
+    told = settings_of(spec) | (with_towers(spec) if given.get("mode") == "inference" else {})
+    used = told | {"mode": "training", "batch": 1, "seq": spec.usual_seq, **given, **settings(answer)}
     result = answer.to_dict() | (show.points(answer) if timeline else {})
     only = answer.value if quiet else None
     deep = (3 if form == "csv" else 1) if depth is None else depth

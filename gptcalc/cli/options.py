@@ -277,6 +277,22 @@ def _parameter(name: str, one: Option) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def counted(typed: list[str]) -> list[tuple[str, int | None]]:
+    """Names of devices with commas between them, each with the count that stands behind its colon, where one does.
+
+    >>> counted(["a100:8,tpu-v5p:16", "t4"])
+    [('a100', 8), ('tpu-v5p', 16), ('t4', None)]
+    """
+    found: list[tuple[str, int | None]] = []
+    for word in (word.strip() for group in typed for word in group.split(",")):
+        name, colon, number = word.rpartition(":")
+        if colon and number[:1].isdigit():
+            found.append((name, count(number)))
+        elif word:
+            found.append((word, None))
+    return list(dict.fromkeys(found))
+
+
 def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
     from gptcalc.spec.files import load_model
@@ -322,13 +338,22 @@ def settings_of(model: Any) -> dict[str, Any]:
 
 
 def _told(model: Any) -> dict[str, Any]:
-    """What a file says beside the model that is read from it."""
-    return {"left_out": list(model.left_out), "unread": list(model.unread), **({"own_code": model.own_code} if model.own_code else {})}
+    """What a file says beside the model that is read from it, and which towers a question of the language model leaves out."""
+    return {
+        "left_out": [*model.left_out, *(f"{tower.name} ({tower.kind})" for tower in model.towers)],
+        "unread": list(model.unread),
+        **({"own_code": model.own_code} if model.own_code else {}),
+    }
+
+
+def with_towers(model: Any) -> dict[str, Any]:
+    """What a question that counts a model's towers still leaves out of its file."""
+    return {"left_out": list(model.left_out)}
 
 
 def files_of(models: Iterable[Any]) -> dict[str, Any]:
     """`_told` of each of several models whose file says something beside it; nothing where none does."""
-    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread]
+    told = [{"file": model.name, **_told(model)} for model in models if model.left_out or model.unread or model.towers]
     return {"files": told} if told else {}
 
 

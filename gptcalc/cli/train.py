@@ -4,7 +4,21 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.options import OUTPUT, RUN, Depth, Explain, Form, Model, Quiet, Set, complete_device, load, options_from, settings_of
+from gptcalc.cli.options import (
+    OUTPUT,
+    RUN,
+    Depth,
+    Explain,
+    Form,
+    Model,
+    Quiet,
+    Set,
+    complete_device,
+    counted,
+    load,
+    options_from,
+    settings_of,
+)
 from gptcalc.spec.plan import TrainOptions
 
 
@@ -16,7 +30,7 @@ def train(
         list[str] | None,
         RUN(
             "--device",
-            help="A name, or several with commas between them: 'gptcalc devices' lists them; or a file.",
+            help="A name, or several with commas between them, each with its count or not: a100:8,tpu-v5p:16; or a file.",
             autocompletion=complete_device,
             show_default="h100-80gb",
         ),
@@ -37,20 +51,24 @@ def train(
     from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
-    names = list(dict.fromkeys(name.strip() for group in device or ["h100-80gb"] for name in group.split(",") if name.strip()))
+    names = counted(device or ["h100-80gb"])
     if not names:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     if timeline and "mfu" in given:
         raise GptcalcError("--timeline draws the step's own passes, which a stated MFU replaces", hint="leave --mfu out")
     if timeline and form == "csv":
         raise GptcalcError("--timeline is drawn under the tables and listed in JSON: csv has no place for it")
-    runs = formulas(spec, device=names, **given)
+    runs = (
+        [formulas(spec, device=name, **(given | ({"count": own} if own else {}))) for name, own in names]
+        if any(own for _, own in names)
+        else formulas(spec, device=[name for name, _ in names], **given)
+    )
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
     results = [run.to_dict() | ({"timeline": passes(run)} if timeline else {}) for run in runs]
     result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        larger = larger_batch(spec, names[0], runs[0], given) if "batch" not in given and len(runs) == 1 else None
+        larger = larger_batch(spec, names[0][0], runs[0], given) if "batch" not in given and len(runs) == 1 else None
         return [*show.tables(spec, runs, depth, explain, larger), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)

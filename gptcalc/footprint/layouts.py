@@ -1,15 +1,15 @@
 """Reading sizes, and the memory of arrays of them."""
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.phases import PHASES, Peak, Training, nodes, peak_of, training_memory
+from gptcalc.spec.grids import Place, places, varies
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import LARGEST, check_layouts, check_shapes, float_array
+from gptcalc.spec.options import LARGEST, check_shapes, float_array
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe
-from gptcalc.symbols import distinct
 
 
 def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
@@ -46,54 +46,19 @@ def _read(name: str, value: Any) -> Any:
     raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
 
 
-SIZES = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
-
-
 GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches")
 """Sizes of which arrays have no formula in text: it differs from place to place."""
 
 
-class Alike(NamedTuple):
-    """Some places of arrays, `here`, whose steps have the same stages and tensors: what is one number in all of them is an int."""
-
-    here: Any
-    recipe: Recipe
-    batch: Any
-    seq: Any
-
-
-def _varies(recipe: Recipe, *sizes: Any) -> bool:
-    return any(hasattr(size, "dtype") for size in (*sizes, recipe.accumulate, *recipe.layout))
-
-
-def _alike(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> tuple[tuple[int, ...], list[Alike]]:
-    """The shape that the sizes have together, and its places in groups, each of which one evaluation answers."""
+def _places(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> tuple[tuple[int, ...], list[tuple[Place, Recipe]]]:
+    """The shape that the sizes have together, and its places in grids, each of which one evaluation answers with its recipe."""
     import numpy as np
 
-    sizes = {name: getattr(recipe.layout, name) for name in SIZES} | {"batch": batch, "seq": seq, "accumulate": recipe.accumulate}
-    given = {name: np.asarray(size, dtype=np.float64) for name, size in sizes.items() if size is not None}
-    given["accumulate"] = np.minimum(given["accumulate"], 2)  # one micro-batch or more is all that matters
-    together = np.broadcast_arrays(*given.values())
-    flat = dict(zip(given, (array.ravel() for array in together), strict=True))
-    keys = {name: flat[name] for name in ("accumulate", "zero", "sequence_parallel")}
-    # whether a vocabulary is padded; which kinds of stage there are; whether chunks are interleaved
-    keys |= {name: np.minimum(flat[name], most) for name, most in (("tp", 2), ("pp", 3), ("virtual_stages", 2))}
-    if model.layers:  # which layers are on a stage
-        keys |= {name: flat[name] for name in ("pp", "virtual_stages", "micro_batches") if name in flat}
-    groups, which = distinct(list(keys.values()))
-    if model.layers:
-        check_layouts(groups.shape[1])
-    found = []
-    for here in np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1]):
-        own = {name: _one(array[here]) for name, array in flat.items()}
-        changed = recipe._replace(accumulate=own.pop("accumulate"))
-        batch, seq, parallel = own.pop("batch"), own.pop("seq"), bool(own.pop("sequence_parallel"))
-        found.append(Alike(here, changed._replace(layout=recipe.layout._replace(**own, sequence_parallel=parallel)), batch, seq))
-    return together[0].shape, found
-
-
-def _one(sizes: Any) -> Any:
-    return int(sizes[0]) if (sizes == sizes[0]).all() else sizes
+    several = np.minimum(recipe.accumulate, 2)  # one micro-batch or more is all that matters
+    m = recipe.accumulate if recipe.layout.micro_batches is None else recipe.layout.micro_batches
+    shape, found = places(recipe.layout, batch, seq, m, layers_differ=bool(model.layers), apart=(several,))
+    together = np.broadcast_to(several, shape).ravel()
+    return shape, [(place, recipe._replace(accumulate=int(together[place.here[0]]), layout=place.sizes.layout)) for place in found]
 
 
 def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
@@ -101,16 +66,17 @@ def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
 
     Raises GptcalcError as it does, and for shapes that do not go together.
     """
-    if not _varies(recipe, batch, seq):
+    if not varies(recipe.layout, batch, seq, recipe.accumulate):
         return peak_of(model, recipe, batch, seq)
     import numpy as np
 
-    shape, groups = _alike(model, recipe, batch, seq)
+    shape, groups = _places(model, recipe, batch, seq)
     found = {name: np.zeros(shape).ravel() for name in ("value", "high", "logits", "trained")}
-    for group in groups:
-        peak = peak_of(model, group.recipe, group.batch, group.seq)
+    for place, own in groups:
+        with np.errstate(all="ignore"):  # of places that nobody asks for
+            peak = peak_of(model, own, place.sizes.batch, place.sizes.seq)
         for name, array in found.items():
-            array[group.here] = getattr(peak, name)
+            array[place.here] = place.take(getattr(peak, name))
     numbers: dict[str, Any] = {name: array.reshape(shape) for name, array in found.items()}
     return Peak(**numbers, role=None, stages={}, lower_bound=peak.lower_bound)
 
@@ -125,19 +91,20 @@ def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Trainin
         return training_memory(model, recipe, batch, seq)
     import numpy as np
 
-    shape, groups = _alike(model, recipe, batch, seq)
+    shape, groups = _places(model, recipe, batch, seq)
     size = prod(shape)
     found: dict[str, dict[str, Any]] = {phase: {} for phase in PHASES}
     sums = {name: np.zeros(size) for name in ("logits", "trained", "unsettled")}
     roles = np.empty(size, dtype=object)
-    for group in groups:
-        last = training_memory(model, group.recipe, group.batch, group.seq, text=False)
-        roles[group.here] = last.role
+    for place, own in groups:
+        with np.errstate(all="ignore"):
+            last = training_memory(model, own, place.sizes.batch, place.sizes.seq, text=False)
+        roles[place.here] = place.take(last.role)
         for name, array in sums.items():
-            array[group.here] = getattr(last, name)
+            array[place.here] = place.take(getattr(last, name))
         for phase in PHASES:
             for path, node in last.phases[phase].leaves():
-                found[phase].setdefault(path, np.zeros(size))[group.here] = node.value
+                found[phase].setdefault(path, np.zeros(size))[place.here] = place.take(node.value)
     phases = {
         name: nodes(name, {path: (size.reshape(shape), None) for path, size in items.items() if size.any()})
         for name, items in found.items()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.footprint.adapters import targets_of
+from gptcalc.footprint.linear import Linear, highest
 from gptcalc.footprint.saved import within
 from gptcalc.footprint.step import Step
 from gptcalc.footprint.training import Inputs, training_step
@@ -15,7 +16,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of
-from gptcalc.symbols import Symbol, ceiling, differ, product
+from gptcalc.symbols import Symbol, ceiling, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Share, roles_of, shards_of, share_of, stage_layers, stage_of
@@ -73,6 +74,18 @@ class Stage(NamedTuple):
     values: dict[str, list[Any]]
     logits: Any
     unsettled: Any
+    flying: Any = 0  # layers in flight
+
+    @property
+    def reach(self) -> "Reach":
+        """The peaks of arrays."""
+        passes, others = (
+            [value for phase, several in self.values.items() if (phase in ("forward", "backward")) is both for value in several]
+            for both in (True, False)
+        )
+        calm, full = highest(others, self.flying), highest(passes, self.flying)
+        standing = highest(self.values["before_forward"], self.flying)
+        return Reach(maximum(calm, full), maximum(calm, full + self.unsettled), standing)
 
     @property
     def peak(self) -> Peak:
@@ -96,6 +109,27 @@ def peak_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
         return peaks[index]._replace(stages=stages)
     numbers = {name: _chosen(index, peaks, name) for name in ("value", "high", "logits", "trained", "role")}
     return Peak(**numbers, stages=stages, lower_bound=peaks[0].lower_bound)
+
+
+class Reach(NamedTuple):
+    """Of the fullest stage: `value` and `high` as in `Peak`, and what stands before a step begins. Bytes."""
+
+    value: Any
+    high: Any
+    standing: Any
+
+
+def reach_on_grid(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Reach:
+    """`peak_of` without the rest, for sizes that broadcast: the structure of their steps is one (`spec.grids`)."""
+    p = recipe.layout.pp
+    largest: Reach | None = None
+    for stage in _stages(model, recipe, batch, seq, linear=True):
+        own = stage.reach
+        if stage.inputs.share.role == "middle":  # of two stages there is none
+            own = Reach(*(pick(p > 2, size, 0) for size in own))
+        largest = own if largest is None else Reach(*(maximum(a, b) for a, b in zip(largest, own, strict=True)))
+    assert largest is not None
+    return largest
 
 
 def _chosen(index: Any, found: Sequence[Any], name: str) -> Any:
@@ -122,8 +156,8 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, t
     return results[0] if len(results) == 1 else _worst(results)
 
 
-def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> list[Stage]:
-    """Every kind of stage of a pipeline in numbers."""
+def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, linear: bool = False) -> list[Stage]:
+    """Every kind of stage of a pipeline in numbers; `linear`: those of arrays in terms of the layers in flight, where they are."""
     from gptcalc.spec.runtime import load_runtime
 
     runtime = load_runtime(recipe.runtime)
@@ -139,14 +173,18 @@ def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> list[Stag
         raise GptcalcError(
             f"recompute {recipe.recompute} of layers that differ: which of them are recomputed is not known", hint="use --recompute full"
         )
-    pad = runtime.pads_vocabulary or differ(recipe.layout.tp, 1)
+    pad = runtime.pads_vocabulary or recipe.layout.tp > 1
 
     found = []
     for role in roles_of(recipe.layout):
         share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
         # context-parallel ranks have the same weights, and ZeRO divides among them too
         replicas = shards_of(recipe.layout) if recipe.layout.zero == 3 else recipe.layout.dp * recipe.layout.cp
-        s = share.shape
+        s, flying = share.shape, share.layers_in_flight
+        alike = not model.layers and recipe.checkpoint_every < 2
+        # where gradients come and go and are not divided, states waste what activations leave of the cache: the smaller of two, no line
+        if linear and alike and hasattr(flying, "dtype") and (runtime.state.resident_gradients or recipe.layout.zero):
+            share = share._replace(layers_in_flight=Linear(0, 1))
         order: tuple[tuple[str, int], ...] = ()
         further: dict[str, int] = {}
         if model.layers:
@@ -156,9 +194,9 @@ def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> list[Stag
         step = training_step(inputs)
         logits = 4 * product((batch, share.seq, s.vocab_size))
         # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the logits' gradient twice.
-        padded = recipe.compiled and differ(s.vocab_size % 8, 0) and "loss" in step.moments["backward"]
-        unsettled = 2 * product((batch, share.seq, s.vocab_size)) if padded else 0
-        found.append(Stage(inputs, step, step.values(), logits, unsettled))
+        padded = recipe.compiled and "loss" in step.moments["backward"]
+        unsettled = pick(s.vocab_size % 8 != 0, 2 * product((batch, share.seq, s.vocab_size)), 0) if padded else 0
+        found.append(Stage(inputs, step, step.values(), logits, unsettled, flying))
     return found
 
 

@@ -96,6 +96,8 @@ def serving_memory(
     for role in roles_of(layout):
         share = share_of(shape, layout, seq, role, pad=pad, layers=model.layers)
         items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
+        if role in ("first", "only"):
+            items |= {f"weights/{tower.name}": in_bytes(max(stored.bits, 16), tower.parameters) for tower in model.towers}
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")

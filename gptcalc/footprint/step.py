@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gptcalc.footprint.allocator import taken
+from gptcalc.footprint.linear import Linear
 from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.runtime import Implementation
@@ -34,9 +35,14 @@ class Step(NamedTuple):
 
     def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
         total: Any = 0
+        flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
         for group, times in moment:
-            total = total + times * totals[group]
-        return total
+            amount = totals[group] if isinstance(times, int) and times == 1 else times * totals[group]
+            if isinstance(amount, Linear):
+                flying = flying + amount
+            else:
+                total = total + amount
+        return total + flying if isinstance(flying, Linear) else total
 
     def bill(self, moment: Moment) -> dict[str, Any]:
         items: dict[str, Any] = {}
@@ -197,8 +203,8 @@ def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str
     def below(counts: Mapping[str, int]) -> Moment:
         standing = {kind: counts[kind] + plan.further[kind] for kind in kinds}
         if plan.checkpoint_every:
-            return [(f"checkpoint:{kind}", standing[kind]) for kind in kinds if standing[kind]] + once
-        return [(f"kept:{name}", standing[_block(name)]) for name in blocks if standing[_block(name)]] + once
+            return [(f"checkpoint:{kind}", standing[kind]) for kind in kinds if _some(standing[kind])] + once
+        return [(f"kept:{name}", standing[_block(name)]) for name in blocks if _some(standing[_block(name)])] + once
 
     total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
     tops: dict[str, Layer] = {}

@@ -22,7 +22,7 @@ class Kept:
         self.arrays: tuple[Array, ...] = ()
         self.first = self.dropped = 0
         self.state: Array | None = None  # of a recurrence
-        self.tail: Array | None = None  # of a convolution, [B, X, channels]: as many tokens as it reads at once
+        self.tail: Array | None = None  # of a convolution, [B, X - 1, channels]: the tokens that it reads beside the next one
 
     def extend(self, new: tuple[Array, ...], window: int | None) -> tuple[Array, ...]:
         """All that the new positions may see; of it the last `window` positions are kept for the next ones."""

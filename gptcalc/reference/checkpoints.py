@@ -17,7 +17,7 @@ from gptcalc.reference.weights import buffer_shapes, floating, weight_shapes
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import Shape, shape_of
 
-PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.")
+PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.", "backbone.")
 
 BUFFERS = re.compile(
     r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights|mlp\.act_fn\.(?:beta|eps))"
@@ -25,7 +25,7 @@ BUFFERS = re.compile(
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
 SUFFIXES = {"weight": ".weight", "bias": ".bias", "correction": ".e_score_correction_bias"}
-BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": ""}
+BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": "", "correction": ""}
 """Of a name that ends with `|` in a layout."""
 
 
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
     @property
     def is_matrix(self) -> bool:
-        return self.kind == "weight" and len(self.shape) > 1 and not self.module.endswith("norm")
+        return self.kind == "weight" and len(self.shape) > 1 and not self.module.endswith(("norm", "convolution"))
 
 
 def load_state_dict(spec: ModelSpec, state_dict: Mapping[str, Any], dtype: DTypeLike = np.float32) -> dict[str, Array]:
@@ -121,7 +121,8 @@ class Checkpoint:
 
     def check_tied_head(self) -> None:
         """A tied checkpoint may carry its head again, as the same numbers."""
-        head, embedding = (f"{self.layout.modules[module][0]}.weight" for module in ("head.output", "embedding.token"))
+        head = f"{self.layout.modules['head.output'][0]}.weight"
+        embedding = next(f"{name}.weight" for name in self.layout.modules["embedding.token"] if f"{name}.weight" in self.names)
         if head not in self.names:
             return
         again, table = (_array(self.names[name], self.tensors[self.names[name]]) for name in (head, embedding))
@@ -172,11 +173,15 @@ class Checkpoint:
         return part.is_matrix and self.layout.transposed and not upright
 
     def _stored(self, part: Part, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if part.module.endswith("convolution") and part.kind == "weight":
+            return (shape[0], 1, shape[1])
         return (*shape[:-2], shape[-1], shape[-2]) if self._transposed(part) else shape
 
     def _adjusted(self, part: Part, tensor: Array) -> Array:
         if self._transposed(part):
             return tensor.swapaxes(-1, -2)
+        if part.module.endswith("convolution") and part.kind == "weight":
+            return tensor[:, 0]
         if self.spec.norm_weight_plus_one and part.module.endswith("norm") and part.kind == "weight":
             return tensor + 1
         return tensor
@@ -202,9 +207,10 @@ def layout_of(names: Mapping[str, str], s: Shape[int]) -> Layout:
     for layout in LAYOUTS:
         if layout.shared_heads not in (None, s.n_kv_head < s.n_head):
             continue
-        outputs = [f"{layout.block}.0.{name}.weight" for name in layout.modules["attention.output"]]
-        embedded = f"{layout.modules['embedding.token'][0]}.weight" in names
-        if embedded and any(output in names for output in outputs) and any(layout.mark in name for name in names):
+        ends = tuple(f".{name}.weight" for ours, all_ in layout.modules.items() if ours.endswith(".output") for name in all_)
+        outputs = [name for name in names if name.startswith(f"{layout.block}.") and name.endswith(ends)]
+        embedded = any(f"{name}.weight" in names for name in layout.modules["embedding.token"])
+        if embedded and outputs and any(layout.mark in name for name in names):
             return layout
     known = ", ".join(layout.family for layout in LAYOUTS)
     raise GptcalcError("the checkpoint is of no family that gptcalc can load", hint=f"known: {known}, with transformers' names")

@@ -12,7 +12,7 @@ from gptcalc.reference.cache import Kept
 from gptcalc.reference.kernels import sigmoid, silu, softplus
 from gptcalc.reference.mixers import Shapes
 from gptcalc.reference.parts import Context, Parts, linear
-from gptcalc.reference.recurrent import convolved, cumulative, padded, repeated, solved
+from gptcalc.reference.recurrent import convolved, cumulative, in_chunks, repeated, solved
 from gptcalc.reference.tally import Array, at, moved
 from gptcalc.spec.mixers import DeltaNet
 from gptcalc.spec.model import ModelSpec
@@ -29,8 +29,8 @@ delta_net.gate linear_attn.in_proj_z linear_attn.g_proj
 delta_net.learn linear_attn.in_proj_b linear_attn.b_proj
 delta_net.forget linear_attn.in_proj_a linear_attn.a_proj
 delta_net.convolution linear_attn.conv1d
-delta_net.decay linear_attn.{kind}|
-delta_net.heads_norm linear_attn.norm linear_attn.o_norm
+delta_net.decay linear_attn|
+delta_net.readout linear_attn.norm linear_attn.o_norm
 delta_net.output linear_attn.out_proj linear_attn.o_proj
 delta_net.output_norm post_attention_layernorm
 """
@@ -44,7 +44,7 @@ def weights(path: str, spec: ModelSpec) -> Shapes:
     shapes: Shapes = {f"{path}.{name}.weight": (d, width) for name, width in widths.items()}
     shapes[f"{path}.convolution.weight"] = (2 * keys + values, own.d_conv)
     shapes |= {f"{path}.decay.{name}": (own.n_head,) for name in ("dt_bias", "A_log")}
-    return shapes | {f"{path}.heads_norm.weight": (own.d_head,), f"{path}.output.weight": (values, d)}
+    return shapes | {f"{path}.readout.weight": (own.d_head,), f"{path}.output.weight": (values, d)}
 
 
 def sizes(spec: ModelSpec) -> tuple[DeltaNet, int]:
@@ -79,8 +79,8 @@ def mix(x: Array, layer: Parts, context: Context, kept: Kept | None) -> Array:
         if kept is not None and kept.state is not None and T == 1
         else chunks(q, k, v, forget, learn, kept)
     )
-    at(x, f"{path}/heads_norm")
-    mixed = normed(mixed, layer[f"{path}/heads_norm"]["weight"], context.spec.norm_epsilon)
+    at(x, f"{path}/readout")
+    mixed = normed(mixed, layer[f"{path}/readout"]["weight"], context.spec.norm_epsilon)
     gate = gate.reshape(B, T, h, Y)
     silu(gate)
     mixed *= gate
@@ -118,7 +118,7 @@ def chunks(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept 
     """[B, T, h, J] and [B, T, h, Y] -> [B, T, h, Y], chunk by chunk."""
     B, T, h, J = q.shape
     Y, C = v.shape[-1], CHUNK
-    q, k, v, decay, learn = (_in_chunks(part) for part in (q, k, v, decay[..., None], learn[..., None]))  # [B, h, n, C, ...]
+    q, k, v, decay, learn = (in_chunks(part, C) for part in (q, k, v, decay[..., None], learn[..., None]))  # [B, h, n, C, ...]
     taught, asked = v * learn, k * learn
     log = cumulative(decay[..., 0])  # [B, h, n, C]
     between = log[..., :, None] - log[..., None, :]
@@ -142,9 +142,3 @@ def chunks(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept 
     if kept is not None:
         kept.state = np.array(state.view(np.ndarray))
     return mixed.reshape(B, h, -1, Y).swapaxes(1, 2)[:, :T]
-
-
-def _in_chunks(x: Array) -> Array:
-    """[B, T, h, ...] -> [B, h, n, C, ...]"""
-    x = padded(x, CHUNK).swapaxes(1, 2)
-    return moved(np.ascontiguousarray, x.reshape(*x.shape[:2], -1, CHUNK, *x.shape[3:]))

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gptcalc.reference.mixers import mixer
 from gptcalc.reference.tally import Array
+from gptcalc.spec.mixers import KINDS
 from gptcalc.spec.shape import Shape
 
 Split = Callable[[Array, list[int], Shape[int]], list[Array]]
@@ -73,6 +75,21 @@ def layout(family: str, block: str, modules: str, **options: object) -> Layout:
     for ours, *theirs in filter(None, (line.split() for line in modules.splitlines())):
         pairs[ours] = (*pairs.get(ours, ()), *theirs)
     return Layout(family, block, pairs, **{"transposed": True, **options})  # type: ignore[arg-type]
+
+
+def by_key_head(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """Qwen 3 Next: all that belongs to the first head of keys, to the second, ..."""
+    assert s.mixer is not None
+    groups = s.mixer.n_group
+    heads = fused.reshape(*fused.shape[:-1], groups, -1)
+    parts = np.split(heads, np.cumsum([width // groups for width in widths])[:-1].tolist(), axis=-1)
+    return [part.reshape(*fused.shape[:-1], -1) for part in parts]
+
+
+def query_and_gate(fused: Array, widths: list[int], s: Shape[int]) -> list[Array]:
+    """Qwen 3 Next: each head's query, then its gate."""
+    heads = fused.reshape(*fused.shape[:-1], s.n_head, 2, -1)
+    return [heads[..., i, :].reshape(*fused.shape[:-1], -1) for i in (0, 1)]
 
 
 QUERY_KEY_VALUE = ("attention.query", "attention.key", "attention.value")
@@ -152,7 +169,52 @@ final_norm ln_f
 head.output lm_head
 """
 
+_MIXERS = (
+    _LLAMA
+    + "\n".join(mixer(kind).NAMES for kind in KINDS)
+    + """
+embedding.token embeddings
+attention.norm operator_norm norm
+attention.query mixer.q_proj
+attention.key mixer.k_proj
+attention.value mixer.v_proj
+attention.output mixer.o_proj self_attn.out_proj
+mlp.norm pre_ff_layernorm ffn_norm norm
+mlp.gate feed_forward.w1
+mlp.up feed_forward.w3 mixer.up_proj
+mlp.down feed_forward.w2 mixer.down_proj shared_mlp.output_linear
+mlp.router mixer.gate feed_forward.gate
+mlp.correction mixer.gate feed_forward.expert_bias|
+mlp.latent_down mixer.fc1_latent_proj
+mlp.latent_up mixer.fc2_latent_proj
+mlp.experts.up mixer.experts.up_proj|
+mlp.experts.down mixer.experts.down_proj|
+mlp.shared.up mixer.shared_experts.up_proj
+mlp.shared.down mixer.shared_experts.down_proj
+final_norm norm_f embedding_norm
+"""
+)
+_MAMBA2, _MAMBA = ("mamba2.gate", "mamba2.input", "mamba2.step"), ("mamba.input", "mamba.gate")
+_MIXERS_FUSED = (
+    *_LLAMA_FUSED,
+    *(Fused(f"{name}.in_proj", parts, in_turn) for name in ("mamba", "mixer") for parts in (_MAMBA2, _MAMBA)),
+    *(Fused(f"{name}.x_proj", ("mamba.rank", "mamba.key", "mamba.ask"), in_turn) for name in ("mamba", "mixer")),
+    Fused("conv.in_proj", ("short_conv.gate", "short_conv.output_gate", "short_conv.input"), in_turn),
+    Fused("feed_forward.experts.gate_up_proj|", EXPERTS, in_turn),
+    Fused("shared_mlp.input_linear", GATE_UP, in_turn),
+)
+_DELTA = ("delta_net.query", "delta_net.key", "delta_net.value")
+_DELTA_FUSED = (
+    *_MIXERS_FUSED,
+    Fused("linear_attn.in_proj_qkvz", (*_DELTA, "delta_net.gate"), by_key_head),
+    Fused("linear_attn.in_proj_ba", ("delta_net.learn", "delta_net.forget"), by_key_head),
+    Fused("linear_attn.in_proj_qkv", _DELTA, in_turn),
+    Fused("self_attn.q_proj", ("attention.query", "attention.gate"), query_and_gate),
+)
+
 LAYOUTS = (
+    layout("qwen3_next, qwen3_5", "layers", _MIXERS, fused=_DELTA_FUSED, mark="linear_attn.in_proj"),
+    layout("models with mixers", "layers", _MIXERS, fused=_MIXERS_FUSED, mark=".conv"),
     layout(
         "openai-gpt",
         "h",

@@ -58,13 +58,14 @@ def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
         shares /= np.add.reduce(shares, axis=-1, keepdims=True)
     if spec.router_scale != 1:
         shares *= spec.router_scale
-    total = np.empty_like(x)
+    given_to = x if spec.d_expert_latent is None else linear(x, layer, f"{path}/latent_down")  # [t, d] -> [t, d or latent]
+    total = np.empty_like(given_to)
     total[...] = 0
     own = {part: arrays for part, arrays in layer.items() if part.startswith(f"{path}/experts/")}
     for expert in np.unique(chosen).tolist():
         rows, place = np.nonzero(chosen == expert)
         weights = {part: {name: array[expert] for name, array in arrays.items()} for part, arrays in own.items()}
-        share, given = shares[rows, place][:, None], x[rows]
+        share, given = shares[rows, place][:, None], given_to[rows]
         if spec.router_weighs_input:
             at(x, f"{path}/experts/sum")
             given *= share
@@ -73,6 +74,8 @@ def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
         if not spec.router_weighs_input:
             y *= share
         total[rows] += y
+    if spec.d_expert_latent is not None:
+        total = linear(total, layer, f"{path}/latent_up")
     if spec.d_shared_expert is not None:
         y = _inner(x, layer, f"{path}/shared", spec)
         if spec.shared_expert_gate:

@@ -21,11 +21,11 @@ def convolved(x: Array, layer: Parts, path: str, kept: Kept | None, *, activated
     part = layer[path]
     X, T = part["weight"].shape[1], x.shape[1]
     if kept is not None and kept.tail is not None:
-        x = moved(lambda plain: np.concatenate([kept.tail, plain], axis=1), x)
+        x = moved(lambda plain: np.pad(np.concatenate([kept.tail, plain], axis=1), ((0, 0), (1, 0), (0, 0))), x)
     else:
         x = moved(lambda plain: np.pad(plain, ((0, 0), (X - 1, X - 1 if kept is None else 0), (0, 0))), x)
     if kept is not None:
-        kept.tail = np.array(moved(lambda plain: np.pad(plain, ((0, 0), (1, 0), (0, 0)))[:, -X:], x).view(np.ndarray))
+        kept.tail = np.array(x.view(np.ndarray)[:, x.shape[1] - X + 1 :])
     at(x, path)
     places = np.arange(x.shape[1] - X + 1)[:, None] + np.arange(X)
     windows = moved(lambda plain: plain[:, places].swapaxes(2, 3)[..., None, :], x)  # [B, T', channels, 1, X]
@@ -41,6 +41,12 @@ def convolved(x: Array, layer: Parts, path: str, kept: Kept | None, *, activated
 def padded(x: Array, chunk: int) -> Array:
     """[B, T, ...] with zeros behind it, up to whole chunks."""
     return moved(lambda plain: np.pad(plain, ((0, 0), (0, -plain.shape[1] % chunk), *((0, 0),) * (plain.ndim - 2))), x)
+
+
+def in_chunks(x: Array, chunk: int) -> Array:
+    """[B, T, h, ...] -> [B, h, n, C, ...]"""
+    x = padded(x, chunk).swapaxes(1, 2)
+    return moved(np.ascontiguousarray, x.reshape(*x.shape[:2], -1, chunk, *x.shape[3:]))
 
 
 def repeated(x: Array, times: int) -> Array:

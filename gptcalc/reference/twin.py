@@ -99,6 +99,8 @@ def _block(s: Shape[int], d_model: int) -> dict[str, Any]:
     if c.experts:
         fields |= {"n_expert": 20, "n_expert_per_token": 2, "n_router_group": None, "n_router_group_per_token": None}
         fields["d_expert"] = None if s.d_expert == s.d_ff else 17
+    if c.latent_experts:
+        fields["d_expert_latent"] = 25
     if c.shared_expert:
         fields["d_shared_expert"] = 27
     return fields

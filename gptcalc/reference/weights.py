@@ -153,7 +153,11 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
         shapes |= _inner(path, spec, s.d_ff)
     else:
         shapes |= _linear(f"{path}.router", s.d_model, spec.n_expert, spec.router_bias)
-        shapes |= {name: (spec.n_expert, *shape) for name, shape in _inner(f"{path}.experts", spec, s.d_expert).items()}
+        inside = spec.d_model if spec.d_expert_latent is None else spec.d_expert_latent
+        if spec.d_expert_latent is not None:
+            shapes |= _linear(f"{path}.latent_down", s.d_model, inside, spec.mlp_bias)
+            shapes |= _linear(f"{path}.latent_up", inside, s.d_model, spec.mlp_bias)
+        shapes |= {name: (spec.n_expert, *shape) for name, shape in _inner(f"{path}.experts", spec, s.d_expert, inside).items()}
         if spec.d_shared_expert is not None:
             shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
         if spec.shared_expert_gate:
@@ -161,13 +165,14 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
     return shapes
 
 
-def _inner(path: str, spec: ModelSpec, width: int) -> Shapes:
-    shapes = _linear(f"{path}.gate", spec.d_model, width, spec.mlp_bias) if spec.gated else {}
+def _inner(path: str, spec: ModelSpec, width: int, outer: int | None = None) -> Shapes:
+    outer = outer or spec.d_model
+    shapes = _linear(f"{path}.gate", outer, width, spec.mlp_bias) if spec.gated else {}
     if spec.activation == "xielu":
         shapes |= {f"{path}.activation.alpha_p": (1,), f"{path}.activation.alpha_n": (1,)}
     if spec.inner_norm:
         shapes |= _norm(f"{path}.inner_norm", spec, width)
-    return shapes | _linear(f"{path}.up", spec.d_model, width, spec.mlp_bias) | _linear(f"{path}.down", width, spec.d_model, spec.mlp_bias)
+    return shapes | _linear(f"{path}.up", outer, width, spec.mlp_bias) | _linear(f"{path}.down", width, outer, spec.mlp_bias)
 
 
 def buffer_shapes(spec: ModelSpec) -> Shapes:

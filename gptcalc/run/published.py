@@ -70,6 +70,7 @@ class Replica(NamedTuple):
     note: str
     interval: float | None = None  # within which the prediction is expected; a row outside of it is shown, and fails nothing
     formula: str = ""
+    inside: bool | None = None  # whether what was reported is in the interval around the prediction, which may reach further on one side
     """How the prediction is computed, with what was put in."""
 
     @property
@@ -189,8 +190,37 @@ def _table(name: str) -> list[Replica]:
             predicted = _predicted(run, quantity)
             note = "" if run.fits else "does not fit in memory, by these formulas"
             error, formula = predicted / reported - 1, "the kernels and messages of a step, as gptcalc train itemises them"
-            rows.append(Replica(one.run, table.title, quantity, predicted, reported, error, None, table.source, note, run.spread, formula))
+            rows.append(
+                Replica(
+                    one.run,
+                    table.title,
+                    quantity,
+                    predicted,
+                    reported,
+                    error,
+                    None,
+                    table.source,
+                    note,
+                    run.spread,
+                    formula,
+                    _is_inside(run, quantity, error),
+                )
+            )
     return rows
+
+
+def _is_inside(run: Run, quantity: str, error: float) -> bool:
+    """Whether a measured step is in the interval of the predicted one."""
+    ends = run.ranges.get("step_time")
+    if ends is None:
+        return True
+    longer = 1 / (1 + error) if quantity in SECONDS else 1 + error  # the measured step over the predicted
+    high = ends["high"]
+    return bool(ends["low"] <= longer * run.step_time and (high is None or longer * run.step_time <= high))
+
+
+SECONDS = ("step_seconds", "forward_ms", "backward_ms")
+"""Quantities of a table that are times; the others are rates."""
 
 
 def _predicted(run: Run, quantity: str) -> float:

@@ -16,6 +16,7 @@ from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
 from gptcalc.run.answer import ARRAYS, Ends, Kernel, Pass, Pipeline, Run
+from gptcalc.run.doubts import step_of
 from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.spec.division import CHOICES
@@ -66,9 +67,12 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     """The bill of one run on one kind of device; see `train`."""
     from gptcalc.run.room import room_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
+    from gptcalc.spec.device import capped, watts
     from gptcalc.spec.options import check_flag, filled, whole_number
     from gptcalc.time.software import stacks_for, warnings
 
+    if asked.power is not None:
+        device = capped(device, watts(asked.power))
     D, mfu, goodput = _tokens(model, asked.tokens), asked.mfu, False if asked.goodput is None else asked.goodput
     check_flag("goodput", goodput)
     rates = {"price": asked.price, "tdp_share": asked.tdp_share, "pue": asked.pue, "carbon": asked.carbon}
@@ -102,7 +106,8 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         step, parts = timed.value, timed.node
         memory = room_of(model, device, recipe, batch, T)
         chosen = asked.runtime is not None or (plan.stack is not None and "runtime" in plan.stack.defaults)
-        pace = pace_of(model, device, software if many else None, recipe.runtime, chosen=chosen)
+        step_ = step_of(model, recipe, timed, place, many=many, power=asked.power)
+        pace = pace_of(model, device, software if many else None, recipe.runtime, chosen=chosen, step=step_)
         notes += pace.notes
     steps = ceil(D, sequences * T)
     seconds = steps * step

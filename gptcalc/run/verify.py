@@ -19,7 +19,7 @@ from gptcalc.spec.options import check_flag, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.table.flops import check as check_options
 from gptcalc.table.flops import flops
-from gptcalc.table.params import params, views
+from gptcalc.table.params import language_model, params, views
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -131,7 +131,7 @@ def _checks(model: ModelSpec, full: bool, seq: int | None, progress: Progress | 
     tally = count(run, batch=1, seq=length, progress=step)
     answer = flops(run, batch=1, seq=length)
     kind = f"counted, {length} tokens" if full else ON_TWIN
-    yield from _pairs(model.name, "parameters", params(model), counted_parameters(model), "counted")
+    yield from _pairs(model.name, "parameters", language_model(model), counted_parameters(model), "counted")
     yield from _pairs(model.name, "matmul FLOP", answer.matmul, tally.matmul, kind)
     if answer.other:
         yield from _pairs(model.name, "other FLOP", answer.other, tally.other, kind)
@@ -179,7 +179,7 @@ DEEPEST_RUN = 10_000
 def _refuse_huge(model: ModelSpec) -> None:
     from gptcalc.units import short
 
-    total = params(model).value
+    total = language_model(model).value
     if model.n_layer > DEEPEST_RUN:
         raise GptcalcError(
             f"{model.name} has {model.n_layer:,} layers: too many to execute here (at most {DEEPEST_RUN:,})",

@@ -7,7 +7,8 @@ from typing import Any
 from gptcalc.serve.attend import QUERY_ROWS
 from gptcalc.serve.linear import TILE_ROWS, gap
 from gptcalc.serve.work import Work
-from gptcalc.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick
+from gptcalc.symbols import pick
+from gptcalc.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul
 
 WIDTHS = {"fp8": 1, "int8": 1, "fp4": 0.5, "fp32": 4, "tf32": 4}
 

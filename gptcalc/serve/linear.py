@@ -8,9 +8,9 @@ from gptcalc.footprint.quantized import packed
 from gptcalc.footprint.serving import Stored
 from gptcalc.serve.attend import QUERY_ROWS
 from gptcalc.serve.work import Work
-from gptcalc.symbols import product
+from gptcalc.symbols import pick, product
 from gptcalc.table.operation import Operation
-from gptcalc.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, pick, streaming
+from gptcalc.time.kernels import FEW_ROWS, TILES, Kernel, ceil, least, matmul, streaming
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import Form

@@ -90,7 +90,7 @@ class Loaded(NamedTuple):
         return self._everywhere(self.capacity.full)
 
     def _everywhere(self, each: Any) -> Any:
-        return self.replicas * self.replica.attention_dp * most((each // 1, 0))
+        return _whole(self.replicas * self.replica.attention_dp * most((each // 1, 0)))
 
     @property
     def factors(self) -> Factors:
@@ -149,7 +149,7 @@ class Loaded(NamedTuple):
             "in_flight": self.in_flight,
             "max_concurrency": self.max_concurrency,
             "max_running": self._everywhere(cap.running),
-            "kv_cache_tokens": most((cap.tokens // 1, 0)),
+            "kv_cache_tokens": _whole(most((cap.tokens // 1, 0))),
             "prompt_share_of_passes": least((1.0, s.busy)),
             "queue_time": s.wait,
             "pass_times": {"decode": s.decode, "mixed": s.mixed, "prompt": s.alone},
@@ -300,6 +300,10 @@ def _notes(d: Demand, replica: Worker) -> list[str]:
     if d.layout.attention_dp > 1:
         notes.append("groups of attention data parallelism are taken to have as much to do as each other")
     return notes
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) else value
 
 
 def _mean(value: Any) -> Any:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from gptcalc.node import Node, plain
 from gptcalc.serve.forward import Launch
 from gptcalc.serve.work import Work
+from gptcalc.symbols import pick
 from gptcalc.time.chip import Chip
-from gptcalc.time.kernels import most, pick, sustained_clock
+from gptcalc.time.kernels import most, sustained_clock
 from gptcalc.time.step import FULL_CLOCK
 
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
@@ -94,7 +95,7 @@ class Phase(NamedTuple):
                 "bound": one.bound,
                 "flops": plain(_mean(one.flops)),
                 "bytes": plain(_mean(one.n_bytes)),
-                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT else 0.0,
+                "intensity": plain(_mean(one.flops) / _mean(one.n_bytes)) if one.kind not in SENT and _mean(one.n_bytes) else 0.0,
             }
             for one in self.operations
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.time.kernels import most, pick
+from gptcalc.symbols import pick
+from gptcalc.time.kernels import most
 
 if TYPE_CHECKING:
     from gptcalc.serve.demand import Demand

@@ -17,11 +17,11 @@ from gptcalc.serve.grouped import experts, projection
 from gptcalc.serve.linear import a_pass, matrix_bytes
 from gptcalc.serve.phase import Phase, timed
 from gptcalc.serve.work import Work
-from gptcalc.symbols import product
+from gptcalc.symbols import pick, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.time.collectives import Network, collective, one_shot, send
-from gptcalc.time.kernels import Kernel, least, most, pick
+from gptcalc.time.kernels import Kernel, least, most
 
 if TYPE_CHECKING:
     from gptcalc.spec.server import Engine
@@ -134,7 +134,10 @@ def _attention(work: Work, one: Pass, row: Operation[Any]) -> Iterator[Launch]:
     """Decoding sequences over their caches, and the chunk's queries over its own prompt."""
     name = row.path.split("/")[0]
     s = dict(work.shape.blocks)[name]
-    for launch in passes(work, "cache", {"n": one.tokens * cached_elements(s) / 2, "s": 0.0, "c": work.kv_bits / 8}, "decode"):
+    half, share = cached_elements(s) / 2, 1 if s.switches.latent else s.n_head // s.n_kv_head
+    seen = one.decoding * seen_by_one(s, one.context) + one.chunk
+    letters = {"n": one.tokens * half, "s": seen * half, "c": work.kv_bits / 8, "g": share}
+    for launch in passes(work, "cache", letters, "decode", {"grouped"} if share > 1 else ()):
         yield launch._replace(kernel=launch.kernel._replace(path="cache"))
     if not _none(one.decoding):
         kernel, flops, moved = decode_attention(work, s, one.decoding, seen_by_one(s, one.context))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.serve.replica import Pass, Worker, seconds
-from gptcalc.time.kernels import ceil, least, most, pick
+from gptcalc.symbols import pick
+from gptcalc.time.kernels import ceil, least, most
 
 if TYPE_CHECKING:
     from gptcalc.spec.server import Engine

@@ -9,7 +9,7 @@ from gptcalc.show.tree import derivation
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
 from gptcalc.table.compare import Comparison
-from gptcalc.table.params import params
+from gptcalc.table.params import language_model
 from gptcalc.units import binary, short
 
 BAR = 8
@@ -27,7 +27,9 @@ def flop(value: float) -> str:
 def derivations(models: list[ModelSpec]) -> list[Table]:
     """The formula of each model's parameters, part by part."""
     return [
-        derivation(f"{m.name}: {integer(node.value)} parameters", node, shape_of(m).letters, []) for m in models for node in [params(m)]
+        derivation(f"{m.name}: {integer(node.value)} parameters", node, shape_of(m).letters, [])
+        for m in models
+        for node in [language_model(m)]
     ]
 
 

@@ -100,8 +100,9 @@ def _serving_headline(model: ModelSpec, answer: ServingMemory, inputs: Mapping[s
     if not limits:
         return f"{model.name}: {binary(answer.value)} at the peak {what}"
     verdict = "fits" if limits["fits"] else "does not fit"
+    uncalibrated = ", uncalibrated" if answer.apart.context is None else ""
     most = f"; at most {limits['max_batch']:,} at once" if limits["max_batch"] else ""
-    return f"{model.name} on {limits['device']}: {verdict}, {binary(answer.value)} of {binary(limits['room'])}, {what}{most}"
+    return f"{model.name} on {limits['device']}: {verdict}, {binary(answer.value)} of {binary(limits['room'])}{uncalibrated}, {what}{most}"
 
 
 def _serving_notes(answer: ServingMemory, inputs: Mapping[str, Any]) -> list[str]:

@@ -35,6 +35,8 @@ class Answer(NamedTuple):
     def result(self) -> dict[str, Any]:
         result = self.node.to_dict()
         result["views"] = self._views()
+        if self.model.towers:
+            result["language_model"] = result["views"]["language_model"]
         result |= {"left_out": list(self.model.left_out), "unread": list(self.model.unread)}
         result["bytes"] = self._bytes(self.node.value)
         if self.model.quantization:
@@ -55,6 +57,9 @@ class Answer(NamedTuple):
     def tables(self, depth: int, explain: bool) -> list[Table]:
         total = self.node.value
         headline = f"{self.model.name}: {integer(total)} parameters ({short(total)})"
+        if self.model.towers:
+            towers = ", ".join(f"{tower.name} {integer(tower.parameters)}" for tower in self.model.towers)
+            headline += f": language model {integer(self._views()['language_model'])}, {towers}"
         letters = shape_of(self.model).letters
         if explain:
             return [derivation(headline, self.node, letters, self._notes())._replace(legend=legend(letters, self.node))]
@@ -88,7 +93,14 @@ class Answer(NamedTuple):
     def _verdict(self) -> Verdict:
         if self.counted is None:
             return ""
-        return "yes" if self.counted == {path: leaf.value for path, leaf in self.node.leaves()} else "no"
+        return "yes" if self.as_counted else "no"
+
+    @property
+    def as_counted(self) -> bool:
+        """Whether the reference counts the language model's tensors as the formulas do, where it was asked."""
+        names = {tower.name for tower in self.model.towers}
+        leaves = {path: leaf.value for path, leaf in self.node.leaves() if path.partition("/")[0] not in names}
+        return self.counted in (None, leaves)
 
     def _notes(self) -> list[str]:
         found = self._views()

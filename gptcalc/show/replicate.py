@@ -18,6 +18,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
+def within(row: Replica) -> bool:
+    """Whether a reported number is in the interval that its prediction was given."""
+    return abs(row.error or 0.0) <= (row.interval or 0.0) if row.inside is None else row.inside
+
+
 COLOURS = {"": "", "holds": "green", "inside": "green", "outside": "yellow", "FAILS": "bold red"}
 
 
@@ -38,7 +43,7 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
         verdict = "" if row.tolerance is None else "holds" if row.holds else "FAILS"
         allowed = row.interval if row.tolerance is None else row.tolerance
         if row.interval is not None and row.error is not None:
-            verdict = "inside" if abs(row.error) <= row.interval else "outside"
+            verdict = "inside" if within(row) else "outside"
         tolerance = None if allowed is None else round(allowed, 4)
         why = [f"{row.formula}. {row.source}"] if explain else []
         body.append([row.run, row.quantity.replace("_", " "), row.predicted, row.reported, row.error, tolerance, verdict, *why])
@@ -47,7 +52,7 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
     runs = len({row.run for row in rows})
     headline = f"{sum(row.holds for row in judged)} of {len(judged)} reported numbers of {runs} run{'s' if runs > 1 else ''} hold"
     if expected:
-        inside = sum(abs(row.error or 0.0) <= (row.interval or 0.0) for row in expected)
+        inside = sum(within(row) for row in expected)
         headline = f"{inside} of {len(expected)} predictions within the interval that they deserve"
     errors = sorted(abs(row.error) for row in (expected or judged) if row.error is not None)
     if errors:

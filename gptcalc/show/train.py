@@ -221,30 +221,58 @@ def derivation(run: Run) -> Table:
 
 def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
     """Several devices in one table, a row each."""
+    differ = len({run.count for run in runs}) > 1
+    kinds = {run.device_kind for run in runs}
+    fitting = [run for run in runs if run.fits]
+    soonest = min((float(run.time) for run in fitting), default=None)
+    least = min((float(run.cost_usd) for run in fitting if run.cost_usd is not None), default=None)
     columns = [
         Column("device"),
         Column("precision", drop=3),
         Column("a step", span, right=True, drop=2),
         Column("MFU", percent, right=True, drop=1),
-        Column("time", lambda amount: amount.write(amount), right=True),
-        Column("device-hours", hours, right=True),
-        Column("cost", money, right=True),
+        Column("time", lambda amount: amount.write(amount), right=True, style=lambda time: "bold green" if time == soonest else ""),
+        Column(kind_hours(kinds.pop()) if len(kinds) == 1 else "device-hours", hours, right=True),
+        Column("cost", money, right=True, style=lambda cost: "bold green" if cost == least else ""),
         Column("energy", energy, right=True, drop=4),
         Column("CO2", mass, right=True, drop=5),
     ]
     rows: list[list[Any]] = [
-        [r.device, r.precision, r.step_time, r.mfu, _amount_of_time(r), r.device_hours, r.cost_usd, r.energy_kwh, r.co2_kg] for r in runs
+        [
+            _called(r, differ),
+            r.precision,
+            r.step_time,
+            r.mfu,
+            _amount_of_time(r),
+            r.device_hours,
+            r.cost_usd,
+            r.energy_kwh,
+            r.co2_kg,
+        ]
+        for r in runs
     ]
     if any(run.memory for run in runs):
         columns.append(Column("memory", style=FITS.__getitem__))
         rows = [[*row, None if r.memory is None else VERDICTS[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
     notes = list(dict.fromkeys(f"note: {note}" for run in runs for note in run.notes))
-    spread = {run.device: run.ranges.get("cost_usd") for run in runs}
+    spread = {_called(run, differ): run.ranges.get("cost_usd") for run in runs}
     notes += [f"cost on {name}: {_from_to(ends)}" for name, ends in spread.items() if ends]
     asked = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens in {sequences(model, runs[0].inputs['seq'])}"
+    asked += "" if differ else f" on {_devices(runs[0].count)}"
     odd = [run.device for run in runs if run.kernels and not run.calibrated]
     uncalibrated = f"; uncalibrated: {', '.join(odd)}" if odd else ""
-    return Table(f"{asked} on {_devices(runs[0].count)}: {_best(runs)}{uncalibrated}", columns, rows, notes, verdict=_of_all(runs))
+    return Table(
+        f"{asked}: {_best(runs, differ)}{uncalibrated}",
+        columns,
+        rows,
+        notes,
+        verdict=_of_all(runs),
+    )
+
+
+def _called(run: Run, counts: bool) -> str:
+    """A device, with its count where those differ."""
+    return f"{run.count:,} × {run.device}" if counts else run.device
 
 
 FITS = {VERDICTS[True]: "green", VERDICTS[False]: "bold red", VERDICTS[None]: "yellow"}
@@ -269,7 +297,7 @@ def _from_to(ends: Ends) -> str:
     return f"{money(ends['low'])} or more" if ends["high"] is None else f"{money(ends['low'])} to {money(ends['high'])}"
 
 
-def _best(runs: list[Run]) -> str:
+def _best(runs: list[Run], counts: bool) -> str:
     """The fastest and the cheapest of those that may fit."""
     fitting = [run for run in runs if run.fits]
     if not fitting:
@@ -277,12 +305,12 @@ def _best(runs: list[Run]) -> str:
     fastest = min(fitting, key=lambda run: float(run.time))
     priced = [run for run in fitting if run.cost_usd is not None]
     if not priced:
-        return f"{fastest.device} is fastest ({_beside(fastest)})"
+        return f"{_called(fastest, counts)} is fastest ({_beside(fastest)})"
     cheapest = min(priced, key=lambda run: float(run.cost_usd))
     cost = money(cheapest.cost_usd)
     if cheapest is fastest:
-        return f"{fastest.device} is fastest and cheapest ({_beside(fastest)}, {cost})"
-    return f"{fastest.device} is fastest ({_beside(fastest)}), {cheapest.device} cheapest ({cost})"
+        return f"{_called(fastest, counts)} is fastest and cheapest ({_beside(fastest)}, {cost})"
+    return f"{_called(fastest, counts)} is fastest ({_beside(fastest)}), {_called(cheapest, counts)} cheapest ({cost})"
 
 
 def too_large(run: Run) -> list[str]:

@@ -34,6 +34,7 @@ NAMES = {
     "k": "experts of a token",
     "f": "expert width",
     "s": "shared expert width",
+    "j": "latent of the experts",
     "M": "further tokens predicted",
     "y": "token types",
     "h": "heads of the mixer",

@@ -90,9 +90,6 @@ def _of_sublayers(spec: "ModelSpec") -> Iterator[str]:
     for name, field in (("latent_attention", "kv_lora_rank"), ("experts", "n_expert")):
         if name in names and getattr(spec, field) is None:
             yield f"sublayer '{name}' needs {field}"
-    for name, field in (("attention", "kv_lora_rank"), ("mlp", "n_expert")):
-        if name in names and getattr(spec, field) is not None:
-            yield f"sublayer '{name}' has no use for {field}"
 
 
 def _of_stacks(spec: "ModelSpec") -> Iterator[str]:

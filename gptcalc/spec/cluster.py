@@ -61,12 +61,14 @@ class FastLink(Record):
 
 
 class SlowLink(Record):
-    """`bandwidth` of one device's share of the network, one direction; `share` of it that a ring of collectives reaches."""
+    """`bandwidth` of one device's share of the network, one direction; `share` of it that a ring of collectives reaches; `rank`: seconds
+    that a collective over several nodes takes longer for each of its ranks, which nothing hides."""
 
     name: str
     bandwidth: Positive
     share: float = Field(gt=0, le=1)
     latency: float = Field(ge=0)
+    rank: float = Field(default=3e-6, ge=0)
 
 
 class Reliability(Record):

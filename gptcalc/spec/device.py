@@ -194,7 +194,45 @@ def constants_of(device: DeviceSpec) -> dict[str, float]:
     True
     """
     measured = device if device.name == DEFAULT_CONSTANTS else _measured()
-    return {name: constant.value for name, constant in (measured.constants | device.constants).items()}
+    lent = measured.constants
+    if device.family != measured.family:  # which kernel of attention was slow, and which types run long at what rate, is a family's own
+        lent = {name: constant for name, constant in lent.items() if not name.startswith(("attention_", "sustained_"))}
+    return {name: constant.value for name, constant in (lent | device.constants).items()}
+
+
+def watts(text: Any) -> float:
+    """A power in watts, with its unit or without.
+
+    Raises GptcalcError for what is none.
+
+    >>> watts("500W"), watts(450), watts("0.5kW")
+    (500.0, 450.0, 500.0)
+    """
+    word = text.strip().lower().removesuffix("w") if isinstance(text, str) else text
+    return float(parse_number(word))
+
+
+def capped(device: DeviceSpec, power: float) -> DeviceSpec:
+    """A device whose power is held at `power` watts, below its TDP: its powers, which are shares of what it may draw, rise.
+
+    Raises GptcalcError for a device of unknown TDP, and for a cap above it.
+
+    >>> capped(load_device("h100"), 500).tdp
+    500
+    """
+    if device.tdp is None:
+        raise GptcalcError(f"the TDP of {device.name} is not known: a cap of its power says nothing", hint="leave --power out")
+    if not 0 < power <= device.tdp:
+        raise GptcalcError(
+            f"a cap of {power:g} W is not below the {device.tdp:g} W of {device.name}", hint=f"--power {device.tdp:g}W at most"
+        )
+    every = load_device(DEFAULT_CONSTANTS).constants | device.constants
+    powers = {name: every[name] for name in ("tensor_power", "memory_power")}
+    if power <= powers["memory_power"].value * device.tdp:
+        lowest = powers["memory_power"].value * device.tdp
+        raise GptcalcError(f"at {power:g} W not even memory runs at its full rate: below {lowest:.0f} W no time is known")
+    higher = {name: one.model_copy(update={"value": one.value * device.tdp / power}) for name, one in powers.items()}
+    return device.model_copy(update={"tdp": power, "constants": device.constants | higher})
 
 
 @functools.cache

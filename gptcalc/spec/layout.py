@@ -49,6 +49,7 @@ BLOCK_FIELDS = frozenset(
         "n_expert",
         "n_expert_per_token",
         "d_expert",
+        "d_expert_latent",
         "d_shared_expert",
         "shared_expert_gate",
         "router_bias",
@@ -67,6 +68,7 @@ OF_ROTARY = ("d_rotary", "rope_scaling")
 OF_EXPERTS = (
     "n_expert_per_token",
     "d_expert",
+    "d_expert_latent",
     "d_shared_expert",
     "shared_expert_gate",
     "router_bias",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
+from gptcalc.symbols import ceiling, minimum, pick
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -150,8 +151,6 @@ def _replicas(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
 
 def _stages(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
     L = model.n_layer
-    if s.virtual_stages > 1:
-        return f"{s.pp} stages of {s.virtual_stages} virtual stages for {L} layers: some would be empty", f"{L} in all at most"
     return f"{s.pp} pipeline stages for {L} layers: some would be empty", f"--pp {L} at most"
 
 
@@ -230,6 +229,29 @@ def _same_weights(s: Sizes) -> str:
     return f"data{'' if isinstance(s.cp, int) and s.cp == 1 else ' times context'} parallel size"
 
 
+def stage_sizes(L: Any, p: Any, v: Any) -> tuple[Any, Any, Any]:
+    """Layers of the first stage, of a middle one and of the last, which `v` chunks of ceil(L/pv) make up.
+
+    Where layers do not divide into chunks: two too few are taken from the ends, where embedding and loss stand for a layer each
+    (Megatron-LM, account_for_embedding_in_pipeline_split and account_for_loss_in_pipeline_split; Llama 3, arXiv:2407.21783, 3.3.2); any
+    other number from the last stage. Without chunks every stage is as long as the longest.
+
+    >>> stage_sizes(126, 8, 8), stage_sizes(61, 8, 2), stage_sizes(96, 8, 6), stage_sizes(7, 2, 1)
+    ((15, 16, 15), (8, 8, 5), (12, 12, 12), (4, 4, 4))
+    """
+    whole = v * ceiling(L, p * v)
+    missing = pick(v > 1, p * whole - L, 0)
+    ends = pick(missing == 2, 1, 0)
+    return whole - ends, whole - pick(p == 2, ends, 0), whole - pick(missing == 2, 1, minimum(missing, whole))
+
+
+def _divide_into_chunks(model: ModelSpec, s: Sizes) -> Any:
+    """Layers may be missing at the end of the last stage, but not all of it."""
+    whole = s.virtual_stages * ceiling(model.n_layer, s.pp * s.virtual_stages)
+    missing = s.pp * whole - model.n_layer
+    return (s.virtual_stages == 1) | (missing < whole) & ((whole > 1) | (missing == 0))
+
+
 RULES = (
     Rule(lambda model, s: _multiple(s.count, s.own), _devices),
     Rule(lambda model, s: s.own * s.dp == s.count, _replicas),
@@ -237,8 +259,8 @@ RULES = (
         lambda model, s: (s.virtual_stages == 1) | (s.pp > 1),
         lambda model, s: (f"{quoted(s.virtual_stages)} virtual stages need a pipeline", "give --pp, or leave --virtual-stages out"),
     ),
-    Rule(lambda model, s: (s.virtual_stages == 1) | (model.n_layer % (s.pp * s.virtual_stages) == 0), _chunks),
-    Rule(lambda model, s: s.pp * s.virtual_stages <= model.n_layer, _stages),
+    Rule(_divide_into_chunks, _chunks),
+    Rule(lambda model, s: s.pp <= model.n_layer, _stages),
     Rule(
         lambda model, s: _experts(model, s),
         lambda model, s: (f"expert parallel size {quoted(s.ep)} on {model.name}, which has no experts", "leave --ep out"),

@@ -6,7 +6,7 @@ with a state of J by Y, whose keys and queries come in G groups; a convolution o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
@@ -59,4 +59,65 @@ class DeltaNet(Record):
         return Sizes(self.n_head, self.n_key_head, self.d_key, self.d_head, self.d_conv)
 
 
-Mixer = DeltaNet
+class Mamba2(Record):
+    """Mamba-2 (Dao & Gu 2024, arXiv:2405.21060): a state of d_head by d_state for each head; keys and queries come in n_group groups."""
+
+    kind: Literal["mamba2"]
+    n_head: Size
+    d_head: Size
+    n_group: Size = 1
+    d_state: Size
+    d_conv: Size = 4
+    chunk: Size = 256  # tokens that are read at once
+    bias: bool = False  # of the projection in
+    output_bias: bool = False
+    conv_bias: bool = True
+    step_least: float = Field(0.0, ge=0)  # steps are kept above and below these
+    step_most: float | None = Field(None, gt=0)
+    # Of what heads put out, in each group: times the gate first, or last (Falcon-H1), or no norm at all.
+    norm: Literal["gated", "before_gate", "none"] = "gated"
+
+    @model_validator(mode="after")
+    def _shared(self) -> Mamba2:
+        return _divides(self, "n_group", self.n_group)
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.n_head, self.n_group, self.d_state, self.d_head, self.d_conv, chunk=self.chunk)
+
+
+class Mamba(Record):
+    """Mamba (Gu & Dao 2023, arXiv:2312.00752): a state of d_state for each of n_head channels, which choose their steps through a rank."""
+
+    kind: Literal["mamba"]
+    n_head: Size
+    d_state: Size = 16
+    d_conv: Size = 4
+    rank: Size
+    bias: bool = False
+    conv_bias: bool = True
+    # Of step, key and query before they are used: with weights (Jamba), or without (Falcon-Mamba), with an epsilon of their own.
+    norms: Literal["none", "weighted", "plain"] = "none"
+    norm_epsilon: float | None = Field(None, gt=0, lt=1)
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.n_head, 1, self.d_state, 1, self.d_conv, self.rank)
+
+
+class ShortConv(Record):
+    """A gated short convolution (LFM2): each channel over the last d_conv tokens, between two gates, and no state beside them."""
+
+    kind: Literal["short_conv"]
+    d_conv: Size = 3
+    bias: bool = False
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(d_conv=self.d_conv)
+
+
+Mixer = Annotated[DeltaNet | Mamba2 | Mamba | ShortConv, Field(discriminator="kind")]
+
+KINDS: tuple[str, ...] = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(Mixer)[0]))
+"""The names of all mixers, which are those of their files in `table.sublayers` and `reference`."""

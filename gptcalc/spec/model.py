@@ -13,6 +13,7 @@ from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
 from gptcalc.spec.shape import LETTERS, Switches, shape_of
+from gptcalc.spec.tower import Tower
 
 LONGEST_USUAL_SEQ = 8192
 """Models with longer contexts are trained with shorter sequences first, and reach their longest in a small part of the tokens."""
@@ -84,25 +85,26 @@ class Quantization(Record):
 class ModelSpec(Record):
     """An architecture, every field spelled out; what is left out follows from the rest. presets/models."""
 
-    name: str
-    family: str = ""
-    source: str = ""
-    notes: tuple[str, ...] = Field(default=(), strict=False)
-    published: tuple[Published, ...] = Field(default=(), strict=False)
+    name: str  # what answers call it
+    family: str = ""  # which models it belongs to; runtimes choose the code by it
+    source: str = ""  # where these numbers are from
+    notes: tuple[str, ...] = Field(default=(), strict=False)  # what every answer says of it
+    published: tuple[Published, ...] = Field(default=(), strict=False)  # totals that its makers print
     left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
     unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
+    towers: tuple[Tower, ...] = Field(default=(), strict=False)  # what reads images or sound for it, and joins them to it
     own_code: str = ""  # the class in the file's own code, which is read as the class of that name
-    training_tokens: int | None = None
+    training_tokens: int | None = None  # tokens that it was trained on
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
 
     # Sizes. None means: follows from the others.
-    n_layer: int
-    d_model: int
-    n_head: int
+    n_layer: int  # blocks
+    d_model: int  # width of the residual stream
+    n_head: int  # query heads
     n_kv_head: int | None = None  # n_head: multi-head attention; fewer: grouped-query; 1: multi-query
     d_head: int | None = None  # d_model / n_head
     d_ff: int | None = None  # 4 * d_model
-    vocab_size: int
+    vocab_size: int  # tokens of the vocabulary
     padded_vocab_size: int | None = None  # rows of the embedding matrix, where it has more than the vocabulary
     d_embedding: int | None = None  # the embedding's width where it is not d_model; two projections bridge the two
     # ... of which the first has a bias and comes behind positions, segments and norm, which are as wide as the embedding (ELECTRA)
@@ -115,7 +117,7 @@ class ModelSpec(Record):
     d_rotary: int | None = None  # how many of a head's d_head channels are rotated; all where left out
     # Channel i turns with i + R/2 (NeoX, Llama), with i + R/2 and the other way round (nanochat), or with i + 1 (GPT-J).
     rotary_pairs: Literal["halves", "halves_back", "neighbours"] = "halves"
-    rope_theta: float = Field(10000.0, gt=0)
+    rope_theta: float = Field(10000.0, gt=0)  # base of the rotary angles
     rotary_table: bool = False  # the angles' sines are rows of a table among the parameters, which is not trained (RoFormer)
     rope_scaling: dict[str, Any] | None = None  # as Hugging Face writes it; changes angles, never a count
     sliding_window: int | None = None  # a query sees this many keys, itself included
@@ -123,28 +125,28 @@ class ModelSpec(Record):
     window_chunks: bool = False  # instead the sequence is cut into windows, and a query sees the keys of its own (Llama 4)
 
     # Norms and the block
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
-    norm_weight: bool = True
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"  # the kind of every norm
+    norm_weight: bool = True  # norms have a weight for each channel
     norm_bias: bool = True  # RMSNorm has none, whatever stands here
     norm_weight_plus_one: bool = False  # checkpoints store a norm's weight less one (Gemma); changes no count
-    norm_epsilon: float = Field(1e-5, gt=0, lt=1)
+    norm_epsilon: float = Field(1e-5, gt=0, lt=1)  # what is added to the variance
     # before each sublayer (GPT-2), or before the MLP alone (ModernBERT's first layer); after each residual sum (GPT-1); before and after
     # (Gemma 2), or after the MLP alone (A.X K1); on the sublayer's output only (OLMo 2)
     norm_placement: Literal["pre", "mlp_pre", "post", "sandwich", "mlp_sandwich", "output"] = "pre"
     embedding_norm: bool = False  # a norm on the token embedding (BLOOM)
-    final_norm: bool = True
+    final_norm: bool = True  # a norm behind the last block
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
     shared_norm: bool = False  # ... and the same norm's output (GPT-J)
 
     # Attention
     attention_bias: bool = True  # of query, key and value; with latents, of the projections down to them
-    attention_output_bias: bool = True
+    attention_output_bias: bool = True  # of the output projection
     key_bias: bool = True  # keys have one where queries and values do (Whisper: not)
     d_head_value: int | None = None  # a value head's width where it is not d_head
     # Of queries and keys. head: each head, one weight of d_head for all (Qwen 3); heads: a weight for each (Cohere); full: all heads
     # as one row (OLMo 2); l2: each head, without a weight (Llama 4). The kind of norm is `norm`.
     qk_norm: Literal["none", "head", "heads", "full", "l2"] = "none"
-    qk_norm_bias: bool = False
+    qk_norm_bias: bool = False  # those norms have a bias
     qk_norm_after_rotary: bool = False  # rotated first, then normalised (Llama 4, Hunyuan)
     value_scale: float = Field(1.0, gt=0)  # what values are multiplied by (MiMo V2)
     qkv_clip: float | None = Field(None, gt=0)  # queries, keys and values are kept within plus and minus this (MPT, DBRX)
@@ -158,20 +160,20 @@ class ModelSpec(Record):
     # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
     # a second attention reads the encoder's output.
     causal: bool = True
-    cross_attention: bool = False
+    cross_attention: bool = False  # a second attention reads the encoder's output
     # A decoder without its encoder (BartForCausalLM): the second attention has its weights, and nothing to read.
     idle_cross_attention: bool = False
     # Latent attention (DeepSeek V2): keys and values come from a latent of kv_lora_rank channels, queries from one of q_lora_rank where
     # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
     kv_lora_rank: int | None = None
-    q_lora_rank: int | None = None
+    q_lora_rank: int | None = None  # channels of the queries' latent
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 
-    # What stands in the place of attention, with sizes of its own: see `spec.mixers`. Its name is then among the sublayers.
+    # What stands in the place of attention, with sizes of its own: see `spec.mixers`.
     mixer: Mixer | None = None
-    # The sublayers of a block in order; those of an inner list stand side by side, and read the same residual stream. Where left out:
-    # attention, or latent_attention with kv_lora_rank, then mlp, or experts with n_expert.
-    composition: tuple[str | tuple[str, ...], ...] = Field(default=(), strict=False)
+    # The sublayers of a block in order, a mixer by its kind; those of an inner list stand side by side, and read the same residual stream.
+    # Where left out: attention or the mixer, then mlp. "attention" is through latents with kv_lora_rank, "mlp" is experts with n_expert.
+    composition: tuple[str | Annotated[tuple[str, ...], Field(strict=False)], ...] = Field(default=(), strict=False)
 
     # MLP
     mlp_bias: bool = True  # of every expert, where there are experts
@@ -179,33 +181,34 @@ class ModelSpec(Record):
     gated: bool = False  # SwiGLU and kin: three matrices instead of two
 
     # Mixture of experts: instead of one MLP
-    n_expert: int | None = None
-    n_expert_per_token: int | None = None
+    n_expert: int | None = None  # experts of a layer
+    n_expert_per_token: int | None = None  # of which a token goes through so many
     d_expert: int | None = None  # an expert's inner width; d_ff where left out
+    d_expert_latent: int | None = None  # what experts read and put out, where that is a projection of the stream (Nemotron 3)
     d_shared_expert: int | None = None  # inner width of the MLP that every token goes through besides: all shared experts together
     shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
     router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field
-    router_score: Literal["softmax", "sigmoid"] = "softmax"
+    router_score: Literal["softmax", "sigmoid"] = "softmax"  # what makes shares of the router's logits
     router_correction: Literal["score", "logit"] = "score"  # what such a correction is added to, when experts are chosen (Kolibri: logit)
     router_normalised: bool = True  # the chosen experts' scores are divided by their sum
     router_scale: float = Field(1.0, gt=0)  # ... and multiplied by this
     router_weighs_input: bool = False  # scores multiply what goes into an expert, not what comes out (Llama 4)
     n_router_group: int | None = None  # experts are in groups, and the chosen ones in the best n_router_group_per_token of them
-    n_router_group_per_token: int | None = None
+    n_router_group_per_token: int | None = None  # see n_router_group
 
     # Multipliers of the residual stream: no parameters
-    embedding_scale: float = Field(1.0, gt=0)
+    embedding_scale: float = Field(1.0, gt=0)  # what embeddings are multiplied by (Gemma)
     residual_scale: float = Field(1.0, gt=0)  # of what each sublayer adds (Granite)
 
     # Head
     tied: bool = True  # the head reuses the token embedding
-    head_bias: bool = False
+    head_bias: bool = False  # the head has a bias
     # Before the head: a square matrix with a bias, this activation, and a norm (BERT)
     head_transform: Literal["none", "gelu", "gelu_tanh", "relu", "silu"] = "none"
     head_transform_bias: bool = True
     d_output: int | None = None  # the width behind it where it is not that of the embedding (RemBERT)
-    logit_scale: float = Field(1.0, gt=0)
-    logit_softcap: float | None = Field(None, gt=0)
+    logit_scale: float = Field(1.0, gt=0)  # what logits are multiplied by
+    logit_softcap: float | None = Field(None, gt=0)  # logits become cap * tanh(logit / cap)
     n_mtp: int | None = None  # modules that predict further tokens (DeepSeek V3): counted apart, outside the total
 
     query_scale_from: int | None = Field(None, ge=0)  # queries of this position and later are scaled by it: `reference` runs none of them

@@ -19,8 +19,8 @@ LARGEST = 10**12
 MOST_PLACES = 4_000_000
 """Places of an array of models: each takes some 500 bytes of results."""
 
-MOST_PLANS = 100_000
-"""Places of an array of steps, whose bills take up to 15 KB each."""
+MOST_PLANS = 1_000_000
+"""Places of an array of steps, whose bills take some 3 KB each."""
 
 
 def check_word(name: str, value: object, known: Collection[str]) -> None:
@@ -113,16 +113,6 @@ def check_shapes(most: int = MOST_PLANS, **values: Any) -> tuple[int, ...]:
     if prod(together) > most:
         raise GptcalcError(f"{listed} have {prod(together):,} places together: at most {most:,} are computed at once")
     return together
-
-
-MOST_LAYOUTS = 1000
-"""Different steps, by what decides their kernels or their stages: each is computed for itself."""
-
-
-def check_layouts(different: int) -> None:
-    """Raises GptcalcError for more different steps than are computed at once."""
-    if different > MOST_LAYOUTS:
-        raise GptcalcError(f"the arrays make {different:,} different steps: at most {MOST_LAYOUTS:,} are computed at once")
 
 
 def filled(value: Any, shape: tuple[int, ...]) -> Any:

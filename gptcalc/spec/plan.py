@@ -35,10 +35,13 @@ Device: TypeAlias = "str | DeviceSpec"
 """A name of the catalogue, a file, or a device."""
 
 RECIPE, ADAPTERS, LAYOUT, SERVING, MONEY = "Recipe", "Adapters", "Layout", "Serving", "Money and energy"
-PRECISION = "fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8"
+PRECISION = "fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8 mxfp8 nvfp4"
 MODE = ("What the model is used for: training or inference.", "training")
 USUAL_SEQ = "what it was trained with, or its longest up to 8192"
-STACKS = "megatron-2021 megatron-2022 megatron fsdp ddp maxtext deepseek-v3"
+STACKS = (
+    "megatron megatron-2025 megatron-2024 megatron-2022 megatron-2021 nemo-fp8 fsdp torchtitan llm-foundry-2023 deepspeed-zero3-2021"
+    " ddp maxtext deepseek-v3"
+)
 
 
 class LayoutOptions(Fields):
@@ -76,7 +79,9 @@ class RecipeOptions(Fields):
     recompute: Annotated[
         str | None, Option("none selective full every-K (each K-th block).", "the stack's, or none", RECIPE, wants="WHAT")
     ] = None
-    attention_kernel: Annotated[str | None, Option("flash or eager.", "the stack's, or flash", RECIPE, wants="KERNEL")] = None
+    attention_kernel: Annotated[
+        str | None, Option("flash eager flash-1 flash-2 flash-3 cudnn.", "the stack's, or flash", RECIPE, wants="KERNEL")
+    ] = None
     runtime: Annotated[
         str | None,
         Option(
@@ -158,6 +163,7 @@ class RunOptions(StepOptions):
         ),
     ] = None
     slice: Annotated[int | None, Option("Devices that share the fast link.", "the cluster's number", LAYOUT, "devices", "count")] = None
+    power: Annotated[str | float | None, Option("What a device is held at, such as 500W.", "its TDP", unit="W", wants="WATTS")] = None
     price: Annotated["Number | None", Option("USD per device and hour, or a range.", "the catalogue's", MONEY, "USD/h", wants="USD")] = None
     tdp_share: Annotated["Number | None", Option("Power over TDP, or a range.", "1.0", MONEY, wants="SHARE")] = None
     pue: Annotated["Number | None", Option("Power of the facility over that of its devices, or a range.", "1.1", MONEY, wants="RATIO")] = (

@@ -40,9 +40,17 @@ PRECISIONS = {
     "amp-bf16": Precision(4, 2, 2, "amp"),
     "amp-fp16": Precision(4, 2, 2, "amp"),
     "fp8": Precision(2, 2, 1, "low fp8"),
+    "mxfp8": Precision(2, 2, 1, "low fp8"),
+    "nvfp4": Precision(2, 2, 1, "low fp8"),  # inputs kept as in fp8: what is kept in four bits was not compared
 }
 ARITHMETIC = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
 """What matmuls compute in, where the name of a precision says more."""
+
+SCALED = {"mxfp8": "fp8", "nvfp4": "fp4"}
+"""Types whose blocks of 32 or 16 elements have a scale each, and the data sheet's name of their arithmetic."""
+
+NARROW = ("fp8", *SCALED)
+"""Precisions whose matmuls are in 8 bits or fewer, and all else in 16."""
 
 
 def peak_of(device: str, peaks: Mapping[Any, float], precision: str) -> float:
@@ -53,7 +61,9 @@ def peak_of(device: str, peaks: Mapping[Any, float], precision: str) -> float:
     >>> peak_of("a100-80gb", {"bf16": 312e12}, "amp-bf16")
     312000000000000.0
     """
-    arithmetic = ARITHMETIC.get(precision, precision)
+    arithmetic = ARITHMETIC.get(precision, SCALED.get(precision, precision))
+    if precision in SCALED and "fp4" not in peaks:  # tensor cores that take blocks with scales came with fp4
+        raise GptcalcError(f"{device} has no {precision} arithmetic", hint=f"it has {', '.join(peaks)}")
     if arithmetic not in peaks:
         raise GptcalcError(f"{device} has no {arithmetic} arithmetic", hint=f"it has {', '.join(peaks)}")
     return peaks[arithmetic]
@@ -62,7 +72,10 @@ def peak_of(device: str, peaks: Mapping[Any, float], precision: str) -> float:
 OPTIMIZERS = ("adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon")
 QUANTIZED = "train adapters over a quantized base: --lora-rank 16 --qlora"
 EPSILON = ("adamw", "adamw-foreach", "muon")
-KERNELS = ("flash", "eager")
+KERNELS = ("flash", "eager", "flash-1", "flash-2", "flash-3", "cudnn")
+"""Of attention: flash is the kernel of today; the others name a generation (`OF_GENERATION`)."""
+
+OF_GENERATION = ("flash-1", "flash-2", "flash-3", "cudnn")
 RECOMPUTE = re.compile(r"none|selective|full|every-[1-9]\d{0,5}", re.ASCII)
 
 
@@ -118,7 +131,7 @@ class Recipe(RecipeOptions, AdapterOptions):
         >>> Recipe(precision="fp8").unpacked, Recipe().unpacked
         ('bf16', 'fp32')
         """
-        return "fp32" if PRECISIONS[self.precision].stored == 4 else "bf16" if self.precision == "fp8" else self.precision
+        return "fp32" if PRECISIONS[self.precision].stored == 4 else "bf16" if self.precision in NARROW else self.precision
 
     @property
     def checkpoint_every(self) -> int:
@@ -224,8 +237,9 @@ def attention_that_runs(recipe: Recipe, *, grouped: bool) -> str:
     >>> attention_that_runs(Recipe(precision="fp32"), grouped=True)
     'math'
     """
-    if recipe.attention_kernel == "eager" or PRECISIONS[recipe.precision].compute == 2:
-        return recipe.attention_kernel
+    kernel = "flash" if recipe.attention_kernel in OF_GENERATION else recipe.attention_kernel
+    if kernel == "eager" or PRECISIONS[recipe.precision].compute == 2:
+        return kernel
     return "math" if grouped else "efficient"
 
 

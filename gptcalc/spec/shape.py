@@ -2,7 +2,7 @@
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
 R d_rotary, W sliding_window, y n_token_type, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token,
-f d_expert, s d_shared_expert, o d_output.
+f d_expert, s d_shared_expert, j d_expert_latent, o d_output.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -36,6 +36,7 @@ LETTERS = {
     "n_expert_per_token": "k",
     "d_expert": "f",
     "d_shared_expert": "s",
+    "d_expert_latent": "j",
 }
 ABSENT_IS_NONE = frozenset(
     (
@@ -49,6 +50,7 @@ ABSENT_IS_NONE = frozenset(
         "n_expert_per_token",
         "d_expert",
         "d_shared_expert",
+        "d_expert_latent",
     )
 )
 """Numbers that are zero where an architecture does without what they measure."""
@@ -106,6 +108,7 @@ class Switches(NamedTuple):
     latent_query: bool = False
     experts: bool = False
     shared_expert: bool = False
+    latent_experts: bool = False
     qkv_clipped: bool = False
     attention_softcapped: bool = False
     value_scaled: bool = False
@@ -148,6 +151,7 @@ class Shape(NamedTuple, Generic[N]):
     n_expert_per_token: N
     d_expert: N
     d_shared_expert: N
+    d_expert_latent: N
     switches: Switches
     kinds: "tuple[tuple[str, Shape[N]], ...]" = ()
     stack: tuple[tuple[str, ...], ...] = ()  # the sublayers of a block; those of one group stand side by side
@@ -273,6 +277,7 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         n_expert_per_token=number("n_expert_per_token"),
         d_expert=number("d_expert", d_ff) if spec.n_expert else 0,
         d_shared_expert=number("d_shared_expert"),
+        d_expert_latent=number("d_expert_latent"),
         switches=_switches_of(spec),
         stack=stack_of(spec),
         mixer=None if spec.mixer is None else MixerShape(*spec.mixer.sizes, spec.mixer),
@@ -287,6 +292,7 @@ PRESENT = {
     "latent_query": "q_lora_rank",
     "experts": "n_expert",
     "shared_expert": "d_shared_expert",
+    "latent_experts": "d_expert_latent",
     "qkv_clipped": "qkv_clip",
     "attention_softcapped": "attention_softcap",
     "logit_softcapped": "logit_softcap",

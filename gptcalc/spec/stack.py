@@ -54,7 +54,7 @@ class Defaults(Record):
     """Of the options that `train` and `memory` both take."""
 
     runtime: Annotated[str, AfterValidator(_runtime)] = ""
-    attention_kernel: Literal["flash", "eager"] = "flash"
+    attention_kernel: Literal["flash", "eager", "flash-1", "flash-2", "flash-3", "cudnn"] = "flash"
     recompute: Annotated[str, AfterValidator(_recompute)] = "none"
     dropout: bool = False
     sequence_parallel: bool = False
@@ -73,6 +73,18 @@ class StackSpec(Record):
     source: str
     defaults: Annotated[dict[str, Any], AfterValidator(_options)] = Field(default={})  # those that the file gives
     gradient_bytes: Literal[2, 4] = Field(default=4, description="bytes of one gradient where data-parallel ranks reduce it")
+    year: int | None = Field(default=None, description="when it was like this")
+    narrow_bytes: Literal[1, 2] = Field(
+        default=2, description="bytes of an element that tensor parallelism gathers where matmuls are in 8 bits or fewer"
+    )
+    narrow_weight_bytes: Literal[1, 2] = Field(
+        default=2, description="bytes of a weight that ZeRO gathers where matmuls are in 8 bits or fewer"
+    )
+    regathers: bool = Field(default=False, description="ZeRO-3 gathers weights once more for what is computed again")
+    network_share: float = Field(
+        default=1.0, gt=0, le=1, description="of what the cluster's network gives to collectives, the share it reaches"
+    )
+    slices: float = Field(default=0.0, ge=0, lt=1, description="share that a step is longer for every doubling of the nodes or slices")
     accumulation: float | None = Field(
         default=None, ge=0, description="bytes of memory traffic of a parameter and micro-batch where gradients are added up"
     )
@@ -82,6 +94,9 @@ class StackSpec(Record):
     dispatch_bytes: Literal[1, 2] | None = Field(default=None, description="bytes of an element of a token on its way to its experts")
     dispatch_nodes: int | None = Field(
         default=None, ge=1, description="the most nodes that a token goes to for its experts, once to each and copied behind"
+    )
+    grouped: float | None = Field(
+        default=None, gt=0, le=1, description="share of a matmul's rate that the common matmul of experts reaches"
     )
     shard_in_node: bool = Field(
         default=False, description="ZeRO-3 divides over the devices of a node or slice, whose copies are kept equal once a step"

@@ -41,11 +41,13 @@ def stack_of(spec: "ModelSpec") -> tuple[tuple[str, ...], ...]:
     >>> stack_of(load_model("gpt2")), stack_of(load_model("gptj-6b"))
     ((('attention',), ('mlp',)), (('attention', 'mlp'),))
     """
+    given = {"attention": "attention" if spec.kv_lora_rank is None else "latent_attention"}
+    given["mlp"] = "mlp" if spec.n_expert is None else "experts"
     if spec.composition:
-        return tuple((item,) if isinstance(item, str) else item for item in spec.composition)
-    mixes = "attention" if spec.kv_lora_rank is None else "latent_attention"
-    inner = "mlp" if spec.n_expert is None else "experts"
+        groups = ((item,) if isinstance(item, str) else item for item in spec.composition)
+        return tuple(tuple(given.get(name, name) for name in group) for group in groups)
+    mixes = given["attention"] if spec.mixer is None else spec.mixer.kind
     if spec.parallel_residual:
-        return ((mixes, inner),)
+        return ((mixes, given["mlp"]),)
     second = "cross_attention" if spec.cross_attention else "idle_cross_attention" if spec.idle_cross_attention else ""
-    return ((mixes,), *(((second,),) if second else ()), (inner,))
+    return ((mixes,), *(((second,),) if second else ()), (given["mlp"],))

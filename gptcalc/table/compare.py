@@ -10,7 +10,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
 from gptcalc.table.flops import flops
-from gptcalc.table.params import params, views
+from gptcalc.table.params import language_model, views
 
 
 class Comparison(NamedTuple):
@@ -62,7 +62,7 @@ def compare(models: Iterable[ModelSpec | str]) -> Rows[Comparison]:
 def _row(model: ModelSpec) -> Comparison:
     s = shape_of(model)
     c = s.switches
-    found = views(params(model), model)
+    found = views(language_model(model), model)
     total = found["total"]
     forward = flops(model)
     training = flops(model, phase="training")

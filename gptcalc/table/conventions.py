@@ -11,7 +11,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import whole_number
 from gptcalc.spec.shape import Shape, shape_of
 from gptcalc.table.flops import flops
-from gptcalc.table.params import params, views
+from gptcalc.table.params import language_model, views
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361"
 PALM = "Chowdhery et al. 2022, arXiv:2204.02311, appendix B"
@@ -44,7 +44,7 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     T = model.usual_seq if seq is None else whole_number("seq", seq)
     s, B = shape_of(model), whole_number("batch", batch)
     L, d, V = s.n_layer, s.d_model, s.vocab_size
-    found = views(params(model), model)
+    found = views(language_model(model), model)
     N = found["active"]
     bare = N - (found["total"] - found["non_embedding"])
     windowed = any(kind.switches.windowed for _, kind in s.blocks)

@@ -4,10 +4,11 @@ from typing import Any
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.legality import near_divisors
+from gptcalc.symbols import maximum
 
 
 def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
-    """a / b where b divides a.
+    """a / b where b divides a; of arrays, which `spec.legality` has said yes to or masks, the whole part.
 
     Raises GptcalcError naming both numbers where it does not.
 
@@ -16,15 +17,8 @@ def divide(a: Any, b: Any, name_a: str, name_b: str) -> Any:
     """
     if isinstance(b, int) and b == 1:
         return a
-    rest = a % b
-    odd = rest if isinstance(rest, int) else rest.any()
-    if odd:
-        numbers = (
-            f"{name_a} {a} is not a multiple of {name_b} {b}"
-            if isinstance(rest, int)
-            else f"{name_a} is not a multiple of {name_b} in every place"
-        )
-        raise GptcalcError(numbers, hint=near_divisors(a, b, name_a, name_b))
+    if isinstance(a, int) and isinstance(b, int) and a % b:
+        raise GptcalcError(f"{name_a} {a} is not a multiple of {name_b} {b}", hint=near_divisors(a, b, name_a, name_b))
     return a // b
 
 
@@ -37,4 +31,5 @@ def divided_groups(groups: Any, t: Any, name: str) -> Any:
     if isinstance(groups, int) and isinstance(t, int) and t > groups:
         divide(t, groups, "tensor parallel size", name)
         return 1
-    return divide(groups, t, name, "tensor parallel size")
+    whole = divide(groups, t, name, "tensor parallel size")
+    return whole if isinstance(whole, int) else maximum(whole, 1)

@@ -4,8 +4,10 @@ Every trainable tensor counts once, as `model.parameters()` of the real implemen
 and buffers (masks, rotary tables) are not parameters.
 """
 
+from math import prod
 from typing import Any
 
+from gptcalc.errors import GptcalcError
 from gptcalc.node import Leaf, Node, tree
 from gptcalc.spec.files import as_model
 from gptcalc.spec.letters import symbolic
@@ -33,13 +35,42 @@ def params(model: ModelSpec | str, **numbers: Any) -> Node[Any]:
     """
     model = as_model(model)
     letters = symbolic(shape_of(model))
+    beside = towers(model)
     if not numbers:
-        return _itemised(shape_of(model), letters)
-    return in_blocks(lambda block: [_itemised(vary(model, **block), letters)], numbers)[0]
+        return _itemised(shape_of(model), letters, beside)
+    if "d_model" in numbers:
+        _refuse_other_widths(model)
+    return in_blocks(lambda block: [_itemised(vary(model, **block), letters, beside)], numbers)[0]
 
 
-def _itemised(shape: Shape[N], letters: Shape[Symbol]) -> Node[N]:
-    return tree("parameters", "parameters", _leaves(shape, letters))
+def _itemised(shape: Shape[N], letters: Shape[Symbol], beside: list[Leaf[Any]]) -> Node[N]:
+    return tree("parameters", "parameters", [*_leaves(shape, letters), *beside])
+
+
+def towers(model: ModelSpec) -> list[Leaf[Any]]:
+    """What reads images or sound for a model, and what joins it to it: every tensor, beside the language model's."""
+    return [
+        Leaf(f"{tower.name}/{path}", prod(sizes), Symbol({(): prod(sizes)}), f"transformers 5.24, {tower.kind}")
+        for tower in model.towers
+        for path, sizes in tower.tensors.items()
+    ]
+
+
+def language_model(model: ModelSpec | str) -> Node[Any]:
+    """The parameters of the language model and its head alone, without what reads images or sound for it.
+
+    Units: parameters.   Raises and source: as `params`.
+
+    >>> language_model("gpt2").value
+    124439808
+    """
+    model = as_model(model)
+    return _itemised(shape_of(model), symbolic(shape_of(model)), [])
+
+
+def _refuse_other_widths(model: ModelSpec) -> None:
+    if model.towers:
+        raise GptcalcError(f"the towers of {model.name} end in its width of {model.d_model}: d_model cannot vary without them")
 
 
 def _leaves(shape: Shape[N], letters: Shape[Symbol]) -> list[Leaf[N]]:
@@ -64,6 +95,9 @@ def views(node: Node[int], model: ModelSpec) -> dict[str, int]:
     if not model.tied:
         embedding = embedding + node["head/output"].value
     found = {"total": node.value, "non_embedding": node.value - embedding, "active": node.value - _idle(model)}
+    if model.towers:
+        names = {tower.name for tower in model.towers}
+        found["language_model"] = node.value - sum(part.value for part in node.parts if part.name in names)
     return found | ({"multi_token_prediction": multi_token_prediction(model).value} if model.n_mtp else {})
 
 

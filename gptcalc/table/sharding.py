@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, differ, maximum, minimum
+from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
 from gptcalc.table.dividing import divide
 from gptcalc.table.sublayers import sublayers_of
 
@@ -47,8 +48,18 @@ def stage_layers(layers: Sequence[str], p: int, v: int, stage: int) -> tuple[str
     ('c', 'd', 'e')
     """
     if v > 1:
-        size = len(layers) // (p * v)
-        return tuple(layer for chunk in range(stage, p * v, p) for layer in layers[chunk * size : (chunk + 1) * size])
+        size = ceiling(len(layers), p * v)
+        missing = size * p * v - len(layers)
+        starts = [chunk * size for chunk in range(p * v)] + [len(layers)]
+        if missing == 2:  # from the ends: every later chunk begins a layer sooner
+            starts[1:-1] = [start - 1 for start in starts[1:-1]]
+        elif missing:  # from the last stage's chunks, the last of them first
+            lengths = [size] * (p * v)
+            for chunk in range(p * v - 1, -1, -p):
+                lengths[chunk] -= (short := min(missing, size))
+                missing -= short
+            starts = [sum(lengths[:chunk]) for chunk in range(p * v + 1)]
+        return tuple(layer for chunk in range(stage, p * v, p) for layer in layers[starts[chunk] : starts[chunk + 1]])
     size = ceiling(len(layers), p)
     start = min(stage * size, len(layers) - size)
     return tuple(layers[start : start + size])
@@ -59,7 +70,7 @@ def stage_of(role: str, p: int) -> int:
     return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: bool, layers: Sequence[str] = ()) -> Share:
+def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Share:
     """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
@@ -72,26 +83,24 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: boo
         raise GptcalcError("arrays of pipeline sizes need layers that are all alike", hint="give one number of stages at a time")
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
-    padded = ceiling(rows, multiple) * multiple if pad else rows
+    padded = pick(pad, ceiling(rows, multiple) * multiple, rows)
     seq_local = divide(seq, c, "sequence length", "context parallel size")
     outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
-    if isinstance(layout.virtual_stages, int) and layout.virtual_stages == 1:  # the longest stage
-        own = ceiling(shape.n_layer, layout.pp)
-    else:
-        v = layout.virtual_stages
-        times = f"pipeline stages {layout.pp} times virtual stages {v}:" if isinstance(v, int) else "pipeline stages times virtual stages"
-        own = divide(shape.n_layer, layout.pp * v, "n_layer", times) * v
+    v = layout.virtual_stages
+    first, middle, last = stage_sizes(shape.n_layer, layout.pp, v)
+    own = {"first": first, "middle": middle, "last": last, "only": middle}[role]
     for _, kind in shape.blocks:
         divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
-    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=padded // t if pad else rows, kinds=kinds)
+    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
     chunks = _in_flight(layout, role)
-    chunk_layers = local.n_layer // layout.virtual_stages
+    chunk_layers = ceiling(shape.n_layer, layout.pp * v)
+    short = _missing_in_flight(layout, role, v * chunk_layers - own, chunk_layers)
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
-    return Share(local, (padded - rows) if pad else 0, seq_local, outside, chunks * chunk_layers, batches, role)
+    return Share(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
 
 
 def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
@@ -122,8 +131,19 @@ def _in_flight(layout: Layout, role: str) -> Any:
     if role == "only":
         return 1
     behind = {"first": p - 1, "middle": p - 2, "last": 0}[role]
-    chunks = behind + 1 if isinstance(v, int) and v == 1 else 2 * behind + (v - 1) * p + 1
+    chunks = pick(v == 1, behind + 1, 2 * behind + (v - 1) * p + 1)
     return chunks if layout.micro_batches is None else minimum(chunks, layout.micro_batches * v)
+
+
+def _missing_in_flight(layout: Layout, role: str, missing: Any, chunk: Any) -> Any:
+    """Layers fewer in flight where a stage has `missing` ones: of the first stage its first chunk is short, which is in flight for
+    2p - 1 micro-batches; of the last its last chunk, for one, and then those before it, for p each."""
+    p = layout.pp
+    if role == "first":
+        often = 2 * p - 1
+        return missing * (often if layout.micro_batches is None else minimum(often, layout.micro_batches))
+    once = minimum(missing, chunk)
+    return once + (missing - once) * p if role == "last" else 0
 
 
 def roles_of(layout: Layout) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ t tensor, g expert parallel; N tokens of a micro-batch on one rank, d their widt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.spec.recipe import PRECISIONS, Layout
+from gptcalc.spec.recipe import NARROW, PRECISIONS, Layout
 from gptcalc.time.collectives import Network, collective
+from gptcalc.time.kernels import many
 from gptcalc.time.local import PARTS, PHASES, Local
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends
     each, and the input is gathered again for the weight gradients (Korthikanti et al. 2022, arXiv:2205.05198, 4.2.2).
     """
     w, t, parallel = one.work, layout.tp, layout.sequence_parallel
-    reduce, gather, scatter = (_of_hidden_state(one, net, name, t) for name in ("all_reduce", "all_gather", "reduce_scatter"))
+    reduce, gather, scatter = _three(one, net, stack, t)
     found: Sends = {(part, phase): [] for part in PARTS for phase in PHASES}
     layers = sum(kind.n_layer for _, kind in w.shape.blocks)
     for path, shape in w.shape.blocks:
@@ -56,7 +57,7 @@ def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends
         found["block", "recompute"] = [
             sent._replace(cover=sent.cover and sent.cover._replace(phase="recompute")) for sent in found["block", "forward"]
         ]
-    if t > 1:
+    if many(t):
         logits = Sent(TENSOR, 3 * collective(net, "all_reduce", 4 * w.batch * w.seq, t))  # maximum, sum of exponentials, the right token's
         behind = Cover("head/output", "backward", 1)
         found["embedding", "forward"] = [Sent(TENSOR, scatter if parallel else reduce)]
@@ -67,11 +68,21 @@ def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends
     return found
 
 
-def _of_hidden_state(one: Local, net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None) -> Any:
-    """A collective of the hidden state of every token that a tensor-parallel region has, or of `copies` of it."""
+def _of_hidden_state(
+    one: Local, net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None, each: Any = None
+) -> Any:
+    """A collective of the hidden state of every token that a tensor-parallel region has, or of `copies` of it; `each`: bytes of an
+    element where they are not those it is computed in."""
     w = one.work
-    size = copies * PRECISIONS[w.recipe.precision].compute * w.batch * w.seq * w.shape.d_model
+    size = copies * (each or PRECISIONS[w.recipe.precision].compute) * w.batch * w.seq * w.shape.d_model
     return collective(net, operation, size, ranks, stride, crossing)
+
+
+def _three(one: Local, net: Network, stack: "StackSpec", t: Any) -> tuple[Any, Any, Any]:
+    """Seconds of an all-reduce of the hidden state, of a gather and of a scatter. Sums are in 16 bits; what is gathered may be narrower."""
+    narrow = stack.narrow_bytes if one.work.recipe.precision in NARROW else None
+    gather = _of_hidden_state(one, net, "all_gather", t, each=narrow)
+    return _of_hidden_state(one, net, "all_reduce", t), gather, _of_hidden_state(one, net, "reduce_scatter", t)
 
 
 def _block(one: Local, net: Network, stack: "StackSpec", layout: Layout, path: str, shape: "Shape[Any]") -> dict[str, list[Sent]]:
@@ -80,14 +91,14 @@ def _block(one: Local, net: Network, stack: "StackSpec", layout: Layout, path: s
     mlp = f"{inner}/up", f"{inner}/down"
     forward: list[Sent] = []
     backward: list[Sent] = []
-    divided = shape.switches.experts and layout.ep > 1
+    divided = shape.switches.experts and many(layout.ep)
     pairs = [attention] if divided else [attention, mlp]
     if divided and shape.switches.shared_expert and layout.sequence_parallel:  # without, its output is added up with what comes back
         pairs.append((f"{path}/mlp/shared/up", f"{path}/mlp/shared/down"))
     # both outputs before they are reduced; with one norm the inputs' gradients too
     added = shape.switches.parallel_residual and not divided
-    if layout.tp > 1:
-        reduce, gather, scatter = (_of_hidden_state(one, net, name, layout.tp) for name in ("all_reduce", "all_gather", "reduce_scatter"))
+    if many(layout.tp):
+        reduce, gather, scatter = _three(one, net, stack, layout.tp)
         for column, row in pairs:
             first = (column, row) == attention
             enters, leaves = first or not (added and shape.switches.shared_norm), not (added and first)
@@ -122,7 +133,7 @@ def _experts(
     crossing = None if stack.dispatch_nodes is None else min(1.0, stack.dispatch_nodes / k)
     narrow = 1 if stack.dispatch_bytes is None else stack.dispatch_bytes / PRECISIONS[one.work.recipe.precision].compute
     out, home = (Sent(EXPERT, _of_hidden_state(one, net, "all_to_all", layout.ep, own * part, t, crossing)) for part in (narrow, 1))
-    if t == 1:
+    if not many(t):
         return [out, home], [out, home]
     column, row = mlp
     if not layout.sequence_parallel:

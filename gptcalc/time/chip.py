@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gptcalc.spec.recipe import peak_of
+from gptcalc.spec.recipe import SCALED, peak_of
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -35,7 +35,7 @@ class Chip:
             raise AttributeError(name) from None
 
     def has(self, arithmetic: str) -> bool:
-        return arithmetic in self.peaks
+        return SCALED.get(arithmetic, arithmetic) in self.peaks
 
     def peak(self, arithmetic: str) -> float:
         """FLOP/s of dense arithmetic.
@@ -49,7 +49,18 @@ class Chip:
         share = {"fp32": "matmul_fp32", "tf32": f"matmul_tf32_{operand}", "fp8": "matmul_fp8", "fp4": "matmul_fp4"}.get(
             arithmetic, "matmul"
         )
+        if arithmetic in SCALED:
+            share = f"matmul_{arithmetic}" if f"matmul_{arithmetic}" in self.constants else "matmul_fp8"
         return self.peak(arithmetic) * self.constants[share]
+
+    def kept_up(self, arithmetic: str) -> float:
+        """How many times the clock that many devices sustain the matmuls of a type of arithmetic run at: 1 where nothing is known."""
+        sustained = self.constants["sustained"]
+        return self.constants.get(f"sustained_{arithmetic}", sustained) / sustained
+
+    def attention(self, kernel: str) -> float:
+        """How many times as long a generation of attention's kernel takes as the one whose rates the chip has."""
+        return self.constants.get(f"attention_{kernel.replace('-', '_')}", 1.0)
 
     def share(self, kind: str) -> float:
         """Share of memory bandwidth that a kind of pass reaches."""

@@ -7,7 +7,8 @@ Sizes may be arrays. Seconds.
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.time.kernels import ceil, least, most, pick
+from gptcalc.symbols import pick
+from gptcalc.time.kernels import ceil, least, most, settled
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -25,14 +26,16 @@ class Network(NamedTuple):
     share: float
     hop: float
     link: float = 0.0
+    rank: float = 0.0
 
 
 WHOLE = 2**20
 """Bytes from which on a message is sent in pieces: the costs were fitted from here on. A shorter one is one piece."""
 
 
-def network_of(cluster: "ClusterSpec", device: "DeviceSpec | None" = None) -> Network:
-    """The plain form of a cluster. Numbers that were assumed for one link are scaled to that of the `device`."""
+def network_of(cluster: "ClusterSpec", device: "DeviceSpec | None" = None, *, reached: float = 1.0) -> Network:
+    """The plain form of a cluster. Numbers that were assumed for one link are scaled to that of the `device`; `reached`: of what the
+    network gives to collectives, what the software makes of it."""
     link, network = cluster.link, cluster.network
     faster = device.link.bandwidth / link.bandwidth if device is not None and device.link and link.bandwidth else 1.0
     wire = device.link.bandwidth if device is not None and device.link else link.bandwidth or link.send
@@ -41,7 +44,8 @@ def network_of(cluster: "ClusterSpec", device: "DeviceSpec | None" = None) -> Ne
         for name, by_ranks in link.collectives.items()
     }
     short = (link.short.latency, link.short.hop, faster * link.short.bandwidth) if link.short else None
-    return Network(cluster.node, faster * link.send, costs, short, network.bandwidth, network.share, network.latency, wire)
+    share = reached * network.share
+    return Network(cluster.node, faster * link.send, costs, short, network.bandwidth, share, network.latency, wire, network.rank)
 
 
 def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1, crossing: Any = None) -> Any:
@@ -76,6 +80,14 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1,
     hops = (2 if operation == "all_reduce" else 1) * net.hop * log2(nodes)
     slow = pick(nodes > 1, far / (net.card * net.share), 0.0)
     return pick(n > 1, hops + most((fast, slow)), 0.0)
+
+
+def waiting_of_ranks(net: Network, n: Any, stride: Any) -> Any:
+    """Seconds that a collective over several nodes waits for its ranks, one by one: no computing hides them.
+
+    Source: `rank` of presets/clusters.
+    """
+    return pick(settled(ranks_in_node(net, n, stride) < n), net.rank * n, 0.0)
 
 
 ONE_SHOT = (8e-6, 0.25)

@@ -10,6 +10,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from gptcalc.spec.recipe import NARROW
+from gptcalc.symbols import distinct, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
 
@@ -46,12 +48,12 @@ class Kernel(NamedTuple):
 
 
 def matmul(
-    chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: bool = True, batch: Any = 1
+    chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: Any = True, batch: Any = 1
 ) -> Kernel:
     """`batch` products of an [m, k] with a [k, n] matrix: tiles in waves over the multiprocessors, or memory, whichever is longer.
 
     `aligned`: whether the innermost dimensions are multiples of 16 bytes; where not, copies cannot be vectorised and the kernels that
-    remain are those of an older generation, in tiles of 128 rows.
+    remain are those of an older generation, in tiles of 128 rows. An array where some sizes of arrays are and others are not.
 
     Units: seconds.   Source: fitted on an NVIDIA H100 (tests/data/h100_kernels.jsonl); the tiles are those of its cuBLAS kernels' names.
 
@@ -61,23 +63,25 @@ def matmul(
     >>> round(1e6 * matmul(h100, 4096, 12288, 12288, "bf16").seconds(h100))  # measured: 1549 us
     1614
     """
-    size = {"fp32": 4, "tf32": 4, "fp8": 1, "int8": 1, "fp4": 0.5}.get(arithmetic, 2)
+    if not isinstance(aligned, bool):
+        yes, no = (matmul(chip, m, n, k, arithmetic, operand, aligned=either, batch=batch) for either in (True, False))
+        return yes._replace(arithmetic=pick(aligned, yes.arithmetic, no.arithmetic), memory=pick(aligned, yes.memory, no.memory))
+    size = {"fp32": 4, "tf32": 4, "int8": 1, "fp4": 0.5, **dict.fromkeys(NARROW, 1)}.get(arithmetic, 2)
+    text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}"
     per_unit = chip.matmul_rate(arithmetic, operand) / chip.multiprocessors
     if not aligned and arithmetic != "fp32":
         share = chip.unaligned_forward if operand == "forward" else chip.unaligned_gradient
         if arithmetic == "tf32":
             share = chip.unaligned_tf32
         slow = 2 * ceil(m, 128) * 128 * n * (k + chip.unaligned_prologue) * batch / (share * chip.peak(arithmetic))
-        text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}, unaligned"
+        text = f"{text}, unaligned"
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
     losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
     rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
-    several = [size.size for size in (m, n, k, batch) if hasattr(size, "size")]
     whole = all(isinstance(size, int) for size in (m, n, k, batch))
-    busy = (_known if whole else _at_once if several and max(several) <= FEW else _tiled)(m, n, k, batch, rates)
-    speed = chip.streaming * chip.bandwidth * (1.0 if isinstance(batch, int) and batch == 1 else chip.batched)
+    busy = _known(m, n, k, batch, rates) if whole else _arrays(m, n, k, batch, rates)
+    speed = chip.streaming * chip.bandwidth * pick(batch == 1, 1.0, chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
-    text = f"{_times(batch)}[{_size_of(m)}, {_size_of(k)}] x [{_size_of(k)}, {_size_of(n)}] {arithmetic}"
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
 
 
@@ -119,26 +123,46 @@ def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
     return least(found)
 
 
-FEW = 512
-"""Places of an array up to which all tiles are tried in one operation of the array: each operation takes longer than its places."""
-
-
-def _at_once(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
-    """The same as `_tiled`, with tiles and parts along two further axes."""
-    import numpy as np
-
-    m, n, k, batch = (np.asarray(size, float)[..., None, None] for size in (m, n, k, batch))
-    rows, columns = (np.array([tile[side] for tile in TILES], float)[:, None] for side in (0, 1))
-    split, area = np.array(SPLITS, float), rows * columns
-    loss = np.where(area >= 24576, 1.0, np.where(area >= 8192, rates.small, rates.tiny))
-    waves = np.ceil(np.ceil(m / rows) * np.ceil(n / columns) * split * batch / rates.units)
-    sums = np.where(split > 1, np.where(k >= split * SHORTEST_SPLIT, 4 * m * n * split * batch / rates.streaming, np.inf), 0.0)
-    found = waves * 2 * area * (k / split + rates.prologue) / (rates.per_unit * loss) + sums
-    return found.min(axis=(-1, -2))
+FEW = 2**14
+"""Different sizes whose tiles fit in memory together."""
 
 
 _known = functools.lru_cache(maxsize=2**14)(_tiled)
 """Of ints: layouts share most of their matmuls."""
+
+
+def _arrays(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+    """`_tiled` of arrays that broadcast."""
+    import numpy as np
+
+    sizes = [np.asarray(size, dtype=np.float64) for size in (m, n, k, batch)]
+    return _waves(tuple((size.shape, size.tobytes()) for size in sizes), rates)
+
+
+@functools.lru_cache(maxsize=2**10)
+def _waves(sizes: tuple[tuple[tuple[int, ...], bytes], ...], rates: Rates) -> Any:
+    """Seconds of m, n, k and batch, each a shape and its float64 numbers: as `_tiled`, all tiles at once, of sizes that differ."""
+    import numpy as np
+
+    together = np.broadcast_arrays(*(np.frombuffer(numbers, dtype=np.float64).reshape(shape) for shape, numbers in sizes))
+    (m, n, k, batch), which = distinct([size.ravel() for size in together])
+    best = (_best_of if m.size <= FEW else _tiled)(m, n, k, batch, rates)
+    return best[which].reshape(together[0].shape)
+
+
+def _best_of(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+    import numpy as np
+
+    tiles = np.array(TILES, dtype=np.float64)[:, :, np.newaxis]
+    area = tiles[:, 0] * tiles[:, 1]
+    speed = rates.per_unit * np.where(area >= 24576, 1.0, np.where(area >= 8192, rates.small, rates.tiny))
+    count = ceil(m, tiles[:, 0]) * ceil(n, tiles[:, 1])
+    best = np.full(m.shape, np.inf)
+    for split in SPLITS:
+        sums = 0.0 if split == 1 else np.where(k >= split * SHORTEST_SPLIT, 4 * m * n * split * batch / rates.streaming, np.inf)
+        waves = ceil(count * split * batch, rates.units) * 2 * area * (k / split + rates.prologue) / speed
+        best = np.minimum(best, waves.min(axis=0) + sums)
+    return best
 
 
 def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
@@ -195,7 +219,7 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
         units = elements / (rate * chip.lanes)
         seconds = seconds + units if kind == "update" else most((seconds, units))  # an optimizer's divisions and roots hide under nothing
     fixed = chip.gap + (chip.columns_fixed if kind == "columns" else 0.0)
-    return Kernel("", "", kind, 0.0, seconds, fixed, count, text=f"{_times(count)}{_size(n_bytes)}, {kind.replace('_', ' ')}")
+    return Kernel("", "", kind, 0.0, seconds, fixed, count, text=_of_pass(kind, n_bytes, count))
 
 
 def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
@@ -219,8 +243,9 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     return f
 
 
-def _size(n_bytes: Any) -> str:
-    return short(n_bytes, "B") if isinstance(n_bytes, int | float) else "bytes by the array"
+def _of_pass(kind: str, n_bytes: Any, count: Any) -> str:
+    size = short(n_bytes, "B") if isinstance(n_bytes, int | float) else "bytes by the array"
+    return f"{_times(count)}{size}, {kind.replace('_', ' ')}"
 
 
 def _times(count: Any) -> str:
@@ -236,13 +261,20 @@ def ceil(a: Any, b: Any) -> Any:
     return -(-a // b)
 
 
-def pick(condition: Any, yes: Any, no: Any) -> Any:
-    """`yes` where the condition holds, else `no`; element by element for arrays."""
-    if isinstance(condition, bool):
-        return yes if condition else no
-    import numpy as np
+def settled(condition: Any) -> Any:
+    """True or False where an array of conditions says the same in every place, so that one branch alone is computed.
 
-    return np.where(condition, yes, no)
+    >>> settled(True), settled(3 > 4)
+    (True, False)
+    """
+    if isinstance(condition, bool):
+        return condition
+    return True if condition.all() else condition if condition.any() else False
+
+
+def many(size: Any) -> bool:
+    """Whether a size divides anything; of arrays some places may, and what one rank sends itself takes no time."""
+    return size > 1 if isinstance(size, int) else True
 
 
 def least(values: Iterable[Any]) -> Any:
@@ -261,4 +293,4 @@ def _extreme(values: Iterable[Any], ufunc: str, scalar: Any) -> Any:
         return scalar(values)
     import numpy as np
 
-    return getattr(np, ufunc).reduce(np.broadcast_arrays(*values))
+    return functools.reduce(getattr(np, ufunc), values)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.expression import evaluate
-from gptcalc.spec.recipe import ARITHMETIC, PRECISIONS, Recipe, tags_of
+from gptcalc.spec.recipe import ARITHMETIC, NARROW, PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import product
+from gptcalc.symbols import pick, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import VOCABULARY_MULTIPLE
 from gptcalc.time.chip import Chip
-from gptcalc.time.kernels import Kernel, Operand, ceil, efficient, flash, matmul, streaming
+from gptcalc.time.kernels import Kernel, Operand, ceil, efficient, flash, matmul, settled, streaming
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -46,6 +46,9 @@ class Work(NamedTuple):
     keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
     expert_ranks: Any = 1  # ranks that the experts are divided over
     stops_early: bool = True  # recomputation ends at the last tensor that is needed
+    grouped: frozenset[str] = (
+        frozenset()
+    )  # where layers differ: the kinds of block whose key-value heads are fewer, before they are divided
 
     @property
     def arithmetic(self) -> str:
@@ -67,7 +70,8 @@ class Work(NamedTuple):
         kind = dict(self.shape.blocks).get(path.partition("/")[0])
         if kind is None or not self.shape.kinds:
             return self
-        tags = tags_of(self.recipe, kind.switches, grouped=kind.n_kv_head < kind.n_head, unaligned="unaligned" in self.tags)
+        grouped = path.partition("/")[0] in self.grouped
+        tags = tags_of(self.recipe, kind.switches, grouped=grouped, unaligned="unaligned" in self.tags)
         return self._replace(shape=kind, tags=tags)
 
 
@@ -92,7 +96,8 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
     pieces = load_pieces(runtime.kernels)
-    return Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
+    work = Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
+    return work._replace(grouped=frozenset(path for path, kind in shape.blocks if kind.n_kv_head < kind.n_head))
 
 
 def launches(work: Work) -> list[Kernel]:
@@ -167,13 +172,13 @@ def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterat
     """A matmul and its two gradients; of experts, each has its share of the m rows, and 16-bit ones go in one grouped kernel."""
     size = PRECISIONS[work.recipe.precision].matmul
     padded = work.aligned or work.recipe.compiled  # a compiler pads
-    aligned = padded or not work.chip.cuda or ((n * size) % 16 == 0 and (k * size) % 16 == 0)
+    aligned = padded or not work.chip.cuda or settled(((n * size) % 16 == 0) & ((k * size) % 16 == 0))
     m = ceil(m, experts)
-    grouped, runs = (experts, 1) if a in ("bf16", "fp16", "fp8") else (1, experts)
+    grouped, runs = (experts, 1) if a in ("bf16", "fp16", *NARROW) else (1, experts)
     shapes: tuple[tuple[Any, Any, Any, Operand], ...] = ((m, n, k, "forward"), (m, k, n, "input_gradient"), (n, k, m, "weight_gradient"))
     for rows, columns, inner, operand in shapes:
         kernel = matmul(work.chip, rows, columns, inner, a, operand, aligned=aligned, batch=grouped)
-        slower = kernel.arithmetic if grouped == 1 else kernel.arithmetic / work.pieces.grouped
+        slower = kernel.arithmetic / pick(grouped == 1, 1.0, work.pieces.grouped)
         yield kernel._replace(phase="forward" if operand == "forward" else "backward", runs=runs, arithmetic=slower)
 
 
@@ -186,16 +191,33 @@ def _attention(work: Work, *, compiled_mask: bool) -> Iterator[Kernel]:
         for phase in ("forward", "backward"):
             kernel = flash(chip, B, H, C, Q, phase, window=window)
             kernel = kernel if work.keys is None else kernel._replace(arithmetic=kernel.arithmetic * (T / C))
+            kernel = kernel._replace(arithmetic=chip.attention(work.recipe.attention_kernel) * kernel.arithmetic)
             yield kernel._replace(arithmetic=kernel.arithmetic * chip.masked_attention) if compiled_mask else kernel
     elif "efficient" in work.tags:
         for phase in ("forward", "backward"):
             kernel = efficient(chip, B, H, C, Q, phase)
             yield kernel if work.keys is None else kernel._replace(memory=kernel.memory * (T / C))
     else:
+        odd = chip.cuda and unaligned_heads(s)
         shapes = {"forward": ((T, C, Q), (T, Q, C)), "backward": ((T, C, Q), (C, Q, T), (T, Q, C), (C, Q, T))}
         for phase, products in shapes.items():
             for m, n, k in products:
-                yield matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)._replace(phase=phase)
+                one = matmul(chip, m, n, k, work.arithmetic, "input_gradient", batch=B * H)
+                if odd:
+                    slow = 2 * m * n * k * B * H / (chip.unaligned_heads * chip.peak(work.arithmetic))
+                    one = one._replace(kind="unaligned matmul", arithmetic=0.0, memory=slow, text=one.text and f"{one.text}, unaligned")
+                yield one._replace(phase=phase)
+
+
+def unaligned_heads(s: Shape[Any]) -> bool:
+    """Whether heads have a width that is no multiple of 8: explicit attention's products then run at a small share of their rate.
+
+    >>> from gptcalc.spec.files import load_model
+    >>> from gptcalc.spec.shape import shape_of
+    >>> unaligned_heads(shape_of(load_model("gpt2")))
+    False
+    """
+    return any(isinstance(kind.d_head, int) and kind.d_head % 8 != 0 for _, kind in s.blocks)
 
 
 def pass_of(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:

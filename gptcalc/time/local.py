@@ -10,7 +10,7 @@ from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import share_of
-from gptcalc.time.kernels import Kernel
+from gptcalc.time.kernels import Kernel, many
 from gptcalc.time.launches import Work, launches, parameters, work_of
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
     work = work_of(model, device, recipe, batch, seq)
     alone = layout._replace(pp=1, virtual_stages=1)
     share = share_of(work.shape._replace(n_layer=1), alone, seq, "only", pad=runtime.pads_vocabulary or layout.tp > 1)
-    keys = seq if layout.cp > 1 else None
+    keys = seq if many(layout.cp) else None
     here = {"shape": share.shape, "seq": share.seq, "outside": share.seq_outside, "keys": keys, "expert_ranks": layout.ep}
     work = work._replace(**here)
     everything = launches(work)
     kernels = tuple(kernel for kernel in everything if kernel.phase != "optimizer")
     products = tuple(kernel for kernel in everything if kernel.phase == "optimizer" and kernel.kind == "matmul")
-    if products and layout.tp > 1:
+    if products and many(layout.tp):
         raise GptcalcError(
             f"optimizer {recipe.optimizer} multiplies whole matrices: its step is not timed where tensor parallelism divides them",
             hint="leave --tp out, or --optimizer adamw",
@@ -76,7 +76,7 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
         wide = wide._replace(**here)
         kernels = (*(k for k in kernels if k.path != "loss"), *(k for k in launches(wide) if k.path == "loss"))
     rows = {row.path: row for row in operations(share.shape, 1, 1, 1)}
-    apart = {path: row for path, row in rows.items() if layout.ep > 1 and of_experts(path)}
+    apart = {path: row for path, row in rows.items() if many(layout.ep) and of_experts(path)}
     of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
     sizes = {part: parameters(several) for part, several in of_part.items()}
     calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}

@@ -4,24 +4,24 @@ t tensor, p pipeline (v chunks a stage), D data, c context, g expert parallel; m
 Everything after the kernels is plain arithmetic on floats or arrays of them.
 """
 
+from collections.abc import Callable
+from math import prod
 from typing import Any, NamedTuple
 
 from gptcalc.node import Node
-from gptcalc.spec.recipe import PRECISIONS, Layout
+from gptcalc.spec.grids import Place, Sizes, places, varies
+from gptcalc.spec.legality import stage_sizes
+from gptcalc.spec.recipe import NARROW, PRECISIONS
+from gptcalc.symbols import pick
 from gptcalc.table.sharding import shards_of
-from gptcalc.time.arrays import numbers_of
 from gptcalc.time.block import EXPERT, TENSOR
-from gptcalc.time.collectives import collective, network_of
-from gptcalc.time.differing import BEYOND
-from gptcalc.time.kernels import ceil, most, pick
-from gptcalc.time.local import PARTS, PHASES, Local
-from gptcalc.time.quantities import Plan
+from gptcalc.time.collectives import collective, log2, network_of
+from gptcalc.time.kernels import ceil, most, settled
+from gptcalc.time.local import Local
+from gptcalc.time.quantities import Part, Plan, Stage, local_of, stage_of
 from gptcalc.time.stage import accumulation, update_kernels
 from gptcalc.time.step import WAITING, idle, longest_first, tree_of
-from gptcalc.time.traffic import Group, Traffic, between, gathered, once_a_step, ring
-
-SEGMENTS = (("forward", PARTS), ("backward", PARTS[::-1]))
-
+from gptcalc.time.traffic import Crossing, Gathers, Group, Ring, Traffic, between, gathered, once_a_step, ring
 
 TEXTS = {
     "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
@@ -30,6 +30,7 @@ TEXTS = {
     "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
     "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
     "communication/data parallel": "a stage's gradients reduced, under ZeRO-2 m times: what the backward pass does not hide",
+    "communication/between slices": "a share of the step for every doubling of the slices, as the stack has it",
     "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
     "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
     "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
@@ -54,14 +55,103 @@ class ParallelTime(NamedTuple):
 
 
 def parallel_step(plan: Plan) -> ParallelTime:
-    """One step of a layout; with every size 1 that of `step_time`.
+    """One step of a layout, or of arrays of them; with every size 1 that of `step_time`.
 
     Units: seconds.   Raises: GptcalcError for impossible divisions and contradictory recipes.
     Source: pipeline Narayanan et al. 2021, arXiv:2104.04473, 2.2; ZeRO Rajbhandari et al. 2020, arXiv:1910.02054; FSDP Zhao et al.
     2023, arXiv:2304.11277; context parallelism Liu et al. 2023, arXiv:2310.01889; the rest in `stage` and `collectives`.
     """
-    q, one, layout, micro_batches = numbers_of(plan)
-    return _bill(plan, q, layout, micro_batches, _terms(plan, q, one, layout, micro_batches))
+    layout = plan.recipe.layout
+    if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
+        return _said(_bill(plan, *_reckoned(plan)))
+    import numpy as np
+
+    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
+    bills = []
+    with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
+        for place in found:
+            here = on_grid(plan, place.sizes)
+            bills.append((place, _bill(here, *_reckoned(here))))
+    return _said(_together(bills, shape))
+
+
+def on_grid(plan: Plan, sizes: Sizes) -> Plan:
+    """The same of other sizes."""
+    recipe = plan.recipe._replace(layout=sizes.layout)
+    return plan._replace(recipe=recipe, batch=sizes.batch, seq=sizes.seq, micro_batches=sizes.m)
+
+
+class Seconds(NamedTuple):
+    """A step in all; and of it what stages wait for each other, what is sent and nothing hides, and what is computed again."""
+
+    total: Any
+    waiting: Any
+    sending: Any
+    again: Any
+
+
+def step_seconds(plan: Plan, one: Local) -> Seconds:
+    """The seconds of `parallel_step` without its bill, of sizes that broadcast: the structure of their steps is one (`spec.grids`).
+    `one`: what `local_of` says of them."""
+    q, of = _reckoned(plan, one)
+    m, often = plan.micro_batches, plan.model.n_layer / plan.recipe.layout.pp
+    sending: Any = 0.0
+    for traffic in _traffic(plan, q, of):
+        sending = sending + traffic.exposed
+    return Seconds(of.total, of.imbalance + of.bubble, sending, m * often * q.block.recompute)
+
+
+def _reckoned(plan: Plan, one: Local | None = None) -> "tuple[Stage, _Terms]":
+    layout = plan.recipe.layout
+    one = one or local_of(plan, layout, plan.batch, plan.seq)
+    alone = all(isinstance(size, int) and size == 1 for size in (layout.tp, layout.pp, layout.dp, layout.cp))
+    q = stage_of(plan, one, layout, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
+    return q, _terms(plan, q, one)
+
+
+class _Bill(NamedTuple):
+    """Seconds by path of the bill, and where they come from; the rest as in `ParallelTime`."""
+
+    items: dict[str, Any]
+    texts: dict[str, str]
+    traffic: list[Traffic]
+    kinds: dict[str, Any]
+    stages: dict[str, tuple[Any, Any]]
+    between: Any
+
+
+def _said(bill: _Bill) -> ParallelTime:
+    return ParallelTime(tree_of("step", bill.items, bill.texts), bill.traffic, bill.kinds, bill.stages, bill.between)
+
+
+def _together(bills: list[tuple[Place, _Bill]], shape: tuple[int, ...]) -> _Bill:
+    """The bills of all grids, place by place; what one grid has nothing of is zero there."""
+    import numpy as np
+
+    size = prod(shape)
+    first = bills[0][1]
+    items: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    traffic = {one.name: [np.full(size, value) for value in (1.0, 0.0, 0.0)] for _, bill in bills for one in bill.traffic}
+    stages = {role: (np.zeros(size), np.zeros(size)) for role in first.stages}
+    between = np.zeros(size)
+    for place, bill in bills:
+        texts |= bill.texts
+        for found, own in ((items, bill.items), (kinds, bill.kinds)):
+            for name, seconds in own.items():
+                found.setdefault(name, np.zeros(size))[place.here] = place.take(seconds)
+        for one in bill.traffic:
+            for array, value in zip(traffic[one.name], one[1:], strict=True):
+                array[place.here] = place.take(value)
+        for role, pair in bill.stages.items():
+            for array, value in zip(stages[role], pair, strict=True):
+                array[place.here] = place.take(value)
+        between[place.here] = place.take(bill.between)
+    items, kinds = ({name: array.reshape(shape) for name, array in found.items()} for found in (items, kinds))
+    sent = [Traffic(name, *(array.reshape(shape) for array in arrays)) for name, arrays in traffic.items()]
+    pairs = {role: (pair[0].reshape(shape), pair[1].reshape(shape)) for role, pair in stages.items()}
+    return _Bill(items, texts, sent, longest_first(kinds), pairs, between.reshape(shape))
 
 
 def either(where: Any, yes: ParallelTime, no: ParallelTime) -> ParallelTime:
@@ -83,111 +173,131 @@ def either(where: Any, yes: ParallelTime, no: ParallelTime) -> ParallelTime:
 class _Terms(NamedTuple):
     """The seconds that a step is put together from. `wait` and `turns`: of a block, for sharded weights and for ring attention."""
 
-    wait: dict[str, Any]
-    turns: dict[str, Any]
-    hop: dict[str, Any]
-    once: dict[str, Any]
+    wait: Gathers
+    turns: Ring
+    hop: Crossing
+    once: Crossing
     stages: dict[str, tuple[Any, Any]]
     imbalance: Any
     bubble: Any
     adding: Any
     ends_apart: Any
     update: Any
+    slices: Any
     total: Any
 
 
-def _terms(plan: Plan, q: dict[str, Any], one: Local, layout: Layout, m: Any) -> _Terms:
-    net, stack, compute = network_of(plan.cluster, plan.device), plan.stack, PRECISIONS[plan.recipe.precision].compute
-    L, t, p, v, c, zero = plan.model.n_layer, layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
-    layers, replicas, sharded = ceil(L, p), layout.dp * c, pick(zero == 3, 1.0, 0.0)
+def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
+    net, stack, compute = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), plan.stack, weight_bytes(plan)
+    layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
+    t, p, v, c, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
+    sizes = stage_sizes(L, p, v)
+    layers, replicas, single = sizes[1], layout.dp * c, settled(p == 1)
 
     # What one block and the parts outside the blocks wait for, forward and backward.
     shards, experts = shards_of(layout), layout.ep
-    groups = Group(replicas, shards, t), Group(replicas // experts, most((1, shards // experts)), t * experts)
-    wait = gathered(net, q, stack, *groups, compute, plan.recipe.checkpoint_every > 0)
+    groups = Group(replicas, shards, t), Group(most((1, replicas // experts)), most((1, shards // experts)), t * experts)
+    wait = gathered(net, q, stack, *groups, compute, recomputed=plan.recipe.checkpoint_every > 0) if zero == 3 else Gathers()
     turns = ring(net, q, stack.overlap.context, c, t)
-    block_forward = q["block forward"] + sharded * wait["forward"] + turns["forward"]
-    block_backward = q["block backward"] + q["block recompute"] + sharded * wait["backward"] + turns["backward"]
-    outer = sharded * wait["outside"]
-    ends = sum(q[f"{part} {phase}"] for part in ("embedding", "head") for phase in ("forward", "backward"))
+    block_forward = q.block.forward + wait.forward + turns.forward
+    block_backward = q.block.backward + q.block.recompute + wait.backward + turns.backward
+    ends = q.embedding.both + q.head.both
 
     # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
-    beyond = {key: q.get(f"beyond {key}", 0.0) for key in BEYOND}
+    beyond = q.beyond
     stages = {}
-    for role, part in (("first", "embedding"), ("middle", None), ("last", "head")):
-        pair = layers * block_forward + beyond[f"{role} forward"], layers * block_backward + beyond[f"{role} backward"]
-        stages[role] = (pair[0] + q[f"{part} forward"], pair[1] + q[f"{part} backward"]) if part else pair
-    device_sum = L * (block_forward + block_backward) + ends + outer
-    host = {part: sum(q[f"host {part} {phase}"] for phase in PHASES[:2]) for part in PARTS}
-    processor = sum(host.values(), 0.0)
+    ends_of = (("first", beyond.first, q.embedding), ("middle", beyond.middle, None), ("last", beyond.last, q.head))
+    for (role, extra, part), own_layers in zip(ends_of, sizes, strict=True):
+        pair = own_layers * block_forward + extra.forward, own_layers * block_backward + extra.backward
+        stages[role] = (pair[0] + part.forward, pair[1] + part.backward) if part else pair
+    device_sum = L * (block_forward + block_backward) + ends + wait.outside
+    processor = q.embedding.host + q.block.host + q.head.host
     slow_device = most([sum(both) for both in stages.values()])
-    slow_host = host["block"] + most((host["embedding"], host["head"]))
-    slow = pick(p == 1, most((device_sum, processor)), most((slow_device + outer, slow_host)))
+    slow_host = q.block.host + most((q.embedding.host, q.head.host))
     hop = between(net, q, stack, layout)
-    host_sum = host["block"] * (L / layers) + host["embedding"] + host["head"]
-    others = most((device_sum - outer, host_sum)) - most((slow_device, slow_host))
-    bubble = pick(p == 1, 0.0, (others + (p - 1) * hop["exposed"] * 2) / v)
+    host_sum = q.block.host * (L / layers) + q.embedding.host + q.head.host
 
     # Once a step: gradients, the weights that each updated, the two ends' common embedding.
-    own = list(zip(groups, _held(plan, q, layers, p, beyond), strict=True))
-    divided = [(pick(zero == 3, group.shards, group.replicas), size) for group, size in own]
-    adding = accumulation(one, sum(size / pick(zero >= 2, ranks, 1) for ranks, size in divided), stack)
-    update = update_kernels(one, sum(size / pick(zero >= 1, ranks, 1) for ranks, size in divided))
-    update = update + q["products"] / pick(zero >= 1, divided[0][0], 1)
-    last_backward = layers * block_backward + pick(p == 1, q["head backward"], 0.0)
-    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m)
+    own = list(zip(groups, _held(plan, q, layers, single), strict=True))
+    divided = [(group.shards if zero == 3 else group.replicas, size) for group, size in own]
+    adding = accumulation(one, sum(size / (ranks if zero >= 2 else 1) for ranks, size in divided), stack)
+    update = update_kernels(one, sum(size / (ranks if zero >= 1 else 1) for ranks, size in divided))
+    update = update + q.products / (divided[0][0] if zero >= 1 else 1)
+    last_backward = layers * block_backward + pick(single, q.head.backward, 0.0)
+    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m, layers)
     apart = t * replicas * most((1, p - 1))
-    ends_apart = pick(p > 1, collective(net, "all_reduce", stack.gradient_bytes * q["token embedding"], 2, apart), 0.0)
+    ends_apart = pick(settled(p > 1), collective(net, "all_reduce", stack.gradient_bytes * q.token_embedding, 2, apart), 0.0)
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
-    tail = once["exposed"] + ends_apart + update
+    tail = once.exposed + ends_apart + update
 
-    first = _segments(q, layers, block_forward, block_backward, outer)
-    alone = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q["host update"]))
-    piped = m * (slow + 2 * v * hop["exposed"]) + bubble + (m - 1) * adding + tail
-    total = pick(p == 1, alone, most((piped, (m - 1) * slow_host + host_sum + q["host update"])))
-    imbalance = pick(p == 1, 0.0, m * (slow_device - (device_sum - outer) / p))
-    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, total)
+    total: Any = 0.0
+    bubble: Any = 0.0
+    imbalance: Any = 0.0
+    if single is not False:
+        first = _segments(q, layers, block_forward, block_backward, wait.outside)
+        total = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q.host_update))
+    if single is not True:  # what has few axes first: of arrays the last two additions alone are of every place
+        slow = most((slow_device + wait.outside, slow_host))
+        others = most((device_sum - wait.outside, host_sum)) - most((slow_device, slow_host))
+        waits = (others + (p - 1) * hop.exposed * 2) / v
+        piped = (m * slow + (m - 1) * adding + tail) + m * (2 * hop.exposed) * v + waits
+        if not _nothing(q.host_update):
+            piped = most((piped, (m - 1) * slow_host + host_sum + q.host_update))
+        total, bubble = pick(single, total, piped), pick(single, 0.0, waits)
+        imbalance = pick(single, 0.0, m * (slow_device - (device_sum - wait.outside) / p))
+    nodes = ceil(t * p * replicas, net.node)
+    apart = stack.slices * log2(nodes) * total if stack.slices else 0.0
+    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, apart, total + apart)
 
 
-def _held(plan: Plan, q: dict[str, Any], layers: Any, p: Any, beyond: dict[str, Any]) -> tuple[Any, Any]:
+def weight_bytes(plan: Plan) -> int:
+    """Bytes of a weight that ZeRO gathers."""
+    narrow = plan.recipe.precision in NARROW
+    return plan.stack.narrow_weight_bytes if narrow else PRECISIONS[plan.recipe.precision].compute
+
+
+def _held(plan: Plan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
     """The parameters of the stage that has most, and of its experts."""
-    blocks = layers * q["parameters block"]
-    first, last = blocks + q["parameters embedding"], blocks + q["parameters head"] + (q["token embedding"] if plan.model.tied else 0)
-    of_stages = first + beyond["first parameters"], last + beyond["last parameters"], blocks + beyond["middle parameters"]
-    whole = first + q["parameters head"]
-    return pick(p == 1, whole, most(of_stages)), layers * q["parameters experts"] + beyond["experts"]
+    blocks = layers * q.block.parameters
+    first, last = blocks + q.embedding.parameters, blocks + q.head.parameters + (q.token_embedding if plan.model.tied else 0)
+    beyond = q.beyond
+    of_stages = first + beyond.first.parameters, last + beyond.last.parameters, blocks + beyond.middle.parameters
+    whole = first + q.head.parameters
+    return pick(single, whole, most(of_stages)), layers * q.experts + beyond.experts
 
 
-def _traffic(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> list[Traffic]:
-    L, p, v = plan.model.n_layer, layout.pp, layout.virtual_stages
-    often, found = {"embedding": 1, "block": L, "head": 1}, []
-    for kind, ranks in ((TENSOR, layout.tp), (EXPERT, layout.ep)):
-        entire, left = (m / p * sum(often[part] * q[f"{kind} {which} {part}"] for part in PARTS) for which in ("total", "exposed"))
-        found.append(Traffic(kind, ranks, entire, left))
-    found.append(Traffic("context parallel", layout.cp, *(m * L / p * seconds for seconds in (of.turns["total"], _both(of.turns)))))
-    gathers = (L / p * seconds + of.wait["outside"] for seconds in (of.wait["total"], _both(of.wait)))
-    found.append(Traffic("sharded weights", shards_of(layout), *(m * pick(layout.zero == 3, 1.0, 0.0) * one for one in gathers)))
-    found.append(Traffic("between stages", p, *(2 * m * v * of.hop[which] for which in ("total", "exposed"))))
-    found.append(Traffic("data parallel", layout.dp * layout.cp, of.once["total"], of.once["exposed"]))
+def _traffic(plan: Plan, q: Stage, of: _Terms) -> list[Traffic]:
+    layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
+    p, v = layout.pp, layout.virtual_stages
+
+    def in_all(of_part: Callable[[Part], Any]) -> Any:
+        return m / p * (of_part(q.embedding) + L * of_part(q.block) + of_part(q.head))
+
+    found = [
+        Traffic(TENSOR, layout.tp, in_all(lambda part: part.tensor.total), in_all(lambda part: part.tensor.exposed)),
+        Traffic(EXPERT, layout.ep, in_all(lambda part: part.expert.total), in_all(lambda part: part.expert.exposed)),
+    ]
+    turns = of.turns.forward + of.turns.backward
+    found.append(Traffic("context parallel", layout.cp, m * L / p * of.turns.total, m * L / p * turns))
+    gathers = [L / p * seconds + of.wait.outside for seconds in (of.wait.total, of.wait.forward + of.wait.backward)]
+    found.append(Traffic("sharded weights", shards_of(layout), *(m * seconds for seconds in gathers)))
+    found.append(Traffic("between stages", p, 2 * m * v * of.hop.total, 2 * m * v * of.hop.exposed))
+    found.append(Traffic("data parallel", layout.dp * layout.cp, of.once.total, of.once.exposed))
+    found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
     found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
 
 
-def _both(seconds: dict[str, Any]) -> Any:
-    return seconds["forward"] + seconds["backward"]
-
-
-def _bill(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> ParallelTime:
-    L, p = plan.model.n_layer, layout.pp
+def _bill(plan: Plan, q: Stage, of: _Terms) -> _Bill:
+    L, p, m = plan.model.n_layer, plan.recipe.layout.pp, plan.micro_batches
     kinds: dict[str, Any] = {}
-    for name, seconds in q.items():
-        if name.startswith("kind/"):
-            _, part, kind = name.split("/", 2)
-            kinds[kind] = kinds.get(kind, 0.0) + m / p * (L if part == "block" else 1) * seconds
+    for part, often in ((q.embedding, 1), (q.block, L), (q.head, 1)):
+        for kind, seconds in part.kinds.items():
+            kinds[kind] = kinds.get(kind, 0.0) + m / p * often * seconds
     kinds = longest_first(kinds)
     items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
     texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
-    traffic = _traffic(plan, q, layout, m, of)
+    traffic = _traffic(plan, q, of)
     items |= {f"communication/{one.name}": one.exposed for one in traffic}
     items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
     items |= {"accumulation": (m - 1) * of.adding, "optimizer": of.update}
@@ -195,23 +305,25 @@ def _bill(plan: Plan, q: dict[str, Any], layout: Layout, m: Any, of: _Terms) -> 
     kinds["optimizer"], kinds[WAITING] = of.update, items[WAITING]
     items, kinds = ({name: seconds for name, seconds in one.items() if not _nothing(seconds)} for one in (items, kinds))
     traffic = [one for one in traffic if not _nothing(one.total)]
-    return ParallelTime(tree_of("step", items, texts), traffic, kinds, of.stages, of.hop["exposed"])
+    return _Bill(items, texts, traffic, kinds, of.stages, of.hop.exposed)
 
 
 def _nothing(seconds: Any) -> bool:
     return isinstance(seconds, int | float) and seconds == 0
 
 
-def _segments(q: dict[str, Any], layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
+def _segments(q: Stage, layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
     """The first micro-batch of one stage: device and processor side by side, in each segment the later of the two decides."""
-    device = {("block", "forward"): layers * forward, ("block", "backward"): layers * backward, ("embedding", "forward"): outer}
     finished: Any = 0.0
     processor: Any = 0.0
-    for phase, parts in SEGMENTS:
-        for part in parts:
-            here = device.get((part, phase), 0.0)
-            if part != "block":
-                here = here + q[f"{part} {phase}"]
-            processor = processor + q[f"host {part} {phase}"]
-            finished = most((finished + here, processor))
+    for device, host in (
+        (q.embedding.forward + outer, q.embedding.host_forward),
+        (layers * forward, q.block.host_forward),
+        (q.head.forward, q.head.host_forward),
+        (q.head.backward, q.head.host_backward),
+        (layers * backward, q.block.host_backward),
+        (q.embedding.backward, q.embedding.host_backward),
+    ):
+        processor = processor + host
+        finished = most((finished + device, processor))
     return finished

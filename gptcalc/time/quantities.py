@@ -1,18 +1,23 @@
-"""What is run, and what decides its step on one stage: seconds, bytes and parameters by name."""
+"""What is run, and what decides its step on one stage: seconds, bytes and parameters, as numbers or as arrays that broadcast."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
+from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.collectives import network_of
-from gptcalc.time.differing import beyond_average
-from gptcalc.time.kernels import ceil
-from gptcalc.time.local import PARTS, PHASES, Local, local
-from gptcalc.time.stage import host_seconds, host_update, orthogonalised, times
+from gptcalc.time.differing import Beyond, beyond_average
+from gptcalc.time.kernels import Kernel, ceil
+from gptcalc.time.local import Local, local
+from gptcalc.time.stage import Times, host_seconds, host_update, orthogonalised, times
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.runtime import Host
     from gptcalc.spec.stack import StackSpec
 
 
@@ -29,46 +34,123 @@ class Plan(NamedTuple):
     micro_batches: Any
 
 
-def local_of(plan: Plan, layout: Layout, batch: int, seq: int) -> Local:
+@dataclass(frozen=True)
+class Sending:
+    """Seconds of one kind of collective in a micro-batch, all of them and those that nothing hides."""
+
+    total: Any
+    exposed: Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """The embedding, one block or the head in one micro-batch: seconds of the device, exposed collectives included, and of the processor;
+    `kinds`: seconds of its kernels by kind, all phases together."""
+
+    forward: Any
+    backward: Any
+    recompute: Any
+    host_forward: Any
+    host_backward: Any
+    parameters: Any
+    kinds: Mapping[str, Any]
+    tensor: Sending
+    expert: Sending
+
+    @property
+    def both(self) -> Any:
+        """Seconds forward and backward, without what is computed again."""
+        return self.forward + self.backward
+
+    @property
+    def host(self) -> Any:
+        return self.host_forward + self.host_backward
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Seconds of a block's attention cores, and how often a block computes its own again."""
+
+    forward: Any
+    backward: Any
+    recompute: Any
+    again: Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of `layers` blocks. `experts`: parameters of a block that few ranks have copies of; `hidden_state` and `keys_and_values`:
+    bytes of a micro-batch's; `token_embedding`: parameters; `products`, `host_update`: seconds of the optimizer's matmuls and processor."""
+
+    embedding: Part
+    block: Part
+    head: Part
+    experts: Any
+    attention: Attention
+    hidden_state: Any
+    keys_and_values: Any
+    token_embedding: Any
+    products: Any
+    host_update: Any
+    beyond: Beyond
+
+
+def local_of(plan: Plan, layout: Layout, batch: Any, seq: Any) -> Local:
     """The kernels of a plan on one device."""
-    return local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
+    one = local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
+    if plan.stack.grouped is None:
+        return one
+    quicker = one.work.pieces.grouped / plan.stack.grouped
+    return one._replace(kernels=tuple(_quicker(kernel, quicker) for kernel in one.kernels))
 
 
-def quantities(plan: Plan, one: Local, layout: Layout, layers: int, *, alone: bool) -> dict[str, float]:
-    """What decides a step, of one stage of `layers` blocks, as plain numbers by name: seconds, bytes, parameters.
+def _quicker(kernel: Kernel, times: float) -> Kernel:
+    """A kernel, that of experts' common matmul in another stack's time."""
+    own = kernel.kind == "matmul" and of_experts(kernel.path)
+    return kernel._replace(arithmetic=times * kernel.arithmetic) if own else kernel
 
-    Source: `stage`.
+
+def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool) -> Stage:
+    """What decides a step, of one stage of `layers` blocks; `alone`: no other device is waited for.
+
+    Units: seconds, bytes, parameters.   Source: `stage`.
     """
     from gptcalc.spec.runtime import load_runtime
 
-    net, host = network_of(plan.cluster, plan.device), load_runtime(plan.recipe.runtime).host
+    net, host = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), load_runtime(plan.recipe.runtime).host
     measured = times(one, net, plan.stack, layers, layout, alone=alone)
-    found = {f"host {part} {phase}": host_seconds(one, host, part, phase, layers) for part in PARTS for phase in PHASES[:2]}
-    for (part, phase), seconds in measured.compute.items():
-        found[f"{part} {phase}"] = seconds + measured.waiting[part, phase]
-    for part, kind in measured.total:
-        found[f"{kind} exposed {part}"] = measured.exposed[part, kind]
-        found[f"{kind} total {part}"] = measured.total[part, kind]
-    for part in PARTS:
-        found[f"parameters {part}"] = one.parameters[part]
-    found["parameters experts"] = one.experts
-    for (part, kind), seconds in measured.kinds.items():
-        found[f"kind/{part}/{kind}"] = seconds
-    w = one.work
+    w, every = one.work, plan.recipe.checkpoint_every
+    cores = {phase: sum(k.seconds(w.chip, measured.clock) for k in one.of("block", phase) if k.path.endswith("/core")) for phase in CORES}
+    again = 0 if plan.recipe.recompute == "none" else ceil(layers, every) / layers if every > 1 else 1
     compute = PRECISIONS[plan.recipe.precision].compute
-    for phase in PHASES:
-        core = (k for k in one.kernels if k.path.endswith("/core") and k.phase == phase)
-        found[f"attention {phase}"] = sum(k.seconds(w.chip, measured.clock) for k in core)
-    every = plan.recipe.checkpoint_every
-    found["attention again"] = 0 if plan.recipe.recompute == "none" else ceil(layers, every) / layers if every > 1 else 1
-    found["hidden state"] = compute * w.batch * w.seq * w.shape.d_model
     kinds = [kind for _, kind in w.shape.blocks]
     widths = sum(kind.n_layer * (kind.d_kv + kind.d_value) for kind in kinds) / sum(kind.n_layer for kind in kinds)
-    found["keys and values"] = compute * w.batch * w.seq * widths
-    found["token embedding"] = w.shape.vocab_size * w.shape.d_embedding
-    found["products"] = orthogonalised(one, layers, measured.clock)
-    if plan.model.layers:
-        beyond = beyond_average(one, measured, plan.model.layers, layers, layout)
-        found |= {f"beyond {name}": value for name, value in beyond.items()}
-    found["host update"] = host_update(one, host, layers)
-    return found
+    return Stage(
+        embedding=_part(one, measured, host, "embedding", layers),
+        block=_part(one, measured, host, "block", layers),
+        head=_part(one, measured, host, "head", layers),
+        experts=one.experts,
+        attention=Attention(**cores, again=again),
+        hidden_state=compute * w.batch * w.seq * w.shape.d_model,
+        keys_and_values=compute * w.batch * w.seq * widths,
+        token_embedding=w.shape.vocab_size * w.shape.d_embedding,
+        products=orthogonalised(one, layers, measured.clock),
+        host_update=host_update(one, host, layers),
+        beyond=beyond_average(one, measured, plan.model.layers, layers, layout) if plan.model.layers else Beyond(),
+    )
+
+
+CORES = ("forward", "backward", "recompute")
+
+
+def _part(one: Local, measured: Times, host: "Host | None", name: str, layers: Any) -> Part:
+    seconds = {phase: measured.compute[name, phase] + measured.waiting[name, phase] for phase in CORES}
+    return Part(
+        **seconds,
+        host_forward=host_seconds(one, host, name, "forward", layers),
+        host_backward=host_seconds(one, host, name, "backward", layers),
+        parameters=one.parameters[name],
+        kinds={kind: own for (part, kind), own in measured.kinds.items() if part == name},
+        tensor=Sending(measured.total[name, TENSOR], measured.exposed[name, TENSOR]),
+        expert=Sending(measured.total[name, EXPERT], measured.exposed[name, EXPERT]),
+    )

@@ -70,10 +70,13 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     often = {(part, phase): again if phase == "recompute" else 1 for part in PARTS for phase in PHASES}
     sent = {key: [(each, often[key] * each.often) for each in several] for key, several in sends(one, net, stack, layout).items()}
     placed = [(kernel, (part_of(kernel.path), kernel.phase)) for kernel in one.kernels]
-    busy = sum(weight[key[0]] * often[key] * kernel.runs * kernel.arithmetic for kernel, key in placed)
-    whole = sum(weight[key[0]] * often[key] * kernel.seconds(chip) for kernel, key in placed)
-    busy += layers * sum(kernel.runs * kernel.arithmetic for kernel in one.products)
-    whole += orthogonalised(one, layers, 1.0)
+    busy = whole = 0.0
+    for key, repeated in often.items():
+        own = [kernel for kernel, place in placed if place == key]
+        busy = busy + weight[key[0]] * (repeated * sum((kernel.runs * kernel.arithmetic for kernel in own), 0.0))
+        whole = whole + weight[key[0]] * (repeated * sum((kernel.seconds(chip) for kernel in own), 0.0))
+    busy = busy + layers * sum(kernel.runs * kernel.arithmetic for kernel in one.products)
+    whole = whole + orthogonalised(one, layers, 1.0)
     everything = sum(weight[part] * one.parameters[part] for part in PARTS) + layers * one.experts
     sending = sum(weight[key[0]] * sum(times * each.seconds for each, times in several) for key, several in sent.items())
     other = whole - busy + update_kernels(one, everything) + sending
@@ -88,12 +91,13 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     all_layers = sum(kind.n_layer for _, kind in paths)
     share = {path: kind.n_layer / all_layers for path, kind in paths}
     of_kind = {(path, phase): 0.0 for path in share for phase in PHASES}
+    matmul_clock = clock if alone else clock * chip.kept_up(one.work.arithmetic)
     for kernel, key in placed:
-        seconds = kernel.seconds(chip, clock)
-        compute[key] += often[key] * seconds
+        seconds = kernel.seconds(chip, matmul_clock if kernel.kind == "matmul" else clock)
+        compute[key] = compute[key] + often[key] * seconds
         if key[0] == "block":
             path = kernel.path.partition("/")[0]
-            of_kind[path, key[1]] += often[key] * seconds / share[path]
+            of_kind[path, key[1]] = of_kind[path, key[1]] + often[key] * seconds / share[path]
         kind = key[0], kind_of(kernel)
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
@@ -103,11 +107,11 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     for key, several in sent.items():
         for each, times in several:
             left = times * exposed(stack, each.seconds, cover_of(each, key[1], matmuls, layer, stack))
-            waiting[key] += left
+            waiting[key] = waiting[key] + left
             if each.block:
-                of_kind[each.block, key[1]] += left / share[each.block]
-            open_[key[0], each.kind] += left
-            total[key[0], each.kind] += times * each.seconds
+                of_kind[each.block, key[1]] = of_kind[each.block, key[1]] + left / share[each.block]
+            open_[key[0], each.kind] = open_[key[0], each.kind] + left
+            total[key[0], each.kind] = total[key[0], each.kind] + times * each.seconds
     return Times(compute, waiting, kinds, open_, total, of_kind, clock)
 
 
@@ -124,7 +128,7 @@ def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers:
     if one.work.recipe.compiled:
         started = runs * _started(one, part, phase)
         if phase == "backward":
-            started = started + (again or runs) * _started(one, part, "recompute")
+            started = started + (again if every and part == "block" else runs) * _started(one, part, "recompute")
         return host.generated * started
     if phase == "forward":
         return runs * one.calls[part] * host.operation

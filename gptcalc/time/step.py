@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.node import Node
+from gptcalc.symbols import pick
 from gptcalc.table.operations import operations
-from gptcalc.time.kernels import Kernel, ceil, most, pick, sustained_clock
+from gptcalc.time.kernels import Kernel, ceil, most, sustained_clock
 from gptcalc.time.launches import Work, launches, parameters, pass_of
 
 if TYPE_CHECKING:

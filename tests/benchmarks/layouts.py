@@ -1,8 +1,9 @@
 """How fast layouts are answered: milliseconds of one call, and layouts a second, one at a time and as arrays. Run on purpose:
 
-    python tests/benchmarks/layouts.py [PLACES]
+    python tests/benchmarks/layouts.py [ROWS]
 
-GPT-3 175B on 1,024 A100, drawn over tp, pp, micro-batch, virtual stages, ZeRO and sequence parallelism; CPU seconds, the least of several.
+GPT-3 175B on 1,024 devices; rows are drawn over tp, pp, cp, micro-batch, virtual stages, recomputation, ZeRO and sequence parallelism,
+most of them legal. CPU seconds, the least of several; an answer holds each plan's seconds, the peak of its fullest stage, its legality.
 """
 
 import random
@@ -14,9 +15,15 @@ from typing import Any
 import numpy as np
 
 import gptcalc as gc
+from gptcalc.search.columns import Task, evaluate
+from gptcalc.spec.cluster import cluster_for
+from gptcalc.spec.device import load_device
+from gptcalc.spec.files import load_model
+from gptcalc.spec.recipe import Recipe
+from gptcalc.spec.stack import load_stack
 
-COUNT, GLOBAL_BATCH, LAYERS = 1024, 1536, 96
-FIXED: dict[str, Any] = {"count": COUNT, "global_batch": GLOBAL_BATCH, "recompute": "full", "stack": "megatron-2021"}
+COUNT, GLOBAL_BATCH, LAYERS, SEQ = 1024, 1536, 96, 2048
+FIXED: dict[str, Any] = {"count": COUNT, "global_batch": GLOBAL_BATCH, "stack": "megatron"}
 
 
 def train(**layout: Any) -> Any:
@@ -27,18 +34,29 @@ def memory(**layout: Any) -> Any:
     return gc.memory("gpt3-175b", **FIXED, **layout)
 
 
-def drawn(places: int) -> list[dict[str, Any]]:
-    """Legal layouts."""
+def drawn(rows: int) -> dict[str, Any]:
+    """Columns of layouts, some nine in ten of them legal."""
     rng = random.Random(1)
-    found: list[dict[str, Any]] = []
-    while len(found) < places:
-        tp, pp, batch = rng.choice((1, 2, 4, 8)), rng.choice((1, 2, 4, 8, 16)), rng.choice((1, 2, 3, 4, 6, 8))
-        chunks = [v for v in (1, 2, 3, 4, 6) if v == 1 or (pp > 1 and LAYERS % (pp * v) == 0)]
-        pieces, rest = divmod(GLOBAL_BATCH, COUNT // (tp * pp) * batch)
-        v = rng.choice(chunks)
-        if pieces and not rest and (v == 1 or pieces % pp == 0):
-            found.append({"tp": tp, "pp": pp, "batch": batch, "virtual_stages": v})
-    return found
+    found: list[tuple[Any, ...]] = []
+    while len(found) < min(rows, 50_000):
+        tp, pp, cp = rng.choice((1, 2, 4, 8, 16)), rng.choice((1, 2, 4, 8, 16, 32)), rng.choice((1, 1, 2, 4))
+        chunks = [v for v in (1, 2, 3, 4, 6, 12) if v == 1 or (pp > 1 and LAYERS % (pp * v) == 0)]
+        v, batch = rng.choice(chunks), rng.choice((1, 2, 3, 4, 6, 8, 12))
+        pieces, rest = divmod(GLOBAL_BATCH, max(COUNT // (tp * pp * cp), 1) * batch)
+        if (pieces and not rest and (v == 1 or pieces % pp == 0)) or rng.random() < 0.02:
+            found.append((tp, pp, cp, batch, v))
+    chosen = np.random.default_rng(1).integers(0, len(found), rows)
+    names = ("tp", "pp", "cp", "batch", "virtual_stages")
+    columns = {name: np.array(column)[chosen] for name, column in zip(names, zip(*found, strict=True), strict=True)}
+    rng_ = np.random.default_rng(2)
+    columns |= {"zero": rng_.integers(0, 4, rows), "sequence_parallel": rng_.integers(0, 2, rows) == 1}
+    return columns | {"recompute": np.array(["none", "selective", "full"])[rng_.integers(0, 3, rows)]}
+
+
+def plans(device: str, columns: dict[str, Any]) -> Any:
+    chip = load_device(device)
+    task = Task(load_model("gpt3-175b"), chip, Recipe(runtime="megatron", dropout=False), cluster_for(chip.name), load_stack("megatron"))
+    return evaluate(task, columns | {"count": COUNT, "global_batch": GLOBAL_BATCH, "seq": SEQ})
 
 
 def seconds(call: Callable[[], Any], times: int) -> float:
@@ -51,23 +69,22 @@ def seconds(call: Callable[[], Any], times: int) -> float:
     return min(found)
 
 
-def main(places: int) -> None:
+def main(rows: int) -> None:
     one = {"tp": 8, "pp": 8}
     print(f"one train: {1e3 * seconds(lambda: train(**one), 9):.1f} ms")
     print(f"one memory: {1e3 * seconds(lambda: memory(**one), 9):.1f} ms")
-    print(f"one memory with a verdict: {1e3 * seconds(lambda: memory(**one, device='a100-80gb'), 9):.1f} ms")
-    layouts = drawn(places)
-    arrays = {name: np.array([layout[name] for layout in layouts]) for name in layouts[0]}
-    rng = np.random.default_rng(1)
-    choices = {"zero": rng.integers(0, 4, places), "sequence_parallel": rng.integers(0, 2, places) == 1}
-    different = len(set(zip(*(array.tolist() for array in (*arrays.values(), *choices.values())), strict=True)))
-    for name, call, own in (("train", train, arrays | choices), ("memory", memory, arrays)):
-        alone = layouts[:20]
-        each = seconds(lambda: [call(**layout) for layout in alone], 3) / len(alone)  # noqa: B023 - called at once
-        together = seconds(lambda: call(**own), 3)  # noqa: B023
-        print(f"{name}: {1 / each:,.0f} layouts a second one at a time, {places / together:,.0f} as arrays of {places:,}")
-    print(f"(of train's arrays {different:,} places differ)")
+    columns = drawn(rows)
+    for device in ("a100-80gb", "h100-80gb"):
+        spent = seconds(lambda device=device: plans(device, columns), 3)  # type: ignore[misc]
+        found = plans(device, columns)
+        print(f"{rows:,} rows on {device}: {spent:.2f} s, {rows / spent:,.0f} complete plans a second ({found.legal.mean():.0%} legal)")
+    legal = {name: column[found.legal][:100_000] for name, column in columns.items()}
+    for name, call in (("train", train), ("memory", memory)):
+        fixed = {"zero", "recompute", "sequence_parallel"} if name == "memory" else {"recompute"}
+        own = {key: column for key, column in legal.items() if key not in fixed}
+        spent = seconds(lambda call=call, own=own: call(**own), 2)  # type: ignore[misc]
+        print(f"{name} with its bills: {len(legal['tp']) / spent:,.0f} layouts a second as arrays of {len(legal['tp']):,}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)

@@ -15,7 +15,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.spec.files import load_model
 from gptcalc.spec.huggingface import FAMILIES
 from gptcalc.spec.huggingface.wrappers import WRAPPERS
-from gptcalc.table.params import params
+from gptcalc.table.params import language_model as by_formula
 
 READ = sorted(name for name, wrapper in WRAPPERS.items() if wrapper.text in FAMILIES and name in CONFIG_MAPPING)
 CLIP = {"model_type": "clip_vision_model", "num_hidden_layers": 1}
@@ -78,7 +78,7 @@ def test_the_language_model_is_exact_or_refused(model_type: str) -> None:
         if expected is None:
             continue
         try:
-            answer = params(load_model(config)).value
+            answer = by_formula(load_model(config)).value
         except GptcalcError as error:
             assert "\n" not in str(error)  # noqa: PT017
         else:

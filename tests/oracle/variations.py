@@ -90,21 +90,24 @@ def small(model_type: str, seed: int) -> dict[str, Any]:
             continue
         elif isinstance(default, bool) and chance.random() < 0.4:
             config[name] = chance.random() < 0.5
-    _lists(config, known, layers, chance)
+    _lists(model_type, config, known, layers, chance)
     if model_type == "dbrx":  # its class fails without the base
         config["attn_config"] = {"kv_n_heads": values["kv_n_heads"], "rope_theta": 10000.0, "clip_qkv": chance.choice([None, 8.0])}
         config["ffn_config"] = {"ffn_hidden_size": 40, "moe_num_experts": experts, "moe_top_k": 1}
     return {"model_type": model_type, **config}
 
 
-def _lists(config: dict[str, Any], known: dict[str, Any], layers: int, chance: random.Random) -> None:
+def _lists(model_type: str, config: dict[str, Any], known: dict[str, Any], layers: int, chance: random.Random) -> None:
     """Layers that differ from one another, written out."""
     kinds = {
         "layer_types": ["full_attention", "sliding_attention"],
         "mlp_layer_types": ["dense", "sparse"],
     }
+    if model_type.startswith("lfm2"):
+        kinds["layer_types"] = ["full_attention", "conv"]
+    always = "layer_types" if model_type == "lfm2_moe" else ""  # its class has no rule of its own
     for name, choices in kinds.items():
-        if name in known and chance.random() < 0.4:
+        if name == always or (name in known and chance.random() < 0.4):
             config[name] = [chance.choice(choices) for _ in range(layers)]
     if "mlp_only_layers" in known and chance.random() < 0.5:
         config["mlp_only_layers"] = [layer for layer in range(layers) if chance.random() < 0.3]

@@ -71,7 +71,7 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
     if part.config is data:  # the class of a part follows from its model type
         _check_class(config)
     _check_experts(config)
-    fields: Fields = {"name": _name(data, part, where, name), "source": "Hugging Face config.json", **family.fixed}
+    fields: Fields = {"name": "", "source": "Hugging Face config.json", **family.fixed}
     origins: dict[str, str] = {}
     for key, entry in (*family.keys.items(), *((key, COMMON[key]) for key in COMMON if key in config.data)):
         if key in config.data:
@@ -86,13 +86,32 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
             if not key.isprintable():
                 raise config.refuse(key, "is no name of a key")
             config.unread[shown(key)] = ""
+    around, left_out, why = _around(part, fields, where)
     told: Fields = {
         "own_code": part.own_code,
-        "left_out": part.left_out,
+        "left_out": left_out,
+        "towers": around,
         "unread": tuple(config.unread),
-        "notes": (*notes, *_slips(config)),
+        "notes": (*notes, *why, *_slips(config)),
     }
-    return _account(fields | {name: value for name, value in told.items() if value}, origins, config, part.left_out)
+    fields["name"] = _name(data, left_out, where, name)
+    return _account(fields | {name: value for name, value in told.items() if value}, origins, config, left_out)
+
+
+def _around(part: Part, fields: Fields, where: str) -> tuple[tuple[Fields, ...], tuple[str, ...], list[str]]:
+    """The towers of a file, what of it stays left out, and a note where there are towers that are not known."""
+    if part.around is None:
+        return (), part.left_out, []
+    from gptcalc.spec.huggingface.towers import beside
+
+    model_type, data = part.around
+    d_model: Any = fields["d_model"]
+    d_ff: Any = fields.get("d_ff") or 4 * d_model
+    found = beside(model_type, data, d_model, d_ff, where)
+    unknown = tuple(entry for entry in part.left_out if entry.partition(" ")[0] not in found.keys)
+    if unknown and not found.why:  # a part of the whole is neither the language model nor the whole
+        return (), part.left_out, []
+    return found.towers, unknown, [f"not counted beside the language model: {found.why}"] if found.why and part.left_out else []
 
 
 def _read(key: str, handler: Any, config: Config) -> Fields:
@@ -214,6 +233,8 @@ def _check_class(config: Config) -> None:
 def _check_experts(config: Config) -> None:
     """A dense model's file under the model type of a mixture: each key of the experts would be the class's default."""
     own = [key for key in (*config.family.keys, *config.family.aliases) if "expert" in key or "moe" in key]
+    if {"hybrid_override_pattern", "layers_block_type"} & config.data.keys():
+        return  # which says that no layer has any
     if own and {"num_hidden_layers", "hidden_size", "intermediate_size"} <= config.data.keys() and not {*own} & config.data.keys():
         raise config.refuse(
             "model_type", f"{written(config.family.model_type)} has experts, and the file says nothing of them: no {own[0]}"
@@ -229,7 +250,7 @@ def _slips(config: Config) -> Iterator[str]:
             yield f"{shown(key)} is not read: did you mean '{near}'?"
 
 
-def _name(data: Mapping[str, Any], part: Part, where: str, fallback: str) -> str:
+def _name(data: Mapping[str, Any], left_out: tuple[str, ...], where: str, fallback: str) -> str:
     """As the file says, less the folders of the machine that it was on; of a model that is left without its others, with their names."""
     for key in ("_name_or_path", "name_or_path"):
         if not isinstance(data.get(key) or "", str):
@@ -238,5 +259,5 @@ def _name(data: Mapping[str, Any], part: Part, where: str, fallback: str) -> str
     if given.startswith(("/", ".", "~")) or "\\" in given or given.count("/") > 1:
         given = given.replace("\\", "/").rstrip("/").rpartition("/")[2].strip(".~")
     name = shown(given or fallback or str(data["model_type"]))
-    left_out = ", ".join(entry.partition(" ")[0] for entry in part.left_out)
-    return f"{name} (language model; left out: {left_out})" if left_out else name
+    names = ", ".join(entry.partition(" ")[0] for entry in left_out)
+    return f"{name} (language model; left out: {names})" if names else name

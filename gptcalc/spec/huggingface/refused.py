@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _REASONS: Mapping[str, str] = {
-    "its layers are state spaces or other recurrences, not attention": "falcon_mamba mamba mamba2 rwkv xlstm",
+    "its layers are state spaces or other recurrences, not attention": "rwkv xlstm",
     "some of its layers are recurrences or convolutions, not attention": """
-        bailing_hybrid bamba falcon_h1 granitemoehybrid jamba kimi_linear lfm2 lfm2_moe lfm3 minimax nemotron_h olmo_hybrid
-        lara_mini qwen3_5_moe_text qwen3_5_text qwen3_next qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
+        bailing_hybrid kimi_linear lfm3 minimax olmo_hybrid
+        lara_mini qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
     "an indexer with weights of its own chooses the keys of each query": """
         axk2 deepseek_v32 deepseek_v4 dots3_note_text glm5_next_text glm_moe_dsa hy_v4 hy_v4_vl_text minimax_m3_vl_text
         mistral_large4_text""",

@@ -40,6 +40,7 @@ class Part(NamedTuple):
     where: str
     left_out: tuple[str, ...] = ()
     own_code: str = ""  # the class that the outer file names in code of its own
+    around: tuple[str, Mapping[str, Any]] | None = None  # the type and the config of the wrapper that holds it
 
 
 def language_model(data: Mapping[str, Any], where: str) -> Part:
@@ -78,7 +79,8 @@ def _inside(outer: Part, wrapper: Wrapper) -> Part:
         if data.get(key) is not None:
             inner[key] = data[key]
     place = where if given is None and wrapper.flat else f"{where}: {wrapper.part}"
-    return Part(inner, place, (*outer.left_out, *_left_out(data, wrapper)), own_code(data, wrapper.classes, where) or outer.own_code)
+    left_out = (*outer.left_out, *_left_out(data, wrapper))
+    return Part(inner, place, left_out, own_code(data, wrapper.classes, where) or outer.own_code, (str(data["model_type"]), data))
 
 
 def _check_class(data: Mapping[str, Any], wrapper: Wrapper, where: str) -> None:

@@ -52,7 +52,6 @@ def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     elif isinstance(t, int):
         kv = divide(kv, t, "n_kv_head", size)
     else:
-        divide(maximum(kv, t), minimum(kv, t), "n_kv_head", size)
         kv = maximum(kv // t, 1)
     widths = {"d_attention": heads * s.d_head, "d_kv": kv * s.d_head, "d_value": kv * s.d_head_value, "d_mixed": heads * s.d_head_value}
     return s._replace(n_head=heads, n_kv_head=kv, **widths)

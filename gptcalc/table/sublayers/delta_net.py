@@ -30,7 +30,7 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
         convolution(f"{path}/convolution", s, run, 2 * m.d_keys + m.d_inner, bias=False),
         Operation(f"{path}/decay", "activation", L, (("dt_bias", (h,)), ("A_log", (h,))), (), ((decay, tokens, h),), SOURCE),
         _recurrence(path, L, run, tokens, (h, G, J, Y)),
-        gated_norm(f"{path}/heads_norm", L, product((tokens, h)), Y, Y),
+        gated_norm(f"{path}/readout", L, product((tokens, h)), Y, Y),
         matmul(f"{path}/output", L, tokens, m.d_inner, d, False, SOURCE),
     ]
 
@@ -47,10 +47,10 @@ def _recurrence(path: str, L: Any, run: Run, tokens: Any, sizes: tuple[Any, Any,
 
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
-    """A matrix for each head, and the last X tokens that the convolution reads."""
+    """A matrix for each head, and the X - 1 tokens that the convolution reads."""
     m: Any = s.mixer
     return (
-        Kept(sequence=product((2 * m.d_keys + m.d_inner, m.d_conv))),
+        Kept(sequence=product((2 * m.d_keys + m.d_inner, m.d_conv - 1))),
         Kept(sequence=product((m.n_head, m.d_state, m.d_head)), fp32=True),
     )
 

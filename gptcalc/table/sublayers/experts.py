@@ -10,6 +10,7 @@ from gptcalc.table.sublayers import Kept, Run, mlp
 
 LABEL = "mlp"
 EXPERTS = "Shazeer et al. 2017, arXiv:1701.06538: each token goes to k of E experts"
+LATENT = "NVIDIA 2025 (Nemotron 3), arXiv:2512.20856: experts in a latent of the stream"
 SHARED = "Dai et al. 2024 (DeepSeekMoE), arXiv:2401.06066: shared experts"
 
 
@@ -18,14 +19,17 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
     tokens: Any = product((run.batch, run.seq))
     L, d, E, k, c = s.n_layer, s.d_model, s.n_expert, s.n_expert_per_token, s.switches
     chosen = product((tokens, k))
+    inside = s._replace(d_model=s.d_expert_latent) if c.latent_experts else s
     scores = (SIGMOID if c.router_score == "sigmoid" else SOFTMAX, tokens, E)
     each_chosen = 2 * c.router_normalised + c.router_scaled  # summed and divided, multiplied
     found: list[Operation[Any]] = [
         matmul(f"{path}/router", L, tokens, d, E, c.router_bias, EXPERTS),
         Operation(f"{path}/routing", "routing", L, other=(scores, *(((each_chosen, chosen),) if each_chosen else ())), source=EXPERTS),
-        *(_of_all_experts(row, E, k) for row in mlp.inner(f"{path}/experts", s, chosen, s.d_expert)),
+        *([matmul(f"{path}/latent_down", L, tokens, d, inside.d_model, c.mlp_bias, LATENT)] if c.latent_experts else []),
+        *(_of_all_experts(row, E, k) for row in mlp.inner(f"{path}/experts", inside, chosen, s.d_expert)),
         # each expert's output is multiplied by its score and added up
-        Operation(f"{path}/experts/sum", "add", L, other=((2, chosen, d),), source=EXPERTS),
+        Operation(f"{path}/experts/sum", "add", L, other=((2, chosen, inside.d_model),), source=EXPERTS),
+        *([matmul(f"{path}/latent_up", L, tokens, inside.d_model, d, c.mlp_bias, LATENT)] if c.latent_experts else []),
     ]
     if not c.shared_expert:
         return found

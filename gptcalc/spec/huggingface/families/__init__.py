@@ -25,9 +25,12 @@ from gptcalc.spec.huggingface.families import (
     granite,
     hunyuan,
     layernorm,
+    linear,
     llama,
+    mamba,
     mistral,
     modernbert,
+    nemotron,
     neox,
     olmo,
     opt,
@@ -40,6 +43,6 @@ from gptcalc.spec.huggingface.family import Family
 _LINEAGES = (
     *(gpt, neox, opt, alibi, bert, modernbert, decoders),
     *(llama, mistral, qwen, gemma, glm, deepseek, cohere, granite, olmo, exaone, hunyuan, ernie, phi),
-    *(layernorm, dense, experts, sparse),
+    *(layernorm, dense, experts, sparse, linear, mamba, nemotron),
 )
 FAMILIES: Mapping[str, Family] = {family.model_type: family for lineage in _LINEAGES for family in lineage.FAMILIES}

@@ -65,7 +65,7 @@ QWEN3 = variant(
 )
 
 
-def _qwen_sparse(config: Config, layer: int) -> bool:
+def qwen_sparse(config: Config, layer: int) -> bool:
     dense = config["mlp_only_layers"]
     if dense is not None and (not isinstance(dense, list) or not all(type(entry) is int for entry in dense)):
         raise config.refuse("mlp_only_layers", f"must be a list of layers, not {written(dense)}")
@@ -95,7 +95,7 @@ QWEN3_MOE = variant(
         "sliding_window": Key(4096, _window_of_qwen3),
         **read_elsewhere(moe_intermediate_size=768, num_experts_per_tok=8),
         "num_local_experts": Key(
-            128, experts_in(_qwen_sparse, mixture("num_local_experts", width="moe_intermediate_size", normalised="norm_topk_prob"))
+            128, experts_in(qwen_sparse, mixture("num_local_experts", width="moe_intermediate_size", normalised="norm_topk_prob"))
         ),
     },
     aliases={"num_experts": "num_local_experts"},
@@ -129,7 +129,7 @@ QWEN2_MOE = variant(
         "num_experts": Key(
             60,
             experts_in(
-                _qwen_sparse,
+                qwen_sparse,
                 mixture(
                     width="moe_intermediate_size",
                     shared=from_key("shared_expert_intermediate_size"),
@@ -214,7 +214,7 @@ QWEN3_VL_MOE = variant(
         **_NO_WINDOW,
         **rotary_keys(500000.0, sections=True),
         **standard(head_dim=None),
-        "num_local_experts": Key(60, experts_in(_qwen_sparse, mixture("num_local_experts", width="moe_intermediate_size"))),
+        "num_local_experts": Key(60, experts_in(qwen_sparse, mixture("num_local_experts", width="moe_intermediate_size"))),
         "norm_topk_prob": unread("the model's code always divides by the sum", True),
     },
 )
