@@ -49,6 +49,7 @@ class Symbol:
 
     @classmethod
     def letter(cls, name: str) -> "Symbol":
+        """The symbol of one letter."""
         return cls({(name,): 1})
 
     @classmethod

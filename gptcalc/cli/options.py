@@ -16,6 +16,7 @@ from gptcalc.spec.plan import USUAL_SEQ
 
 
 def complete(typed: str) -> list[str]:
+    """The names of models that begin so."""
     from gptcalc.spec.catalogue import names
 
     return [name for name in names() if name.startswith(typed.lower())]
@@ -30,26 +31,31 @@ def complete_device(typed: str) -> list[str]:
 
 
 def complete_cluster(typed: str) -> list[str]:
+    """The names of clusters that begin so."""
     from gptcalc.spec.catalogue import names_of
 
     return [name for name in names_of("clusters") if name.startswith(typed.lower())]
 
 
 def complete_stack(typed: str) -> list[str]:
+    """The names of stacks that begin so."""
     return _files("stacks", typed)
 
 
 def complete_runtime(typed: str) -> list[str]:
+    """The names of runtimes that begin so."""
     return _files("runtimes", typed)
 
 
 def complete_server(typed: str) -> list[str]:
+    """The names of inference runtimes that begin so."""
     from gptcalc.spec.server import server_names
 
     return [name for name in server_names() if name.startswith(typed.lower())]
 
 
 def complete_engine(typed: str) -> list[str]:
+    """The names of servers that begin so."""
     from gptcalc.spec.server import engine_names
 
     return [name for name in engine_names() if name.startswith(typed.lower())]
@@ -211,6 +217,7 @@ Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formul
 
 
 def depth_option(**more: Any) -> Any:
+    """The `--depth` of a command, with its own default."""
     return OUTPUT("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
 
 

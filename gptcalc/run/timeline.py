@@ -29,6 +29,7 @@ class Point(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Bytes that stand at this point."""
         return sum(self.bytes.values())
 
 

@@ -52,6 +52,7 @@ class Rule(NamedTuple):
 
 
 def has_experts(model: ModelSpec) -> bool:
+    """Whether any block of the model has experts."""
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
 
 

@@ -83,6 +83,8 @@ class Quantization(Record):
 
 
 class ModelSpec(Record):
+    """An architecture, every field spelled out; what is left out follows from the rest. presets/models."""
+
     name: str  # what answers call it
     family: str = ""  # which models it belongs to; runtimes choose the code by it
     source: str = ""  # where these numbers are from
@@ -252,6 +254,7 @@ class ModelSpec(Record):
 
     @property
     def switches(self) -> Switches:
+        """What a model has and has not, of all its layers together."""
         return shape_of(self).switches
 
 

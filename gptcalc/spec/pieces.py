@@ -26,6 +26,8 @@ class Pass(Record):
 
 
 class Pieces(Record):
+    """Which passes over memory the kernels of a code make, forward and backward. presets/kernels."""
+
     title: str
     source: str
     aligned: bool = False  # its matmuls are padded to sizes that tensor cores like
