@@ -122,7 +122,7 @@ attention.key_value_down self_attn.kv_a_proj_with_mqa
 attention.key_value_norm self_attn.kv_a_layernorm
 attention.key_value_up self_attn.kv_b_proj
 attention.softmax self_attn.sinks|
-attention.gate self_attn.gate_proj self_attn.g_proj
+attention.gate self_attn.gate_proj self_attn.g_proj self_attn.gate|
 attention.inner_norm self_attn.attn_sub_norm
 mlp.inner_norm mlp.ffn_sub_norm
 attention.output self_attn.o_proj self_attn.dense
@@ -133,8 +133,8 @@ mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
 mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
 mlp.output_norm post_mlp_layernorm mlp.post_mlp_layernorm post_norm2 post_feedforward_layernorm
 mlp.activation mlp.act_fn
-mlp.router mlp.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
-mlp.correction mlp.gate mlp mlp.gate.moe_statics mlp.moe_statics
+mlp.router mlp.gate mlp.router.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.correction mlp.gate mlp mlp.gate.moe_statics mlp.moe_statics mlp.expert_bias|
 mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
 mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
 mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2
