@@ -34,6 +34,7 @@ SEARCHED = "searched"
 
 
 def sizes(name: str, text: str) -> Any:
+    """An option that takes one size, or several to search among."""
     return LAYOUT(name, metavar="SIZES", help=text, show_default=SEARCHED)
 
 
