@@ -520,7 +520,7 @@ def test_other_tables(name: str, rows: int, median: float) -> None:
 @pytest.mark.slow
 def test_nine_in_ten_predictions_are_within_the_interval_that_is_printed() -> None:
     rows = [row for name in table_names() for row in gc.replicate(name)]
-    inside = [abs(row.error or 0.0) <= (row.interval or 0.0) for row in rows]
+    inside = [bool(row.inside) for row in rows]  # between its ends, which older software moves further up than down
     assert sum(inside) / len(inside) > 0.9
 
 
