@@ -297,6 +297,7 @@ def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[
 
 
 def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+    """Of several bills of the same arrays the one that `index` names, place by place."""
     import numpy as np
 
     paths = list(dict.fromkeys(path for bill in bills for path in bill))

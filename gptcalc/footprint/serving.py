@@ -180,7 +180,7 @@ def _items(
 ) -> dict[str, Any]:
     items: dict[str, Any] = {}
     for row in operations(s, 1, 1, 1):
-        if not on_stage(row.path, role, tied=s.switches.tied):
+        if not on_stage(row.path, role):
             continue
         for name, shape in row.weights:
             if file is not None:

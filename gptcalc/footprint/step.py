@@ -68,7 +68,6 @@ class Plan(NamedTuple):
     setting: Setting
     loss: Setting  # autocast computes the loss in fp32 whatever else it does
     share: Share
-    tied: bool
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
@@ -91,7 +90,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     Units: bytes.   Source: the order of execution of autograd, measured phase by phase (see tests/data).
     """
     implementation, share = plan.implementation, plan.share
-    paths = [path for path in implementation.operations if on_stage(path, share.role, tied=plan.tied)]
+    paths = [path for path in implementation.operations if on_stage(path, share.role)]
     blocks = [path for path in paths if path.startswith("block")]
     groups: dict[str, Group] = dict(held)
     for path in paths:

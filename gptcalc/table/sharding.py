@@ -5,7 +5,7 @@ same weights g divide the experts (expert parallel): each has all tokens of 1/g 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.legality import stage_sizes
@@ -15,9 +15,6 @@ from gptcalc.spec.shape import Shape
 from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
 from gptcalc.table.dividing import divide
 from gptcalc.table.sublayers import sublayers_of
-
-if TYPE_CHECKING:
-    pass
 
 VOCABULARY_MULTIPLE = 128
 """Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
@@ -162,7 +159,7 @@ def roles_of(layout: Layout) -> tuple[str, ...]:
     return ("first", "last") if isinstance(layout.pp, int) and layout.pp == 2 else ("first", "middle", "last")
 
 
-def on_stage(path: str, role: str, *, tied: bool) -> bool:
+def on_stage(path: str, role: str) -> bool:
     """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
     if path.startswith("block"):
         return True

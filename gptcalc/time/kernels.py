@@ -258,6 +258,11 @@ def _size_of(value: Any) -> str:
 
 
 def ceil(a: Any, b: Any) -> Any:
+    """a / b rounded up.
+
+    >>> ceil(7, 2), ceil(8.0, 2.0)
+    (4, 4.0)
+    """
     return -(-a // b)
 
 

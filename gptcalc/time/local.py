@@ -41,6 +41,11 @@ class Local(NamedTuple):
 
 
 def part_of(path: str) -> str:
+    """Which of `PARTS` an operation belongs to.
+
+    >>> part_of("embedding/token"), part_of("block/mlp/up"), part_of("final_norm")
+    ('embedding', 'block', 'head')
+    """
     return "embedding" if path.startswith("embedding") else "block" if path.startswith("block") else "head"
 
 

@@ -136,7 +136,7 @@ def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool
         token_embedding=w.shape.vocab_size * w.shape.d_embedding,
         products=orthogonalised(one, layers, measured.clock),
         host_update=host_update(one, host, layers),
-        beyond=beyond_average(one, measured, plan.model.layers, layers, layout) if plan.model.layers else Beyond(),
+        beyond=beyond_average(one, measured, plan.model.layers, layout) if plan.model.layers else Beyond(),
     )
 
 

@@ -123,6 +123,7 @@ def _accumulation(work: Work) -> Any:
 
 
 def kind_of(kernel: Kernel) -> str:
+    """What a kernel is called in the table of kinds."""
     return (kernel.piece or kernel.kind).replace("_", " ")
 
 
