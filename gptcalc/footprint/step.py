@@ -12,7 +12,7 @@ from gptcalc.footprint.linear import Linear
 from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.runtime import Implementation
-from gptcalc.symbols import Symbol, ceiling, maximum
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum
 from gptcalc.table.sharding import Share, on_stage
 
 ROUNDING = "activations/allocator rounding"
@@ -37,7 +37,7 @@ class Step(NamedTuple):
         total: Any = 0
         flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
         for group, times in moment:
-            amount = totals[group] if isinstance(times, int) and times == 1 else times * totals[group]
+            amount = totals[group] if is_one(times) else times * totals[group]
             if isinstance(amount, Linear):
                 flying = flying + amount
             else:

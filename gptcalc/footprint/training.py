@@ -13,7 +13,7 @@ from gptcalc.footprint.saved import Setting, width, within
 from gptcalc.footprint.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
 from gptcalc.footprint.step import Group, Kept, Moment, Plan, Step, step_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
-from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Share, on_stage
 
@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     def dp_experts(self) -> Any:
         """The data-parallel ranks that have the same experts."""
         ep = self.recipe.layout.ep
-        return self.dp if isinstance(ep, int) and ep == 1 else maximum(1, self.dp // ep)
+        return self.dp if is_one(ep) else maximum(1, self.dp // ep)
 
 
 def _low(tags: frozenset[str]) -> frozenset[str]:

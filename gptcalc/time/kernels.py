@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from gptcalc.spec.recipe import NARROW
-from gptcalc.symbols import distinct, pick
+from gptcalc.symbols import distinct, is_one, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
 
@@ -249,7 +249,7 @@ def _of_pass(kind: str, n_bytes: Any, count: Any) -> str:
 
 
 def _times(count: Any) -> str:
-    return "" if isinstance(count, int) and count == 1 else f"{_size_of(count)} x "
+    return "" if is_one(count) else f"{_size_of(count)} x "
 
 
 def _size_of(value: Any) -> str:

@@ -12,7 +12,7 @@ from gptcalc.node import Node
 from gptcalc.spec.grids import Place, Sizes, places, varies
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.recipe import NARROW, PRECISIONS
-from gptcalc.symbols import pick
+from gptcalc.symbols import is_one, pick
 from gptcalc.table.sharding import shards_of
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.collectives import collective, log2, network_of
@@ -104,7 +104,7 @@ def step_seconds(plan: Plan, one: Local) -> Seconds:
 def _reckoned(plan: Plan, one: Local | None = None) -> "tuple[Stage, _Terms]":
     layout = plan.recipe.layout
     one = one or local_of(plan, layout, plan.batch, plan.seq)
-    alone = all(isinstance(size, int) and size == 1 for size in (layout.tp, layout.pp, layout.dp, layout.cp))
+    alone = all(is_one(size) for size in (layout.tp, layout.pp, layout.dp, layout.cp))
     q = stage_of(plan, one, layout, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
     return q, _terms(plan, q, one)
 
