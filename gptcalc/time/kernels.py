@@ -85,6 +85,9 @@ def matmul(
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
 
 
+FULL_CLOCK = ("fp32", "tf32")
+"""Arithmetic whose kernels draw too little power to lower the clock."""
+
 FEW_ROWS = 1024
 """Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
 
