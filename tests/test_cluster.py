@@ -87,7 +87,7 @@ def side_by_side(of: Plan) -> float:
             device, processor = device + own, processor + starting(phase, part)
             finished = max(finished + own, processor)
     letters = work.letters | {"P": sum(row.runs * prod(size) for row in rows for _, size in row.weights)}
-    adding = sum(pass_of(work.chip, one, letters, "").seconds(work.chip) for one in work.pieces.accumulate)
+    adding = sum(pass_of(work.chip, one, letters, "").seconds(work.chip) for one in work.passes.accumulate)
     update = seconds(("optimizer",), "")
     last = 0.0 if host is None else host.optimizer + host.tensor * sum(row.runs * len(row.weights) for row in rows)
     return max(finished + (of.micro_batches - 1) * max(device + adding, processor) + update, of.micro_batches * processor + last)

@@ -25,7 +25,7 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
 
     `options` are those of `train` that `run` was made with. A global batch that they state stays: the micro-batch then divides it.
     """
-    from gptcalc.footprint.layouts import peaks_of
+    from gptcalc.footprint.arrays import peaks_of
     from gptcalc.footprint.serving import largest
 
     i = run.inputs

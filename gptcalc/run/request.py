@@ -1,4 +1,4 @@
-"""The bill of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
+"""The cost of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
 
 MFU: the model's FLOPs (every query meets every key that its window holds, no recomputation) over time and dense peak (Chowdhery et al.
 2022, PaLM, arXiv:2204.02311, appendix B). HFU: the same with what is recomputed. A causal kernel leaves out about half of those pairs, so
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gptcalc import units
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.plan import Plan, plan_of
-from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
+from gptcalc.money import CARBON, PUE, TDP_SHARE, cost_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
 from gptcalc.run.answer import ARRAYS, Ends, Kernel, Pass, Pipeline, Run
@@ -38,7 +38,7 @@ MOST_DEVICES = 200
 
 @takes_either(TrainOptions, Run, DevicesOptions, list[Run])
 def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | list[Run]:
-    """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
+    """The cost of a training run on one kind of device, or a list of them where `device` is a list of names.
 
     `batch` is the micro-batch of a device, `global_batch` that of a step; `mfu` replaces the model of the step.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
@@ -65,8 +65,8 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | lis
 
 
 def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
-    """The bill of one run on one kind of device; see `train`."""
-    from gptcalc.run.room import room_of
+    """The cost of one run on one kind of device; see `train`."""
+    from gptcalc.run.capacity import capacity_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.device import capped, watts
     from gptcalc.spec.options import check_flag, filled, whole_number
@@ -103,7 +103,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         step, parts = timed.value, timed.node
-        memory = room_of(model, device, recipe, batch, T)
+        memory = capacity_of(model, device, recipe, batch, T)
         chosen = asked.runtime is not None or (plan.stack is not None and "runtime" in plan.stack.defaults)
         step_ = step_of(model, recipe, timed, place, many=many, power=asked.power)
         pace = pace_of(model, device, software if many else None, recipe.runtime, chosen=chosen, step=step_)
@@ -117,7 +117,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         lasting = goodput_of(model, recipe, place, count, seconds)._asdict()
         seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
-    bill = bill_of(pace.times(hours), device, **rates)
+    cost = cost_of(pace.times(hours), device, **rates)
     share = sequences / (step * peak)
     use = {"mfu": useful * share, "hfu": executed * share}
     use |= {f"{name}_causal": one * share for name, one in zip(use, flops_of(model, T, recipe, "causal"), strict=True)}
@@ -125,10 +125,10 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         name: pace.times(value) for name, value in {"step_time": step, "time": seconds, "device_hours": hours}.items()
     }
     outputs |= {"tokens_per_second": pace.over(sequences * T / step)} | {name: pace.share(value) for name, value in use.items()}
-    outputs |= {"cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
+    outputs |= {"cost_usd": cost.cost, "energy_kwh": cost.energy, "co2_kg": cost.co2}
     if stated is None:
         notes += beyond_peak(use)
-    spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | bill.inputs
+    spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
         device=device.name,
@@ -147,13 +147,13 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         pipeline=_pipeline(timed) if many else None,
         memory=memory,
         goodput=lasting,
-        notes=notes + bill.notes,
+        notes=notes + cost.notes,
         parts=parts,
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in recipe._asdict().items() if name != "layout"}
         | (_divisions(recipe) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
         | {"peak": peak_of(device.name, device.peak, recipe.precision)}
-        | {name: r.likely for name, r in bill.inputs.items()},
+        | {name: r.likely for name, r in cost.inputs.items()},
         **likely,
     )
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run

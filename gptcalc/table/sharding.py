@@ -21,7 +21,7 @@ VOCABULARY_MULTIPLE = 128
 ROLES = ("first", "middle", "last", "only")
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """`shape` holds a rank's own heads, widths, vocabulary rows and layers; `padding` is vocabulary rows that no token has."""
 
     shape: Shape[Any]
@@ -66,7 +66,7 @@ def stage_of(role: str, p: int) -> int:
     return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Share:
+def shard_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Shard:
     """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
@@ -94,7 +94,7 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
     chunk_layers = ceiling(shape.n_layer, layout.pp * v)
     short = _missing_in_flight(layout, role, v * chunk_layers - own, chunk_layers)
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
-    return Share(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
+    return Shard(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
 
 
 def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:

@@ -9,7 +9,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 from gptcalc.table.operations import operations
-from gptcalc.table.sharding import share_of
+from gptcalc.table.sharding import shard_of
 from gptcalc.time.kernels import Kernel, ceil, many
 from gptcalc.time.launches import Work, launches, parameters, work_of
 
@@ -71,9 +71,9 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
         recipe = recipe._replace(precision=recipe.precision.removeprefix("amp-"))
     work = work_of(model, device, recipe, batch, seq)
     alone = layout._replace(pp=1, virtual_stages=1)
-    share = share_of(work.shape._replace(n_layer=1), alone, seq, "only", pad=runtime.pads_vocabulary or layout.tp > 1)
+    shard = shard_of(work.shape._replace(n_layer=1), alone, seq, "only", pad=runtime.pads_vocabulary or layout.tp > 1)
     keys = seq if many(layout.cp) else None
-    here = {"shape": share.shape, "seq": share.seq, "outside": share.seq_outside, "keys": keys, "expert_ranks": layout.ep}
+    here = {"shape": shard.shape, "seq": shard.seq, "outside": shard.seq_outside, "keys": keys, "expert_ranks": layout.ep}
     work = work._replace(**here)
     everything = launches(work)
     kernels = tuple(kernel for kernel in everything if kernel.phase != "optimizer")
@@ -87,13 +87,13 @@ def local(model: "ModelSpec", device: "DeviceSpec", recipe: Recipe, layout: Layo
         wide = work_of(model, device, original, batch, seq)
         wide = wide._replace(**here)
         kernels = (*(k for k in kernels if k.path != "loss"), *(k for k in launches(wide) if k.path == "loss"))
-    rows = {row.path: row for row in operations(share.shape, 1, 1, 1)}
+    rows = {row.path: row for row in operations(shard.shape, 1, 1, 1)}
     apart = {path: row for path, row in rows.items() if many(layout.ep) and of_experts(path)}
     of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
     sizes = {part: parameters(several) for part, several in of_part.items()}
     calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
     one = Local(work, kernels, products, sizes, parameters(apart) // layout.ep, stored, calls)
-    return _averaged(one) if share.shape.kinds else one
+    return _averaged(one) if shard.shape.kinds else one
 
 
 def _averaged(one: Local) -> Local:

@@ -102,7 +102,7 @@ def local_of(plan: Plan, layout: Layout, batch: Any, seq: Any) -> Local:
     one = local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
     if plan.stack.grouped is None:
         return one
-    quicker = one.work.pieces.grouped / plan.stack.grouped
+    quicker = one.work.passes.grouped / plan.stack.grouped
     return one._replace(kernels=tuple(_quicker(kernel, quicker) for kernel in one.kernels))
 
 
