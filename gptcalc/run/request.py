@@ -7,6 +7,7 @@ that both can pass 1 on long sequences; `mfu_causal` and `hfu_causal` count the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gptcalc import units
@@ -23,14 +24,14 @@ from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
+from gptcalc.time.breakdown import StepTime, either, longest_first
 from gptcalc.time.kernels import ceil
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.step import step_times
 
 if TYPE_CHECKING:
-    from gptcalc.spec.cluster import ClusterSpec
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
-    from gptcalc.spec.stack import StackSpec
-    from gptcalc.time.breakdown import StepTime
 
 MOST_DEVICES = 200
 """Kinds of device in one answer."""
@@ -57,11 +58,21 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | lis
     spec, found = as_model(model), asked(RunOptions, "train", options)
     if not isinstance(device, list | tuple):
         return run_of(spec, as_device(device), found)
-    if not device:
+    return [run_of(spec, one, found) for one in devices_of(device)]
+
+
+def devices_of(names: Sequence[str | DeviceSpec]) -> list[DeviceSpec]:
+    """Several kinds of device, to be answered side by side.
+
+    Raises GptcalcError where none is named, or more than `MOST_DEVICES` are.
+    """
+    from gptcalc.spec.device import as_device
+
+    if not names:
         raise GptcalcError("no device is named", hint="'gptcalc devices' lists them")
-    if len(device) > MOST_DEVICES:
-        raise GptcalcError(f"{len(device):,} devices side by side are too many: at most {MOST_DEVICES}")
-    return [run_of(spec, as_device(name), found) for name in device]
+    if len(names) > MOST_DEVICES:
+        raise GptcalcError(f"{len(names):,} devices side by side are too many: at most {MOST_DEVICES}")
+    return [as_device(name) for name in names]
 
 
 def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
@@ -90,7 +101,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     useful, executed = flops_of(model, T, recipe, "full")
     peak = count * peak_of(device.name, device.peak, recipe.precision)
     notes = beyond_context(model, T)
-    timed: Any = None
+    timed: StepTime | None = None
     stated = memory = None
     many = mfu is None and (plan.parallel or plan.stack is not None)
     if mfu is not None:
@@ -99,7 +110,10 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         pace = stated_pace(stated, device)
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
-        timed = _timed(stacks, where, plan, device, place, many=many)
+        cut = recipe if many else recipe._replace(layout=Layout())
+        steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
+        first, *other = (step_times(one, by_kernel=not many) for one in steps_of)
+        timed = either(where, first, *other) if other else first
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         step, parts = timed.value, timed.node
@@ -128,6 +142,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     outputs |= {"cost_usd": cost.cost, "energy_kwh": cost.energy, "co2_kg": cost.co2}
     if stated is None:
         notes += beyond_peak(use)
+    sent = timed if many else None
     spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
@@ -143,8 +158,8 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         kernels=[] if timed is None else _shares(timed.kinds, step),
         ranges={name: Ends(low=r.low, likely=r.likely, high=r.high) for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads(spread_by),
-        communication=[one._asdict() for one in timed.traffic] if many else [],
-        pipeline=_pipeline(timed) if many else None,
+        communication=[one._asdict() for one in sent.traffic] if sent else [],
+        pipeline=_pipeline(sent) if sent else None,
         memory=memory,
         goodput=lasting,
         notes=notes + cost.notes,
@@ -160,12 +175,10 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
-    from gptcalc.time.breakdown import longest_first
-
     return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
 
 
-def _pipeline(timed: Any) -> Pipeline:
+def _pipeline(timed: StepTime) -> Pipeline:
     pairs = {role: Pass(forward=pair[0], backward=pair[1]) for role, pair in timed.stages.items()}
     return {"stages": pairs, "between": timed.between}
 
@@ -196,15 +209,3 @@ def _divisions(recipe: Recipe) -> dict[str, Any]:
     """The layout as inputs have it, where there is one."""
     sizes = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")
     return {name: plain(getattr(recipe.layout, name)) for name in sizes}
-
-
-def _timed(stacks: list[StackSpec], where: Any, plan: Plan, device: DeviceSpec, place: ClusterSpec, *, many: bool) -> StepTime:
-    """A step; under the first of two stacks in some places of arrays, those `where` says. On one device kernel by kernel."""
-    from gptcalc.time.breakdown import either
-    from gptcalc.time.quantities import Plan as Timed
-    from gptcalc.time.step import step_time
-
-    recipe = plan.recipe if many else plan.recipe._replace(layout=Layout())
-    asked = [Timed(plan.model, device, recipe, place, software, plan.batch, plan.seq, plan.micro_batches) for software in stacks]
-    found = [step_time(one, by_kernel=not many) for one in asked]
-    return found[0] if len(found) == 1 else either(where, *found)
