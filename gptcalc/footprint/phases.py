@@ -16,7 +16,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of
-from gptcalc.symbols import Symbol, ceiling, is_one, maximum, pick, product
+from gptcalc.symbols import Symbol, ceiling, is_one, is_zero, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Shard, roles_of, shard_of, shards_of, stage_layers, stage_of
@@ -238,7 +238,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
-    padding = Symbol.letter("pad") if not (isinstance(s.padding, int) and s.padding == 0) else 0
+    padding = Symbol.letter("pad") if not is_zero(s.padding) else 0
     shard = Shard(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
     return i._replace(shard=shard, batch=Symbol.letter("B"))
 
@@ -293,7 +293,7 @@ def fullest(values: list[Any]) -> tuple[Any, Any]:
 
 
 def _breakdown(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
-    return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
+    return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not is_zero(size)})
 
 
 def mixed(name: str, breakdowns: list[dict[str, Any]], index: Any) -> Node[Any]:

@@ -1,6 +1,6 @@
 """A step's seconds part by part, as they are shown: by kernel on one device, by kind and by what waits on many; of arrays place by place.
 
-- `kernel_by_kernel`: the kernels of one device, by phase and operation. `tree_of`: a breakdown as a tree.
+- `kernel_by_kernel`: the kernels of one device, by phase and operation.
 - `together`, `either`: those of several grids of one array of layouts, and of two stacks.
 """
 
@@ -12,7 +12,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.node import Node
+from gptcalc.node import Node, tree_of
 from gptcalc.symbols import pick
 from gptcalc.time.traffic import Traffic
 
@@ -39,7 +39,7 @@ class StepTime:
     @cached_property
     def node(self) -> Node[Any]:
         """The breakdown as a tree."""
-        return tree_of("step", self.items, self.texts)
+        return tree_of("step", "s", self.items, self.texts)
 
     @property
     def value(self) -> Any:
@@ -78,23 +78,6 @@ def kernel_by_kernel(one: Local, layers: Any, clock: Any, m: Any, update: Iterab
         items[path] = items.get(path, 0.0) + times * kernel.seconds(one.work.chip, clock)
         words.setdefault(path, []).append(kernel.text)
     return items, {path: "; ".join(several) for path, several in words.items()}
-
-
-def tree_of(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
-    """A breakdown as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in items.items():
-        head, _, rest = path.partition("/")
-        below.setdefault(head, {})[rest] = value
-    parts = []
-    for head, inner in below.items():
-        path = above + head
-        leaf = list(inner) == [""]
-        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else tree_of(head, inner, texts, f"{path}/"))
-    total = parts[0].value
-    for part in parts[1:]:
-        total = total + part.value
-    return Node(name, total, "s", parts=tuple(parts))
 
 
 def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> StepTime:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gptcalc.spec.grids import places, varies
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.recipe import NARROW, PRECISIONS
-from gptcalc.symbols import is_one, pick
+from gptcalc.symbols import is_one, is_zero, pick
 from gptcalc.table.sharding import shards_of
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.breakdown import WAITING, StepTime, idle, kernel_by_kernel, longest_first, together
@@ -67,8 +67,8 @@ def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
     items[WAITING] = kinds[WAITING] = idle(of.total, items)
     kinds["optimizer"] = of.update
     shown = (WAITING,) if by_kernel else ()
-    items, kinds = ({name: own for name, own in group.items() if name in shown or not _nothing(own)} for group in (items, kinds))
-    return StepTime(items, texts, [sent for sent in traffic if not _nothing(sent.total)], kinds, of.stages, of.hop.exposed)
+    items, kinds = ({name: own for name, own in group.items() if name in shown or not is_zero(own)} for group in (items, kinds))
+    return StepTime(items, texts, [sent for sent in traffic if not is_zero(sent.total)], kinds, of.stages, of.hop.exposed)
 
 
 def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
@@ -182,7 +182,7 @@ def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
         others = most((device_sum - wait.outside, host_sum)) - most((slow_device, slow_host))
         waits = (others + (p - 1) * hop.exposed * 2) / v
         piped = (m * slow + (m - 1) * adding + tail) + m * (2 * hop.exposed) * v + waits
-        if not _nothing(q.host_update):
+        if not is_zero(q.host_update):
             piped = most((piped, (m - 1) * slow_host + host_sum + q.host_update))
         total, bubble = pick(single, total, piped), pick(single, 0.0, waits)
         imbalance = pick(single, 0.0, m * (slow_device - (device_sum - wait.outside) / p))
@@ -227,10 +227,6 @@ def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
     found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
     found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
-
-
-def _nothing(seconds: Any) -> bool:
-    return isinstance(seconds, int | float) and seconds == 0
 
 
 def _segments(q: Stage, layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
