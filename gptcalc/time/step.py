@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.spec.grids import places, varies
 from gptcalc.spec.legality import stage_sizes
+from gptcalc.spec.options import distinct_words
 from gptcalc.spec.recipe import NARROW, PRECISIONS
 from gptcalc.symbols import is_one, is_zero, pick
 from gptcalc.table.sharding import shards_of
@@ -74,13 +75,21 @@ def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
 def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
     """`step_time`, whichever of the sizes are arrays that broadcast against each other: by open grids."""
     layout = plan.recipe.layout
-    if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
+    recipe = plan.recipe
+    if not varies(layout, plan.batch, plan.seq, plan.micro_batches, recipe.recompute):
         return step_time(plan, by_kernel=by_kernel)
     import numpy as np
 
-    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
+    words, which = distinct_words(recipe.recompute)
+    differ = bool(plan.model.layers)
+    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=differ, apart=(which,))
+    word = np.broadcast_to(which, shape).ravel()
+    each = []
     with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
-        return together([(place, step_time(plan.on_grid(place.sizes), by_kernel=by_kernel)) for place in found], shape)
+        for place in found:
+            own = plan._replace(recipe=recipe._replace(recompute=words[int(word[place.here[0]])]))
+            each.append((place, step_time(own.on_grid(place.sizes), by_kernel=by_kernel)))
+    return together(each, shape)
 
 
 class Seconds(NamedTuple):
