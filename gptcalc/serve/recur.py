@@ -26,7 +26,7 @@ def recurrence(work: Work, row: Operation[Any], batch: Any, seq: Any, *, decode:
     chip = work.chip
     block, label, _ = row.path.split("/", 2)
     s = dict(work.shape.blocks)[block]
-    held = next(one.width(s) for one in sublayers_of(s) if one.LABEL == label)
+    held = next(one.width(s) for one in sublayers_of(s) if label == one.LABEL)
     kept = state_bytes(s, batch, work.width)
     moved = work.width * batch * seq * held + (2 if decode else 1) * kept
     products, other = product(row.matmul) if row.matmul else 0, sum((product(term) for term in row.other), 0)
