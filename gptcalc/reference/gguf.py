@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
+from gptcalc.reference.checkpoint_names import EXPERTS, GATE_UP, QUERY_KEY_VALUE, Fused, by_key_head, in_turn, layout, query_and_gate
 from gptcalc.reference.checkpoints import Checkpoint
 from gptcalc.reference.files import Difference
-from gptcalc.reference.layouts import EXPERTS, GATE_UP, QUERY_KEY_VALUE, Fused, by_key_head, in_turn, layout, query_and_gate
 from gptcalc.reference.weights import weight_shapes
 from gptcalc.spec.model import ModelSpec
 
@@ -81,7 +81,7 @@ short_conv.norm attn_norm
 short_conv.convolution shortconv.conv
 short_conv.output shortconv.out_proj
 """
-"""Ours, then theirs, as in `layouts`."""
+"""Ours, then theirs, as in `checkpoint_names`."""
 
 RENAMED = {"ssm_a": "ssm.A_log", "ssm_d": "ssm.D", "ssm_dt.bias": "ssm.dt_bias", "ffn_norm": "ffn_norm.weight"}
 """Tensors whose names a layout cannot say."""
