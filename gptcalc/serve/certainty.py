@@ -80,7 +80,7 @@ def certainty_of(r: Request, work: Work, recurring: float = 0.0) -> Certainty:
         return Certainty(device.constants["serving_spread"].value, None, ())
     share = max(several, UNMEASURED)
     longer = 1 + (RECURRENCE - 1) * recurring
-    return Certainty(1 - (1 - share) / longer, None, tuple(lacking))
+    return Certainty(share + (1 - share) * (1 - 1 / longer), None, tuple(lacking))
 
 
 class Factors(NamedTuple):

@@ -235,6 +235,9 @@ class ServingOptions(Fields):
     ] = None
     group_size: Annotated[int | None, Option("Weights that share a scale in int4.", "128", SERVING, "weights", "count")] = None
     block_size: Annotated[int | None, Option("Tokens of a page of the cache.", "1", SERVING, "tokens", "count")] = None
+    cache_layout: Annotated[
+        str | None, Option("Whose: least full expanded vllm sglang llama.cpp.", "least: what is read again", SERVING, wants="NAME")
+    ] = None
     prefill: Annotated[
         Whole | None, Option("Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING, "tokens", "count")
     ] = None
