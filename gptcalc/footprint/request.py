@@ -5,6 +5,7 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
 from gptcalc.footprint.fit import verdict
+from gptcalc.footprint.kept import kept_of_one
 from gptcalc.footprint.plan import plan_of
 from gptcalc.footprint.reserve import reserve
 from gptcalc.footprint.serving import (
@@ -14,7 +15,6 @@ from gptcalc.footprint.serving import (
     Serving,
     cache_precision,
     group_of,
-    kept_of_one,
     largest,
     one_pass,
     serving_memory,
