@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gptcalc.run.verify import verify
     from gptcalc.search.plan import plan
     from gptcalc.search.scale import scale
+    from gptcalc.search.sweep import sweep
     from gptcalc.serve.answer import infer
     from gptcalc.spec.catalogue import names as models
     from gptcalc.spec.device import device_names as devices
@@ -44,6 +45,7 @@ _HOMES = {
     "plan": "gptcalc.search.plan",
     "replicate": "gptcalc.run.published",
     "scale": "gptcalc.search.scale",
+    "sweep": "gptcalc.search.sweep",
     "train": "gptcalc.run.request",
     "verify": "gptcalc.run.verify",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "plan",
     "replicate",
     "scale",
+    "sweep",
     "train",
     "verify",
 ]

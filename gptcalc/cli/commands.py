@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, plan, proof, replicate, scale, train
+from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, plan, proof, replicate, scale, sweep, train
 from gptcalc.cli.options import Commands, Grouped
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     train.train,
     infer.infer,
     plan.plan,
+    sweep.sweep,
     scale.scale,
     comparison.compare,
     proof.verify,

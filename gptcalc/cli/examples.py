@@ -64,6 +64,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc plan gpt3-13b --global-batch 512 --deadline 60d", "how many"),
         ("gptcalc plan gpt2 --count 8 --global-batch 64 --by cost", "the cheapest"),
     ],
+    "sweep": [
+        ("gptcalc sweep gpt2 --vary n_layer=12..48:12", "deeper"),
+        ("gptcalc sweep gpt2-xl --vary batch=1..32", "what a batch does"),
+        ("gptcalc sweep gpt2 --vary seq=128..1024 -f csv", "for a spreadsheet"),
+        ("gptcalc sweep gpt2 --vary batch=1..32 --by step_time", "best first"),
+        ("gptcalc sweep gpt2 --vary n_layer=1..48:1 --plot", "drawn"),
+    ],
     "scale": [
         ("gptcalc scale --flops 1e24", "the best for this compute"),
         ("gptcalc scale --params 7B", "tokens for this model"),

@@ -10,8 +10,9 @@ from gptcalc.run.answer import Run
 from gptcalc.run.published import Replica
 from gptcalc.run.verify import Check
 from gptcalc.search.scale import Scale
+from gptcalc.search.sweep import Sweep
 from gptcalc.serve.answer import Inference
-from gptcalc.show import compare, infer, memory, replicate, scale, train, verify
+from gptcalc.show import compare, infer, memory, replicate, scale, sweep, train, verify
 from gptcalc.show.table import Column, Table, bar, formula, integer, percent, small
 from gptcalc.show.tree import branches
 from gptcalc.table.compare import Comparison
@@ -37,6 +38,8 @@ def tables(answer: Any) -> list[Table]:
     """An answer's tables; of arrays, the shape of what they hold."""
     if isinstance(answer, list):
         return _of_rows(answer)
+    if isinstance(answer, Sweep):
+        return sweep.tables(answer)
     if isinstance(answer, Node):
         known = "array" if _arrays(answer.value) else integer(answer.value)
         return [itemised(f"{known} {answer.unit}", answer)]
@@ -103,7 +106,7 @@ def _records(answer: Any) -> list[dict[str, Any]]:
         if all(hasattr(row, "_asdict") and not hasattr(row, "parts") for row in answer):
             return [row._asdict() for row in answer]
         return [{"answer": number, **record} for number, row in enumerate(answer) for record in _records(row)]
-    if isinstance(answer, Scale):
+    if isinstance(answer, Scale | Sweep):
         return answer.to_list()
     roots: Any = answer
     if isinstance(answer, Flops):
