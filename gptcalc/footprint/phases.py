@@ -16,7 +16,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of
-from gptcalc.symbols import Symbol, ceiling, maximum, pick, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Share, roles_of, shards_of, share_of, stage_layers, stage_of
@@ -233,7 +233,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
     s = i.share
     layout = i.recipe.layout
-    whole = layout.tp == layout.pp == 1 and isinstance(layout.cp, int) and layout.cp == 1
+    whole = layout.tp == layout.pp == 1 and is_one(layout.cp)
     letters: Shape[Any] = symbolic(shape, identities=whole)
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
@@ -297,6 +297,7 @@ def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[
 
 
 def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+    """Of several bills of the same arrays the one that `index` names, place by place."""
     import numpy as np
 
     paths = list(dict.fromkeys(path for bill in bills for path in bill))

@@ -14,7 +14,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape, shape_of
-from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import on_stage, roles_of, share_of
 from gptcalc.table.sublayers import Kept, sublayers_of
@@ -90,7 +90,7 @@ def serving_memory(
     file = _file_of(model, layout) if precision == STORED else None
     kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
-    pad = not (isinstance(layout.tp, int) and layout.tp == 1)
+    pad = not is_one(layout.tp)
     tokens = one_pass(batch, seq) if prefill is None else minimum(prefill, product((batch, seq)))
     found = []
     for role in roles_of(layout):
@@ -180,7 +180,7 @@ def _items(
 ) -> dict[str, Any]:
     items: dict[str, Any] = {}
     for row in operations(s, 1, 1, 1):
-        if not on_stage(row.path, role, tied=s.switches.tied):
+        if not on_stage(row.path, role):
             continue
         for name, shape in row.weights:
             if file is not None:

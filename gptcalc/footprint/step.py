@@ -12,7 +12,7 @@ from gptcalc.footprint.linear import Linear
 from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.runtime import Implementation
-from gptcalc.symbols import Symbol, ceiling, maximum
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum
 from gptcalc.table.sharding import Share, on_stage
 
 ROUNDING = "activations/allocator rounding"
@@ -37,7 +37,7 @@ class Step(NamedTuple):
         total: Any = 0
         flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
         for group, times in moment:
-            amount = totals[group] if isinstance(times, int) and times == 1 else times * totals[group]
+            amount = totals[group] if is_one(times) else times * totals[group]
             if isinstance(amount, Linear):
                 flying = flying + amount
             else:
@@ -68,7 +68,6 @@ class Plan(NamedTuple):
     setting: Setting
     loss: Setting  # autocast computes the loss in fp32 whatever else it does
     share: Share
-    tied: bool
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
@@ -91,7 +90,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     Units: bytes.   Source: the order of execution of autograd, measured phase by phase (see tests/data).
     """
     implementation, share = plan.implementation, plan.share
-    paths = [path for path in implementation.operations if on_stage(path, share.role, tied=plan.tied)]
+    paths = [path for path in implementation.operations if on_stage(path, share.role)]
     blocks = [path for path in paths if path.startswith("block")]
     groups: dict[str, Group] = dict(held)
     for path in paths:

@@ -13,7 +13,7 @@ from gptcalc.footprint.saved import Setting, width, within
 from gptcalc.footprint.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
 from gptcalc.footprint.step import Group, Kept, Moment, Plan, Step, step_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
-from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Share, on_stage
 
@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     def dp_experts(self) -> Any:
         """The data-parallel ranks that have the same experts."""
         ep = self.recipe.layout.ep
-        return self.dp if isinstance(ep, int) and ep == 1 else maximum(1, self.dp // ep)
+        return self.dp if is_one(ep) else maximum(1, self.dp // ep)
 
 
 def _low(tags: frozenset[str]) -> frozenset[str]:
@@ -55,7 +55,7 @@ def training_step(i: Inputs) -> Step:
     zero = recipe.layout.zero
     tied = s.switches.tied
     rows = {row.path: row for row in operations(s, i.batch, i.share.seq, i.share.seq)}
-    paths = [path for path in rows if on_stage(path, i.share.role, tied=tied)]
+    paths = [path for path in rows if on_stage(path, i.share.role)]
     weights = weights_of(list(rows.values()), recipe, paths)
     if tied and i.share.role == "last":  # the head's own copy of the token embedding
         trained = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
@@ -92,12 +92,7 @@ def training_step(i: Inputs) -> Step:
     held: dict[str, Group] = {"weights": _weights(i, weights, zero)}
     learning = PRECISIONS[recipe.adapter_precision or recipe.precision]
     gradient = width(state.gradients, learning)
-    gradients: dict[str, Any] = {}
-    for weight in weights:
-        if weight.trained:
-            path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
-            one = gradient * (weight.size if path.startswith("block") else weight.total)
-            gradients[path] = gradients[path] + one if path in gradients else one
+    gradients = _gradients(weights, owners, gradient)
     sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
     states = states_of(weights, recipe, learning, state, *sharing)
     if recipe.offload_optimizer and not states and any(weight.trained for weight in weights):
@@ -125,7 +120,6 @@ def training_step(i: Inputs) -> Step:
         setting,
         wide,
         i.share,
-        tied,
         recipe.checkpoint_every,
         copies=zero < 3,
         copies_cached=i.runtime.caches_copies,
@@ -205,6 +199,17 @@ def _below_the_first_trained(paths: list[str], trained: set[str]) -> tuple[froze
     return frozenset(), ""
 
 
+def _gradients(weights: list[Weight], owners: Mapping[str, str], width: int) -> dict[str, Any]:
+    """Bytes of the gradients of one run of each operation that has a trained weight; `owners`: what runs the operations of the table."""
+    found: dict[str, Any] = {}
+    for weight in weights:
+        if weight.trained:
+            path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
+            one = width * (weight.size if path.startswith("block") else weight.total)
+            found[path] = found[path] + one if path in found else one
+    return found
+
+
 def _autocast(recipe: Recipe) -> bool:
     """Whether fp32 weights are cast for their matmuls: the model's, or those of adapters over a 16-bit base."""
     return recipe.precision.startswith("amp-") or recipe.adapter_precision is not None
@@ -222,7 +227,7 @@ def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
     found: dict[str, Any] = {}
     for weight in weights:
         divided = (i.dp_experts if weight.of_experts else i.dp) if zero == 3 else 1
-        numerator, denominator = bytes_per_weight(weight, precision, i.recipe, stored)
+        numerator, denominator = bytes_per_weight(weight, precision, stored)
         path = f"weights/{weight.path}"
         found[path] = found.get(path, 0) + ceiling(ceiling(numerator * weight.total, denominator), divided)
     if _some(i.share.padding):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.stack import StackSpec
+    from gptcalc.time.breakdown import StepTime
 
 MOST_DEVICES = 200
 """Kinds of device in one answer."""
@@ -44,7 +45,7 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | lis
     energy inputs also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
-    Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
+    Source: of time, `time.step`; of MFU, above; of energy and CO2, `bill`.
 
     >>> run = train("gpt3-175b", tokens="300B", device="a100", count=1024, mfu=0.45)
     >>> round(run.device_hours), round(run.time / 86400)
@@ -98,11 +99,9 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         pace = stated_pace(stated, device)
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
+        timed = _timed(stacks, where, plan, device, place, many=many)
         if many:
-            timed = _parallel(stacks, where, plan, device, place)
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
-        else:
-            timed = _step(plan, device)
         step, parts = timed.value, timed.node
         memory = room_of(model, device, recipe, batch, T)
         chosen = asked.runtime is not None or (plan.stack is not None and "runtime" in plan.stack.defaults)
@@ -161,7 +160,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
-    from gptcalc.time.step import longest_first
+    from gptcalc.time.breakdown import longest_first
 
     return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
 
@@ -199,24 +198,13 @@ def _divisions(recipe: Recipe) -> dict[str, Any]:
     return {name: plain(getattr(recipe.layout, name)) for name in sizes}
 
 
-def _step(plan: Plan, device: DeviceSpec) -> Any:
-    from gptcalc.spec.runtime import load_runtime
-    from gptcalc.time.launches import work_of
+def _timed(stacks: list[StackSpec], where: Any, plan: Plan, device: DeviceSpec, place: ClusterSpec, *, many: bool) -> StepTime:
+    """A step; under the first of two stacks in some places of arrays, those `where` says. On one device kernel by kernel."""
+    from gptcalc.time.breakdown import either
+    from gptcalc.time.quantities import Plan as Timed
     from gptcalc.time.step import step_time
 
-    alone = plan.recipe._replace(accumulate=1, layout=Layout())
-    host = load_runtime(alone.runtime).host
-    return step_time(work_of(plan.model, device, alone, plan.batch, plan.seq), host, micro_batches=plan.micro_batches)
-
-
-def _parallel(stacks: list[StackSpec], where: Any, plan: Plan, device: DeviceSpec, place: ClusterSpec) -> Any:
-    """A step on many devices; under the first of two stacks in some places of arrays, those `where` says."""
-    from gptcalc.time import quantities
-    from gptcalc.time.parallel import either, parallel_step
-
-    def timed(software: StackSpec) -> Any:
-        asked = (plan.model, device, plan.recipe, place, software, plan.batch, plan.seq, plan.micro_batches)
-        return parallel_step(quantities.Plan(*asked))
-
-    found = [timed(software) for software in stacks]
+    recipe = plan.recipe if many else plan.recipe._replace(layout=Layout())
+    asked = [Timed(plan.model, device, recipe, place, software, plan.batch, plan.seq, plan.micro_batches) for software in stacks]
+    found = [step_time(one, by_kernel=not many) for one in asked]
     return found[0] if len(found) == 1 else either(where, *found)

@@ -17,8 +17,8 @@ from gptcalc.spec.legality import Sizes as Judged
 from gptcalc.spec.legality import legal
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import pick
-from gptcalc.time.parallel import on_grid, step_seconds
 from gptcalc.time.quantities import Plan, local_of
+from gptcalc.time.step import on_grid, step_seconds
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -155,7 +155,7 @@ def _of_size(axes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, 
 def weigh(task: Task, recompute: str, sizes: Sizes, allowed: Any, known: Known) -> Weighed:
     """What every place of a grid comes to, by the formulas of one plan; where it is not `allowed` the numbers mean nothing.
 
-    Units: seconds, bytes.   Source: `parallel_step`, `peak_of`.
+    Units: seconds, bytes.   Source: `step_time`, `peak_of`.
     """
     import numpy as np
 

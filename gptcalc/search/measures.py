@@ -82,7 +82,7 @@ def _params(model: ModelSpec, _: dict[str, Any], shown: Iterable[str]) -> Answer
     return {"params": found["total"], "non_embedding": found["non_embedding"], "active": found["active"]}
 
 
-def _flops(model: ModelSpec, options: dict[str, Any], shown: Iterable[str]) -> Answers:
+def _flops(model: ModelSpec, options: dict[str, Any], _: Iterable[str]) -> Answers:
     from gptcalc.table.flops import flops
 
     again = options.pop("recompute", None)
@@ -92,7 +92,7 @@ def _flops(model: ModelSpec, options: dict[str, Any], shown: Iterable[str]) -> A
     return {"flops": found.value, "flops_per_token": plain(found.value / found.tokens)}
 
 
-def _memory(model: ModelSpec, options: dict[str, Any], shown: Iterable[str]) -> Answers:
+def _memory(model: ModelSpec, options: dict[str, Any], _: Iterable[str]) -> Answers:
     """As `memory` says it, of the numbers alone."""
     from gptcalc.footprint.fit import said
     from gptcalc.footprint.layouts import peaks_of

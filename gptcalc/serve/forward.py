@@ -84,6 +84,7 @@ def fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any
 
 
 def name_of(work: Work, first: Operation[Any]) -> str:
+    """What a server calls the kernel that it fuses an operation and those behind it into."""
     leaf = first.path.rpartition("/")[2]
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
@@ -145,6 +146,7 @@ def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: 
 
 
 def passes(work: Work, kind: str, letters: dict[str, Any], phase: str, tags: Collection[str] = ()) -> Iterator[Launch]:
+    """The passes over memory of one kind that a server makes in a phase, where their conditions hold.   Source: presets/servers."""
     for one in work.server.passes.get(kind, []):
         if applies(one.when, work.tags | {phase, *tags}):
             size = evaluate(one.bytes, letters)

@@ -9,8 +9,7 @@ from gptcalc.serve.forward import Launch
 from gptcalc.serve.work import Work
 from gptcalc.symbols import pick
 from gptcalc.time.chip import Chip
-from gptcalc.time.kernels import most, sustained_clock
-from gptcalc.time.step import FULL_CLOCK
+from gptcalc.time.kernels import FULL_CLOCK, most, sustained_clock
 
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
 SENT = ("all-reduce", "all-gather")

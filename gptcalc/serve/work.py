@@ -161,16 +161,10 @@ def work_of(
 
 def _experts_over(local: Shape[Any], whole: Shape[Any], ranks: int) -> Shape[Any]:
     """A rank's shape whose experts are each divided over so many ranks."""
-    from gptcalc.table.dividing import divide
-
-    width = divide(whole.d_expert, ranks, "d_expert", "ranks that share an expert")
     kinds = zip(local.kinds, whole.kinds, strict=True)
     return local._replace(
-        d_expert=width,
-        kinds=tuple(
-            (name, kind._replace(d_expert=divide(all_.d_expert, ranks, "d_expert", "ranks that share an expert")))
-            for (name, kind), (_, all_) in kinds
-        ),
+        d_expert=whole.d_expert // ranks,
+        kinds=tuple((name, kind._replace(d_expert=all_.d_expert // ranks)) for (name, kind), (_, all_) in kinds),
     )
 
 

@@ -5,19 +5,15 @@ same weights g divide the experts (expert parallel): each has all tokens of 1/g 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
-from gptcalc.table.dividing import divide
+from gptcalc.symbols import ceiling, differ, is_one, maximum, minimum, pick
 from gptcalc.table.sublayers import sublayers_of
-
-if TYPE_CHECKING:
-    pass
 
 VOCABULARY_MULTIPLE = 128
 """Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
@@ -84,13 +80,11 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
     padded = pick(pad, ceiling(rows, multiple) * multiple, rows)
-    seq_local = divide(seq, c, "sequence length", "context parallel size")
-    outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
+    seq_local = seq if is_one(c) else seq // c
+    outside = seq_local // t if layout.sequence_parallel and not is_one(t) else seq_local
     v = layout.virtual_stages
     first, middle, last = stage_sizes(shape.n_layer, layout.pp, v)
     own = {"first": first, "middle": middle, "last": last, "only": middle}[role]
-    for _, kind in shape.blocks:
-        divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
     kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
@@ -106,8 +100,9 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
 def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
     """One tensor-parallel rank's heads and widths, as each sublayer divides its own."""
     own = shape
-    for one in sublayers_of(shape):
-        own = one.divided(own, t)
+    if not is_one(t):
+        for sublayer in sublayers_of(shape):
+            own = sublayer.divided(own, t)
     return own
 
 
@@ -150,19 +145,19 @@ def roles_of(layout: Layout) -> tuple[str, ...]:
     """The kinds of stage that a pipeline has; arrays of sizes have all three."""
     if not isinstance(layout.stage, str) or layout.stage != "worst":
         check_word("stage", layout.stage, (*ROLES[:3], "worst"))
-        if isinstance(layout.pp, int) and layout.pp == 1:
+        if is_one(layout.pp):
             raise GptcalcError(
                 f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp"
             )
         if layout.stage == "middle" and isinstance(layout.pp, int) and layout.pp == 2:
             raise GptcalcError("2 pipeline stages have no middle stage: a first and a last one")
         return (layout.stage,)
-    if isinstance(layout.pp, int) and layout.pp == 1:
+    if is_one(layout.pp):
         return ("only",)
     return ("first", "last") if isinstance(layout.pp, int) and layout.pp == 2 else ("first", "middle", "last")
 
 
-def on_stage(path: str, role: str, *, tied: bool) -> bool:
+def on_stage(path: str, role: str) -> bool:
     """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
     if path.startswith("block"):
         return True

@@ -120,6 +120,7 @@ def launches(work: Work) -> list[Kernel]:
 
 
 def parameters(rows: dict[str, Operation[Any]]) -> Any:
+    """The parameters of all runs of some operations."""
     return sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
 
 

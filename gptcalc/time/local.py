@@ -10,7 +10,7 @@ from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import share_of
-from gptcalc.time.kernels import Kernel, many
+from gptcalc.time.kernels import Kernel, ceil, many
 from gptcalc.time.launches import Work, launches, parameters, work_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,20 @@ class Local(NamedTuple):
     def of(self, part: str, phase: str) -> list[Kernel]:
         return [kernel for kernel in self.kernels if part_of(kernel.path) == part and kernel.phase == phase]
 
+    def repeats(self, kernel: Kernel, layers: Any) -> Any:
+        """How often a micro-batch runs a kernel on a stage of `layers` blocks: of those that are computed again each K-th."""
+        if part_of(kernel.path) != "block":
+            return 1
+        every = self.work.recipe.checkpoint_every
+        return ceil(layers, every) if kernel.phase == "recompute" and every else layers
+
 
 def part_of(path: str) -> str:
+    """Which of `PARTS` an operation belongs to.
+
+    >>> part_of("embedding/token"), part_of("block/mlp/up"), part_of("final_norm")
+    ('embedding', 'block', 'head')
+    """
     return "embedding" if path.startswith("embedding") else "block" if path.startswith("block") else "head"
 
 

@@ -80,7 +80,8 @@ class Attention:
 @dataclass(frozen=True)
 class Stage:
     """A stage of `layers` blocks. `experts`: parameters of a block that few ranks have copies of; `hidden_state` and `keys_and_values`:
-    bytes of a micro-batch's; `token_embedding`: parameters; `products`, `host_update`: seconds of the optimizer's matmuls and processor."""
+    bytes of a micro-batch's; `token_embedding`: parameters; `products`, `host_update`: seconds of the optimizer's matmuls and processor;
+    `clock`: of kernels that are not matmuls, as a share of the full one."""
 
     embedding: Part
     block: Part
@@ -92,6 +93,7 @@ class Stage:
     token_embedding: Any
     products: Any
     host_update: Any
+    clock: Any
     beyond: Beyond
 
 
@@ -136,7 +138,8 @@ def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool
         token_embedding=w.shape.vocab_size * w.shape.d_embedding,
         products=orthogonalised(one, layers, measured.clock),
         host_update=host_update(one, host, layers),
-        beyond=beyond_average(one, measured, plan.model.layers, layers, layout) if plan.model.layers else Beyond(),
+        clock=measured.clock,
+        beyond=beyond_average(one, measured, plan.model.layers, layout) if plan.model.layers else Beyond(),
     )
 
 
