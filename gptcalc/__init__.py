@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gptcalc.run.published import replicate
     from gptcalc.run.request import train
     from gptcalc.run.verify import verify
+    from gptcalc.search.design import design
     from gptcalc.search.plan import plan
     from gptcalc.search.scale import scale
     from gptcalc.search.sweep import sweep
@@ -35,6 +36,7 @@ _HOMES = {
     "Node": "gptcalc.node",
     "compare": "gptcalc.table.compare",
     "conventions": "gptcalc.table.conventions",
+    "design": "gptcalc.search.design",
     "devices": "gptcalc.spec.device:device_names",
     "flops": "gptcalc.table.flops",
     "infer": "gptcalc.serve.answer",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "compare",
     "conventions",
+    "design",
     "devices",
     "flops",
     "infer",

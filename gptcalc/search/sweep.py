@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
 
 @shown
 @dataclass(frozen=True)
-class Sweep:
+class Variants:
     """The answer. `columns`: the values of each varied field, then of each measure, a list each with a place for every point, the last
     field varying fastest; None where the point was refused. `refused`: the refusal of each such point, by its place.
 
@@ -66,7 +66,7 @@ class Sweep:
         return self.size
 
     def __repr__(self) -> str:
-        return f"Sweep({self.model}, {self.size:,} points of {', '.join(self.varied)}, {len(self.refused):,} refused)"
+        return f"Variants({self.model}, {self.size:,} points of {', '.join(self.varied)}, {len(self.refused):,} refused)"
 
     def reasons(self) -> list[tuple[str, int]]:
         """The first of each kind of refusal, those that differ in their numbers alone, the most frequent kind first; how many there are."""
@@ -131,8 +131,8 @@ def sweep(
     by: str | None = None,
     progress: Progress | None = None,
     **options: Any,
-) -> Sweep:
-    """Every combination of some fields' values, and what is shown of each: a `Sweep`, whose columns and rows (`to_list`) have them all.
+) -> Variants:
+    """Every combination of some fields' values, and what is shown of each: a `Variants`, whose columns and rows (`to_list`) have them all.
 
     `vary`: fields of the model, the recipe, the layout or the request with their values: `{"n_layer": "12..96:12", "tp": [1, 2, 4]}`, or
     texts "tp=1..8" (doubling). `show`: measures, see `measures.MEASURES`. `by`: the measure whose best points come first, those that do not
@@ -178,11 +178,11 @@ def sweep(
     if interrupted:
         columns = {name: values[:reached] for name, values in columns.items()}
         refused = {at: one for at, one in refused.items() if at < reached}
-    answer = Sweep(spec.name, tuple(varied), measures, held, columns, dict(sorted(refused.items())), size, interrupted)
+    answer = Variants(spec.name, tuple(varied), measures, held, columns, dict(sorted(refused.items())), size, interrupted)
     return answer if by is None else _ordered(answer, by)
 
 
-def _ordered(answer: Sweep, by: str) -> Sweep:
+def _ordered(answer: Variants, by: str) -> Variants:
     from dataclasses import replace
 
     sign = MEASURES[by].better or -1

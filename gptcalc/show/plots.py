@@ -8,7 +8,7 @@ from typing import Any
 from gptcalc.search.choice import Choice
 from gptcalc.search.measures import MEASURES
 from gptcalc.search.scale import Scale
-from gptcalc.search.sweep import Sweep
+from gptcalc.search.sweep import Variants
 from gptcalc.serve.answer import Inference
 from gptcalc.serve.fleet import Fleet
 
@@ -139,7 +139,7 @@ def scaling(curve: list[Choice]) -> str:
 MOST_CURVES, MOST_TICKS = 6, 8
 
 
-def swept(answer: Sweep) -> str:
+def swept(answer: Variants) -> str:
     """The first measure over the first varied field that is a number, a curve for each combination of the others' values."""
     from gptcalc.errors import GptcalcError
     from gptcalc.show.sweep import WRITERS, plain

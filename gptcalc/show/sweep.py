@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gptcalc.search.measures import MEASURES
-from gptcalc.search.sweep import Sweep
+from gptcalc.search.sweep import Variants
 from gptcalc.show.amounts import energy, hours, mass, money, pace, span
 from gptcalc.show.table import Column, Table, Verdict, in_unit, percent
 from gptcalc.units import binary, short
@@ -52,7 +52,7 @@ def plain(value: Any) -> str:
     )
 
 
-def tables(answer: Sweep, rows: int | None = ROWS) -> list[Table]:
+def tables(answer: Variants, rows: int | None = ROWS) -> list[Table]:
     """`rows`: how many points at most; None for all."""
     places = list(answer.places())
     with_any = [at for at in places if any(answer.columns[name][at] is not None for name in answer.shown)]
@@ -83,13 +83,13 @@ def measures() -> Table:
     return Table(f"a sweep shows any of {len(rows)} measures", columns, rows, ["next: --show params,step_time, with commas between them"])
 
 
-def _verdict(answer: Sweep) -> Verdict:
+def _verdict(answer: Variants) -> Verdict:
     if not answer.value:
         return "no"
     return "beware" if answer.refused or answer.interrupted else ""
 
 
-def headline(answer: Sweep) -> str:
+def headline(answer: Variants) -> str:
     """How many points have an answer, and the ends of the first measure.
 
     >>> from gptcalc.search.sweep import sweep
@@ -107,7 +107,7 @@ def headline(answer: Sweep) -> str:
     return f"{answer.model}: {said}" + (f"; {ends}" if ends else "")
 
 
-def _ends(answer: Sweep) -> str:
+def _ends(answer: Variants) -> str:
     name = answer.by or answer.shown[0]
     fits = answer.columns.get("fits") if answer.by else None
     known = [(value, at) for at, value in enumerate(answer.columns[name]) if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -124,14 +124,14 @@ def _ends(answer: Sweep) -> str:
     return f"{name} {write(least)} ({at_point(answer, low)}) to {write(most)} ({at_point(answer, high)})"
 
 
-def at_point(answer: Sweep, at: int) -> str:
+def at_point(answer: Variants, at: int) -> str:
     return ", ".join(f"{name} {plain(value)}" for name, value in answer.point(at).items())
 
 
 MOST_REASONS = 5
 
 
-def _refusals(answer: Sweep) -> list[str]:
+def _refusals(answer: Variants) -> list[str]:
     found = answer.reasons()
     said = [
         f"refused: {message}" if count == 1 else f"refused, {count:,} points: {message}{'' if count == 1 else ', and the like'}"
@@ -141,7 +141,7 @@ def _refusals(answer: Sweep) -> list[str]:
     return said + ([f"refused, {rest:,} points: for {len(found) - MOST_REASONS} other reasons, in --format csv"] if rest else [])
 
 
-def _unsaid(answer: Sweep) -> list[str]:
+def _unsaid(answer: Variants) -> list[str]:
     found = []
     if "fits" in answer.shown:
         fits = [one for at, one in enumerate(answer.columns["fits"]) if at not in answer.refused]
@@ -153,7 +153,7 @@ def _unsaid(answer: Sweep) -> list[str]:
     return found
 
 
-def _next(answer: Sweep) -> str:
+def _next(answer: Variants) -> str:
     more = [name for name in ("memory", "fits", "step_time", "mfu") if name not in answer.shown][:1]
     words = [f"--by {answer.shown[0]}", "--plot", "--format csv", *(f"--show {name}" for name in more)]
     return ", ".join(words)
