@@ -26,10 +26,10 @@ from gptcalc.table.operations import operations
 from gptcalc.time.collectives import collective, network_of, send
 from gptcalc.time.kernels import sustained_clock
 from gptcalc.time.launches import launches, pass_of, work_of
-from gptcalc.time.quantities import Plan
+from gptcalc.time.plan import StepPlan
 from gptcalc.time.schedule import schedule
 from gptcalc.time.software import stack_for
-from gptcalc.time.step import step_time
+from gptcalc.time.step import step_time, step_times
 
 TINY: dict[str, Any] = {"name": "tiny", "n_layer": 12, "d_model": 1024, "n_head": 16, "vocab_size": 51200, "n_ctx": 1024}
 EXPERTS: dict[str, Any] = {**TINY, "name": "experts", "n_expert": 24, "n_expert_per_token": 2, "d_expert": 2048}
@@ -45,16 +45,16 @@ def plan(
     device: str = "a100-80gb",
     recipe: Any = None,
     **layout: Any,
-) -> Plan:
+) -> StepPlan:
     base = recipe or Recipe(runtime="megatron", precision="fp16", attention_kernel="eager", recompute="selective")
     chosen = base._replace(layout=Layout(**layout))
-    return Plan(gc.model(model), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
+    return StepPlan(gc.model(model), load_device(device), chosen, cluster_for(device), stack, batch, 1024, micro_batches)
 
 
 # Laws
 
 
-def side_by_side(of: Plan) -> float:
+def side_by_side(of: StepPlan) -> float:
     """A step of one device as a timeline: in each part of a pass the later of device and processor decides, the processor is never
     waited for twice, and further micro-batches take what the slower of the two takes."""
     recipe, L = of.recipe, of.model.n_layer
@@ -87,7 +87,7 @@ def side_by_side(of: Plan) -> float:
             device, processor = device + own, processor + starting(phase, part)
             finished = max(finished + own, processor)
     letters = work.letters | {"P": sum(row.runs * prod(size) for row in rows for _, size in row.weights)}
-    adding = sum(pass_of(work.chip, one, letters, "").seconds(work.chip) for one in work.pieces.accumulate)
+    adding = sum(pass_of(work.chip, one, letters, "").seconds(work.chip) for one in work.passes.accumulate)
     update = seconds(("optimizer",), "")
     last = 0.0 if host is None else host.optimizer + host.tensor * sum(row.runs * len(row.weights) for row in rows)
     return max(finished + (of.micro_batches - 1) * max(device + adding, processor) + update, of.micro_batches * processor + last)
@@ -142,7 +142,7 @@ OF_EXPERTS = st.builds(lambda row, ep: row | {"ep": ep, "dp": 24}, LAYOUTS, st.s
 def test_arrays_equal_scalars(several: tuple[dict[str, Any], list[dict[str, Any]]], name: str) -> None:
     stack, (model, rows) = load_stack(name), several
     arrays = {key: np.array([row[key] for row in rows], dtype=bool if key == "sequence_parallel" else float) for key in rows[0]}
-    together = step_time(plan(stack, model=model, **arrays))
+    together = step_times(plan(stack, model=model, **arrays))
     leaves = dict(together.node.leaves())
     for i, row in enumerate(rows):
         alone = step_time(plan(stack, model=model, **row))

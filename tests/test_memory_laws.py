@@ -278,7 +278,7 @@ TINY_LLAMA = {
 def test_what_is_kept_under_adapters_is_what_peft_and_bitsandbytes_keep(options, saved, head) -> None:
     lora = {"lora_rank": 8, "lora_targets": ("all-linear",), "batch": 1, "seq": 64, "runtime": "transformers"}
     step = training(gc.model(TINY_LLAMA), **lora, **options).training.step
-    bill = step.bill(step.moments["after_forward"]["end"])
+    bill = step.breakdown(step.moments["after_forward"]["end"])
     outside = ("weights", "optimizer state", "activations/allocator rounding", "activations/block/checkpoint arguments")
     kept = {path: size for path, size in bill.items() if not path.startswith(outside)}
     states = 0 if "recompute" in options else 4 * 16
@@ -326,7 +326,7 @@ def test_copies_of_trained_weights_alone_live_until_the_forward_pass_ends() -> N
     lora = {"lora_rank": 16, "lora_targets": ("all-linear",)}
     for frozen, block in (({}, 2 * 12 * 12 * 768**2), ({"freeze": ("block/mlp",)}, 2 * 12 * 4 * 768**2), (lora, 0)):
         step = training(gpt2, **options, **frozen).training.step
-        bill = step.bill(step.moments["forward"]["return"])
+        bill = step.breakdown(step.moments["forward"]["return"])
         assert sum(size for path, size in bill.items() if path.startswith("low-precision copies/block") and "adapter" not in path) == block
 
 

@@ -13,7 +13,7 @@ from gptcalc.spec.legality import Sizes, check, legal
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import shape_of
-from gptcalc.table.sharding import share_of
+from gptcalc.table.sharding import shard_of
 
 SMALL: dict[str, Any] = {"n_layer": 4, "d_model": 32, "n_head": 4, "d_head": 8, "d_ff": 48, "vocab_size": 61, "n_ctx": 100}
 ROTARY = SMALL | {"position": "rotary", "n_kv_head": 2, "norm": "rmsnorm", "gated": True, "activation": "silu", "tied": False}
@@ -106,7 +106,7 @@ def test_contradictions_are_refused(fields: dict[str, Any], message: str) -> Non
 
 def test_a_state_is_divided_over_ranks_by_heads() -> None:
     shape = shape_of(built(KINDS["delta net"]))
-    halves = share_of(shape, Layout(tp=2), 8, "only", pad=False, layers=built(KINDS["delta net"]).layers).shape
+    halves = shard_of(shape, Layout(tp=2), 8, "only", pad=False, layers=built(KINDS["delta net"]).layers).shape
     assert 2 * state(halves, 3) == state(shape, 3)
 
 

@@ -13,10 +13,10 @@ from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kep
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.runtime import Implementation
 from gptcalc.symbols import Symbol, ceiling, is_one, maximum
-from gptcalc.table.sharding import Share, on_stage
+from gptcalc.table.sharding import Shard, on_stage
 
 ROUNDING = "activations/allocator rounding"
-Group = Mapping[str, Any]  # path in the bill -> bytes
+Group = Mapping[str, Any]  # path in the breakdown -> bytes
 Moment = list[tuple[str, Any]]  # group, how many times
 
 
@@ -44,7 +44,7 @@ class Step(NamedTuple):
                 total = total + amount
         return total + flying if isinstance(flying, Linear) else total
 
-    def bill(self, moment: Moment) -> dict[str, Any]:
+    def breakdown(self, moment: Moment) -> dict[str, Any]:
         items: dict[str, Any] = {}
         for group, times in moment:
             for path, size in self.groups[group].items():
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
     implementation: Implementation
     setting: Setting
     loss: Setting  # autocast computes the loss in fp32 whatever else it does
-    share: Share
+    shard: Shard
     checkpoint_every: int
     copies: bool  # low-precision copies of weights are made; FSDP gathers the weights in that type
     copies_cached: bool  # ... once for all micro-batches
@@ -89,8 +89,8 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
 
     Units: bytes.   Source: the order of execution of autograd, measured phase by phase (see tests/data).
     """
-    implementation, share = plan.implementation, plan.share
-    paths = [path for path in implementation.operations if on_stage(path, share.role)]
+    implementation, shard = plan.implementation, plan.shard
+    paths = [path for path in implementation.operations if on_stage(path, shard.role)]
     blocks = [path for path in paths if path.startswith("block")]
     groups: dict[str, Group] = dict(held)
     for path in paths:
@@ -116,7 +116,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     in_all, inside, layers = _layers(plan, blocks)
 
     def outside(names: list[str]) -> Moment:
-        return [(f"kept:{name}", share.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
+        return [(f"kept:{name}", shard.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
 
     before_blocks = [path for path in paths if path.startswith("embedding/")]
     after_blocks = [path for path in paths if not path.startswith(("embedding/", "block"))]
@@ -124,7 +124,7 @@ def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], op
     copies: Moment = []
     if plan.copies_live_on and plan.checkpoint_every:
         for name in blocks:
-            L = share.layers_in_flight if not plan.order else plan.layers[_block(name)]
+            L = shard.layers_in_flight if not plan.order else plan.layers[_block(name)]
             copies.append((f"copies:{name}", ceiling(L, plan.checkpoint_every)))
 
     moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
@@ -180,7 +180,7 @@ def _layers(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str, Layer], di
     """What all layers keep; the last layer of the forward pass; and those of the backward pass that may be the fullest."""
     if plan.order:
         return _layers_that_differ(plan, blocks)
-    every, L, flying = plan.checkpoint_every, plan.share.shape.n_layer, plan.share.layers_in_flight
+    every, L, flying = plan.checkpoint_every, plan.shard.shape.n_layer, plan.shard.layers_in_flight
     whole = flying - (ceiling(flying, every) if every else 0)
 
     def in_blocks(less: int = 0) -> Moment:

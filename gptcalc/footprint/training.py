@@ -15,7 +15,7 @@ from gptcalc.footprint.step import Group, Kept, Moment, Plan, Step, step_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
 from gptcalc.table.operations import operations
-from gptcalc.table.sharding import Share, on_stage
+from gptcalc.table.sharding import Shard, on_stage
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation, RuntimeSpec
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Inputs(NamedTuple):
     """One kind of number for everything: ints, arrays, or letters for the text of the formulas."""
 
-    share: Share
+    shard: Shard
     batch: Any
     recipe: Recipe
     runtime: "RuntimeSpec"
@@ -51,19 +51,19 @@ def training_step(i: Inputs) -> Step:
 
     Units: bytes.   Source: the formulas of its parts.
     """
-    s, recipe, precision, state = i.share.shape, i.recipe, PRECISIONS[i.recipe.precision], i.runtime.state
+    s, recipe, precision, state = i.shard.shape, i.recipe, PRECISIONS[i.recipe.precision], i.runtime.state
     zero = recipe.layout.zero
     tied = s.switches.tied
-    rows = {row.path: row for row in operations(s, i.batch, i.share.seq, i.share.seq)}
-    paths = [path for path in rows if on_stage(path, i.share.role)]
+    rows = {row.path: row for row in operations(s, i.batch, i.shard.seq, i.shard.seq)}
+    paths = [path for path in rows if on_stage(path, i.shard.role)]
     weights = weights_of(list(rows.values()), recipe, paths)
-    if tied and i.share.role == "last":  # the head's own copy of the token embedding
+    if tied and i.shard.role == "last":  # the head's own copy of the token embedding
         trained = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
         weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), trained, name="weight"))
     frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
     if tied and within("embedding/token", recipe.freeze):
         frozen = (*frozen, "head/output")
-    outside = {"B": i.batch, "T": i.share.seq, "S": i.share.seq_outside}
+    outside = {"B": i.batch, "T": i.shard.seq, "S": i.shard.seq_outside}
     owners = {name: path for path, op in i.implementation.operations.items() for name in (op.covers if op.covers is not None else (path,))}
     packed = frozenset(owners[weight.path] for weight in weights if weight.quantized)
     # bitsandbytes' Linear4bit casts its product back to the type of its input, which norms under autocast leave in fp32
@@ -119,7 +119,7 @@ def training_step(i: Inputs) -> Step:
         i.implementation,
         setting,
         wide,
-        i.share,
+        i.shard,
         recipe.checkpoint_every,
         copies=zero < 3,
         copies_cached=i.runtime.caches_copies,
@@ -230,9 +230,9 @@ def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
         numerator, denominator = bytes_per_weight(weight, precision, stored)
         path = f"weights/{weight.path}"
         found[path] = found.get(path, 0) + ceiling(ceiling(numerator * weight.total, denominator), divided)
-    if _some(i.share.padding):
-        row = width(stored, precision) * i.share.shape.d_embedding
-        padding = ceiling(ceiling(i.share.padding * row, i.recipe.layout.tp), i.dp if zero == 3 else 1)
+    if _some(i.shard.padding):
+        row = width(stored, precision) * i.shard.shape.d_embedding
+        padding = ceiling(ceiling(i.shard.padding * row, i.recipe.layout.tp), i.dp if zero == 3 else 1)
         for path in ("weights/embedding/token", "weights/head/output"):
             if path in found:
                 found[path] = found[path] - padding
@@ -298,7 +298,7 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Kept:
     assert i.recipe.lora_rank is not None
     amp = _autocast(i.recipe)
     compute = PRECISIONS[i.recipe.precision].compute
-    tokens = product((i.batch, i.share.seq))
+    tokens = product((i.batch, i.shard.seq))
     copies = compute * adapter_elements(k, n, i.recipe.lora_rank) if amp else 0
     # In one type, adapters that read the same tensor keep it once: the first of query, key and value does.
     shared = (

@@ -61,13 +61,13 @@ def timeline(answer: Training) -> list[Point]:
 
 def _kinds(answer: Training, moment: Moment) -> dict[str, int]:
     kinds = dict.fromkeys(KINDS, 0)
-    for path, size in answer.step.bill(moment).items():
+    for path, size in answer.step.breakdown(moment).items():
         kinds[KIND_OF[path.partition("/")[0]]] += int(size)
     return kinds
 
 
 def _fullest(answer: Training, moments: dict[str, Moment]) -> Moment:
-    return max(moments.values(), key=lambda moment: sum(answer.step.bill(moment).values()))
+    return max(moments.values(), key=lambda moment: sum(answer.step.breakdown(moment).values()))
 
 
 def _fullest_of(found: list[dict[str, int]]) -> dict[str, int]:

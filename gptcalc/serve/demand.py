@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
 from gptcalc.serve.replica import Worker, check_layout
 from gptcalc.serve.request import OUTPUT, PROMPT, check_context, check_decoder

@@ -60,7 +60,7 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
 
 
 def _place(path: str, launch: Launch) -> str:
-    """Messages and the cache are parts of a bill of their own, beside the operation that they belong to."""
+    """Messages and the cache are parts of a breakdown of their own, beside the operation that they belong to."""
     apart = {"all-reduce": "all-reduce", "all-gather": "all-gather"}.get(launch.kernel.kind, launch.kernel.path)
     path = path.replace("attention/scores", "attention/core")
     return f"{path.rpartition('/')[0]}/{apart}" if apart else path

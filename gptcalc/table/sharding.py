@@ -5,6 +5,7 @@ same weights g divide the experts (expert parallel): each has all tokens of 1/g 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -21,7 +22,7 @@ VOCABULARY_MULTIPLE = 128
 ROLES = ("first", "middle", "last", "only")
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """`shape` holds a rank's own heads, widths, vocabulary rows and layers; `padding` is vocabulary rows that no token has."""
 
     shape: Shape[Any]
@@ -66,7 +67,7 @@ def stage_of(role: str, p: int) -> int:
     return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Share:
+def shard_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Shard:
     """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
@@ -85,25 +86,19 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
     v = layout.virtual_stages
     first, middle, last = stage_sizes(shape.n_layer, layout.pp, v)
     own = {"first": first, "middle": middle, "last": last, "only": middle}[role]
-    kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
+    divided: dict[str, Shape[Any]] = {"": shape} | dict(shape.kinds)
+    if not is_one(t):
+        divided = {name: reduce(lambda own, one: one.divided(own, t), sublayers_of(kind), kind) for name, kind in divided.items()}
+    kinds = tuple((name, divided[name]) for name, _ in shape.kinds)
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
-    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
+    local = _as_in_kinds(divided[""], shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
     chunks = _in_flight(layout, role)
     chunk_layers = ceiling(shape.n_layer, layout.pp * v)
     short = _missing_in_flight(layout, role, v * chunk_layers - own, chunk_layers)
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
-    return Share(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
-
-
-def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
-    """One tensor-parallel rank's heads and widths, as each sublayer divides its own."""
-    own = shape
-    if not is_one(t):
-        for sublayer in sublayers_of(shape):
-            own = sublayer.divided(own, t)
-    return own
+    return Shard(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
 
 
 def _as_in_kinds(main: Shape[Any], shape: Shape[Any], kinds: Sequence[tuple[str, Shape[Any]]]) -> Shape[Any]:

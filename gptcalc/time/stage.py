@@ -42,7 +42,7 @@ def update_kernels(one: Local, parameters: Any) -> list[Kernel]:
     from gptcalc.time.launches import pass_of
 
     letters = one.work.letters | {"P": parameters, "w": one.stored}
-    chosen = one.work.pieces.optimizers.get(one.work.recipe.optimizer, [])
+    chosen = one.work.passes.optimizers.get(one.work.recipe.optimizer, [])
     return [pass_of(one.work.chip, each, letters, "optimizer") for each in chosen]
 
 
@@ -60,7 +60,7 @@ def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
     if stack is not None and stack.accumulation is not None:
         return streaming(chip, "pass", stack.accumulation * parameters).seconds(chip) if stack.accumulation else 0.0
     letters = one.work.letters | {"P": parameters, "w": one.stored}
-    return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.pieces.accumulate), 0.0)
+    return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.passes.accumulate), 0.0)
 
 
 def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout, *, alone: bool) -> Times:

@@ -7,7 +7,7 @@ Everything after the kernels is plain arithmetic on floats or arrays of them.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gptcalc.spec.grids import Sizes, places, varies
+from gptcalc.spec.grids import places, varies
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.recipe import NARROW, PRECISIONS
 from gptcalc.symbols import is_one, pick
@@ -16,8 +16,9 @@ from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.breakdown import WAITING, StepTime, idle, kernel_by_kernel, longest_first, together
 from gptcalc.time.collectives import collective, log2, network_of
 from gptcalc.time.kernels import ceil, most, settled
-from gptcalc.time.local import Local
-from gptcalc.time.quantities import Part, Plan, Stage, local_of, stage_of
+from gptcalc.time.local import Local, local
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.quantities import Part, Stage, stage_of
 from gptcalc.time.stage import accumulation, update_kernels, update_seconds
 from gptcalc.time.traffic import Crossing, Gathers, Group, Ring, Traffic, between, gathered, once_a_step, ring
 
@@ -38,28 +39,48 @@ TEXTS = {
 """How each part of the bill that is no kernel comes about."""
 
 
-def step_time(plan: Plan, *, by_kernel: bool = False) -> StepTime:
-    """One step of a layout, or of arrays of them: its seconds by kind of kernel and by what waits, or on one device `by_kernel`.
+def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
+    """One step of a layout: its seconds by kind of kernel and by what waits, or on one device `by_kernel`.
 
-    Units: seconds.   Raises: GptcalcError for impossible divisions and contradictory recipes.
+    Units: seconds.   Raises: GptcalcError for contradictory recipes.
     Source: pipeline Narayanan et al. 2021, arXiv:2104.04473, 2.2; ZeRO Rajbhandari et al. 2020, arXiv:1910.02054; FSDP Zhao et al.
     2023, arXiv:2304.11277; context parallelism Liu et al. 2023, arXiv:2310.01889; the rest in `stage` and `collectives`.
     """
+    one = local(plan)
+    q, of = _reckoned(plan, one)
+    L, p, m = plan.model.n_layer, plan.recipe.layout.pp, plan.micro_batches
+    kinds: dict[str, Any] = {}
+    for part, often in ((q.embedding, 1), (q.block, L), (q.head, 1)):
+        for kind, seconds in part.kinds.items():
+            kinds[kind] = kinds.get(kind, 0.0) + m / p * often * seconds
+    kinds = longest_first(kinds)
+    traffic, adding = _traffic(plan, q, of), (m - 1) * of.adding
+    if by_kernel:
+        items, texts = kernel_by_kernel(one, L, q.clock, m, update_kernels(one, of.updated))
+    else:
+        items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
+        texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
+        items |= {f"communication/{sent.name}": sent.exposed for sent in traffic}
+        items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
+        items |= {"accumulation": adding, "optimizer": of.update}
+    items["accumulation"] = kinds["accumulation"] = adding
+    items[WAITING] = kinds[WAITING] = idle(of.total, items)
+    kinds["optimizer"] = of.update
+    shown = (WAITING,) if by_kernel else ()
+    items, kinds = ({name: own for name, own in group.items() if name in shown or not _nothing(own)} for group in (items, kinds))
+    return StepTime(items, texts, [sent for sent in traffic if not _nothing(sent.total)], kinds, of.stages, of.hop.exposed)
+
+
+def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
+    """`step_time`, whichever of the sizes are arrays that broadcast against each other: by open grids."""
     layout = plan.recipe.layout
     if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
-        return _broken_down(plan, by_kernel=by_kernel)
+        return step_time(plan, by_kernel=by_kernel)
     import numpy as np
 
     shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
     with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
-        each = [(place, _broken_down(on_grid(plan, place.sizes), by_kernel=by_kernel)) for place in found]
-    return together(each, shape)
-
-
-def on_grid(plan: Plan, sizes: Sizes) -> Plan:
-    """The same of other sizes."""
-    recipe = plan.recipe._replace(layout=sizes.layout)
-    return plan._replace(recipe=recipe, batch=sizes.batch, seq=sizes.seq, micro_batches=sizes.m)
+        return together([(place, step_time(plan.on_grid(place.sizes), by_kernel=by_kernel)) for place in found], shape)
 
 
 class Seconds(NamedTuple):
@@ -71,9 +92,9 @@ class Seconds(NamedTuple):
     again: Any
 
 
-def step_seconds(plan: Plan, one: Local) -> Seconds:
+def step_seconds(plan: StepPlan, one: Local) -> Seconds:
     """The seconds of `step_time` without its breakdown, of sizes that broadcast: the structure of their steps is one (`spec.grids`).
-    `one`: what `local_of` says of them."""
+    `one`: what `local` says of them."""
     q, of = _reckoned(plan, one)
     m, often = plan.micro_batches, plan.model.n_layer / plan.recipe.layout.pp
     sending: Any = 0.0
@@ -82,10 +103,10 @@ def step_seconds(plan: Plan, one: Local) -> Seconds:
     return Seconds(of.total, of.imbalance + of.bubble, sending, m * often * q.block.recompute)
 
 
-def _reckoned(plan: Plan, one: Local) -> "tuple[Stage, _Terms]":
+def _reckoned(plan: StepPlan, one: Local) -> "tuple[Stage, _Terms]":
     layout = plan.recipe.layout
     alone = all(is_one(size) for size in (layout.tp, layout.pp, layout.dp, layout.cp))
-    q = stage_of(plan, one, layout, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
+    q = stage_of(plan, one, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
     return q, _terms(plan, q, one)
 
 
@@ -107,7 +128,7 @@ class _Terms(NamedTuple):
     total: Any
 
 
-def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
+def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
     net, stack, compute = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), plan.stack, weight_bytes(plan)
     layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
     t, p, v, c, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
@@ -170,13 +191,13 @@ def _terms(plan: Plan, q: Stage, one: Local) -> _Terms:
     return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, updated, apart, total + apart)
 
 
-def weight_bytes(plan: Plan) -> int:
+def weight_bytes(plan: StepPlan) -> int:
     """Bytes of a weight that ZeRO gathers."""
     narrow = plan.recipe.precision in NARROW
     return plan.stack.narrow_weight_bytes if narrow else PRECISIONS[plan.recipe.precision].compute
 
 
-def _held(plan: Plan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
+def _held(plan: StepPlan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
     """The parameters of the stage that has most, and of its experts."""
     blocks = layers * q.block.parameters
     first, last = blocks + q.embedding.parameters, blocks + q.head.parameters + (q.token_embedding if plan.model.tied else 0)
@@ -186,7 +207,7 @@ def _held(plan: Plan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
     return pick(single, whole, most(of_stages)), layers * q.experts + beyond.experts
 
 
-def _traffic(plan: Plan, q: Stage, of: _Terms) -> list[Traffic]:
+def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
     layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
     p, v = layout.pp, layout.virtual_stages
 
@@ -206,33 +227,6 @@ def _traffic(plan: Plan, q: Stage, of: _Terms) -> list[Traffic]:
     found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
     found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
-
-
-def _broken_down(plan: Plan, *, by_kernel: bool) -> StepTime:
-    """The seconds of one plan, or of one grid, by path."""
-    one = local_of(plan, plan.recipe.layout, plan.batch, plan.seq)
-    q, of = _reckoned(plan, one)
-    L, p, m = plan.model.n_layer, plan.recipe.layout.pp, plan.micro_batches
-    kinds: dict[str, Any] = {}
-    for part, often in ((q.embedding, 1), (q.block, L), (q.head, 1)):
-        for kind, seconds in part.kinds.items():
-            kinds[kind] = kinds.get(kind, 0.0) + m / p * often * seconds
-    kinds = longest_first(kinds)
-    traffic, adding = _traffic(plan, q, of), (m - 1) * of.adding
-    if by_kernel:
-        items, texts = kernel_by_kernel(one, L, q.clock, m, update_kernels(one, of.updated))
-    else:
-        items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
-        texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
-        items |= {f"communication/{sent.name}": sent.exposed for sent in traffic}
-        items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
-        items |= {"accumulation": adding, "optimizer": of.update}
-    items["accumulation"] = kinds["accumulation"] = adding
-    items[WAITING] = kinds[WAITING] = idle(of.total, items)
-    kinds["optimizer"] = of.update
-    shown = (WAITING,) if by_kernel else ()
-    items, kinds = ({name: own for name, own in group.items() if name in shown or not _nothing(own)} for group in (items, kinds))
-    return StepTime(items, texts, [sent for sent in traffic if not _nothing(sent.total)], kinds, of.stages, of.hop.exposed)
 
 
 def _nothing(seconds: Any) -> bool:
