@@ -94,8 +94,8 @@ def _flops(model: ModelSpec, options: dict[str, Any], _: Iterable[str]) -> Answe
 
 def _memory(model: ModelSpec, options: dict[str, Any], _: Iterable[str]) -> Answers:
     """As `memory` says it, of the numbers alone."""
+    from gptcalc.footprint.arrays import peaks_of
     from gptcalc.footprint.fit import said
-    from gptcalc.footprint.layouts import peaks_of
     from gptcalc.footprint.plan import plan_of
     from gptcalc.footprint.reserve import reserve
     from gptcalc.spec.device import as_device
