@@ -136,9 +136,8 @@ def whole_pages(kept: int, whole: int) -> list[str]:
     """What to say where layers with windows keep less of the cache than some engines do."""
     if whole == kept:
         return []
-    engines = "an engine that keeps full pages in windowed layers (vLLM, SGLang without their hybrid cache manager)"
-    others = "vllm, sglang, llama.cpp by default: memory --cache-layout NAME"
-    return [f"the cache is {binary(kept)} with what the windows still see; {engines} needs {binary(whole)}; {others}"]
+    engines = "an engine that keeps full pages in windowed layers (vLLM, SGLang without their hybrid cache manager; --cache-layout)"
+    return [f"the cache is {binary(kept)} with what the windows still see; {engines} needs {binary(whole)}"]
 
 
 def _beside(answer: ServingMemory) -> str:
