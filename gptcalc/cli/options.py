@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -129,7 +129,7 @@ def under(heading: str) -> Any:
 
 RUN, LAYOUT, MONEY = under("Run"), under("Layout"), under("Money and energy")
 SERVING, LOAD, OUTPUT = under("Serving"), under("Load"), under("Output")
-HEADINGS = ("Run", "Load", "Recipe", "Adapters", "Layout", "Serving", "Money and energy", "Output")
+HEADINGS = ("Sweep", "Run", "Load", "Recipe", "Adapters", "Layout", "Serving", "Money and energy", "Output")
 """In the order in which help has them, before what a command says of its output."""
 
 
@@ -252,12 +252,17 @@ def options_from(*kinds: type[Fields], headings: tuple[str, ...] = HEADINGS) -> 
         parameters = {name: _parameter(name, one) for name, one in ordered if name in fields}
         kept = {name: parameter for name, parameter in own.items() if name != "given"}
         model = {"model": kept.pop("model")}
-        shown = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (model | parameters | kept).values()]
+        leading = {name: kept.pop(name) for name in list(kept) if _heading(kept[name]) == HEADINGS[0]}
+        shown = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (model | leading | parameters | kept).values()]
         called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in shown}
         return called
 
     return typed
+
+
+def _heading(parameter: inspect.Parameter) -> str | None:
+    return next((one.rich_help_panel for one in get_args(parameter.annotation) if hasattr(one, "rich_help_panel")), None)
 
 
 def _parameter(name: str, one: Option) -> inspect.Parameter:

@@ -12,9 +12,9 @@ from gptcalc.errors import GptcalcError
 from gptcalc.reference.checkpoints import BUFFERS, Checkpoint, layout_of
 from gptcalc.reference.headers import Stored
 from gptcalc.reference.weights import weight_shapes
-from gptcalc.spec.kept import OTHER, ROOTS
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.spec.unquantized import OTHER, ROOTS
 
 ROUTER_BUFFER = "e_score_correction_bias"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gptcalc.node import plain
 
 if TYPE_CHECKING:
-    from gptcalc.run.answer import Room, Run
+    from gptcalc.run.answer import Capacity, Run
     from gptcalc.search.weighing import Found
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
@@ -49,7 +49,7 @@ class Choice:
         return float(sum(one["exposed"] for one in self.run.communication))
 
     @property
-    def memory(self) -> Room:
+    def memory(self) -> Capacity:
         """Of the fullest stage; every plan's step is timed, so that it has one."""
         assert self.run.memory is not None
         return self.run.memory

@@ -17,8 +17,9 @@ from gptcalc.spec.legality import Sizes as Judged
 from gptcalc.spec.legality import legal
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import pick
-from gptcalc.time.parallel import on_grid, step_seconds
-from gptcalc.time.quantities import Plan, local_of
+from gptcalc.time.local import local
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.step import step_seconds
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -155,17 +156,17 @@ def _of_size(axes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, 
 def weigh(task: Task, recompute: str, sizes: Sizes, allowed: Any, known: Known) -> Weighed:
     """What every place of a grid comes to, by the formulas of one plan; where it is not `allowed` the numbers mean nothing.
 
-    Units: seconds, bytes.   Source: `parallel_step`, `peak_of`.
+    Units: seconds, bytes.   Source: `step_time`, `peak_of`.
     """
     import numpy as np
 
     layout = sizes.layout
     recipe = task.recipe._replace(recompute=recompute, layout=layout)
-    plan = on_grid(Plan(task.model, task.device, recipe, task.cluster, task.stack, 1, 1, 1), sizes)
+    plan = StepPlan(task.model, task.device, recipe, task.cluster, task.stack, sizes.batch, sizes.seq, sizes.m)
     with np.errstate(all="ignore"):  # what is not legal may divide by nothing
         key = (recompute, layout.sequence_parallel, layout.zero == 3, *map(_key, (layout.tp, layout.cp, layout.ep, sizes.batch, sizes.seq)))
         if key not in known.locals:
-            known.locals[key] = local_of(plan, layout, sizes.batch, sizes.seq)
+            known.locals[key] = local(plan)
         return Weighed(*step_seconds(plan, known.locals[key]), *_peaks(task, recipe, sizes), allowed)
 
 

@@ -139,7 +139,7 @@ def _asked(
     sizes: dict[str, Any],
     fixed: dict[str, Any],
 ) -> Asked:
-    from gptcalc.footprint.layouts import read_numbers
+    from gptcalc.footprint.arrays import read_numbers
     from gptcalc.ranges import whole
     from gptcalc.spec.device import load_device
     from gptcalc.spec.files import as_model
@@ -177,7 +177,7 @@ def _ranked(asked: Asked, device: DeviceSpec, count: int) -> list[Ranked]:
     Raises GptcalcError for spaces that are too large.
     """
     from gptcalc.footprint.reserve import reserve
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
     from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.stack import load_stack
@@ -185,7 +185,7 @@ def _ranked(asked: Asked, device: DeviceSpec, count: int) -> list[Ranked]:
     fixed = asked.fixed
     stacks = (_usual_stack(asked, device, count),) if fixed["stack"] is None else read_words("stack", fixed["stack"], load_stack)
     kinds = (autocast(device.usual_type),) if fixed["precision"] is None else read_words("precision", fixed["precision"], _precision)
-    price = bill_of(exactly(1.0), device, price=fixed["price"]).cost
+    price = cost_of(exactly(1.0), device, price=fixed["price"]).cost
     if asked.by == "cost" and price is None:
         raise GptcalcError(f"the catalogue has no price for {device.name}", hint="give --price USD_PER_HOUR")
     weight = None if asked.by == "memory" else count * price.likely if asked.by == "cost" and price is not None else 1.0

@@ -87,6 +87,13 @@ def read_words(name: str, value: Any, check: Callable[[str], object]) -> tuple[s
 
 
 def read_flags(name: str, value: Any) -> tuple[bool, ...]:
+    """One flag, or both, without repeats.
+
+    Raises GptcalcError for what is none.
+
+    >>> read_flags("sequence_parallel", [True, False, True])
+    (False, True)
+    """
     parts = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not parts or not all(isinstance(one, bool) for one in parts):
         raise GptcalcError(f"{name} must be True, False or both, not {quoted(value)}")

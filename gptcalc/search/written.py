@@ -20,6 +20,7 @@ SOFTWARE = ("megatron", "torchtitan", "nemo")
 
 
 def check_software(name: str) -> None:
+    """Raises GptcalcError for software whose options are not known."""
     check_word("software", name, SOFTWARE)
 
 

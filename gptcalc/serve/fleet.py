@@ -165,10 +165,10 @@ def _cost(one: Offer) -> float:
 
 
 def _usd(device: DeviceSpec, asked: FleetOptions) -> float | None:
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
-    cost = bill_of(exactly(1.0), device, price=price_of(device, asked)).cost
+    cost = cost_of(exactly(1.0), device, price=price_of(device, asked)).cost
     return None if cost is None else float(cost.likely)
 
 

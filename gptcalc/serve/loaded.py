@@ -186,7 +186,7 @@ class Loaded(NamedTuple):
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
-        return self.prefill.bill("prefill"), self.decode.bill("decode step")
+        return self.prefill.breakdown("prefill"), self.decode.breakdown("decode step")
 
     def _cached(self) -> Any:
         r = self.request
@@ -206,7 +206,7 @@ def served(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     >>> 0.008 < served(load_model("llama3.1-8b"), load_device("h100"), asked).tpot < 0.012
     True
     """
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
     if asked.prefill_pool is not None or asked.decode_pool is not None:
@@ -216,7 +216,7 @@ def served(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     capacity = capacity_of(replica, d.prompt, d.output, shared=d.shared * d.hit)
     load = _load(d, replica, capacity)
     load = load._replace(concurrency=_in_flight(d, replica, load))
-    found = bill_of(exactly(float(d.layout.total)), d.device, price=price_of(device, asked))
+    found = cost_of(exactly(float(d.layout.total)), d.device, price=price_of(device, asked))
     return Loaded(d, replica, capacity, load, steady_of(replica, load), found.cost, _notes(d, replica))
 
 
@@ -226,7 +226,7 @@ def _load(d: Demand, replica: Worker, capacity: Capacity) -> Load:
 
 def _pooled(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     """A pool that reads prompts and one that decodes."""
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
     from gptcalc.serve.pools import pools_of, replicas_of, steady_pools
 
@@ -245,7 +245,7 @@ def _pooled(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     most_ = load.room * writer.attention_dp * pools.decode.workers
     load = load._replace(concurrency=most_ if d.concurrency is None else d.concurrency)
     steady, flight = steady_pools(reader, writer, pools, load, d.rate)
-    usd = [bill_of(exactly(float(pool.devices)), pool.device, price=price_of(pool.device, asked)).cost for pool in pools]
+    usd = [cost_of(exactly(float(pool.devices)), pool.device, price=price_of(pool.device, asked)).cost for pool in pools]
     cost = exactly(sum(one.likely for one in usd if one)) if all(usd) else None
     notes = ["a cache goes from pool to pool through the network cards of the devices that hold it"]
     d = d._replace(layout=pools.decode.each._replace(total=pools.decode.devices))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of, stored_as
 from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, whole_number
 from gptcalc.spec.server import server_names
-from gptcalc.table.dividing import divide
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -102,11 +101,11 @@ def group_named(precision: str, group_size: Any) -> int | None:
     """
     if group_size is None:
         return None
-    group_size = whole_number("group_size", group_size)
+    size = whole_number("group_size", group_size)
     if precision == STORED:
-        raise GptcalcError(f"a group size of {group_size} means nothing for weights as they are stored", hint="give --precision int4")
-    stored_as(precision, group_size)
-    return group_size
+        raise GptcalcError(f"a group size of {size} means nothing for weights as they are stored", hint="give --precision int4")
+    stored_as(precision, size)
+    return size
 
 
 def lengths_of(model: ModelSpec, prompt: Any, output: Any) -> tuple[Any, Any]:
@@ -132,13 +131,11 @@ def sizes_of(model: ModelSpec, tp: Any, pp: Any, count: Any, groups: int = 1) ->
     count = None if count is None else whole_number("count", count)
     if tp is None:
         tp = 1 if count is None else max(1, count // (pp * groups))
-        tp = tp if count is None or tp * pp * groups == count else divide(count, pp * groups, "device count", "pipeline stages")
     tp = whole_number("tp", tp)
     own = tp * pp * groups
     count = own if count is None else count
-    what = "tp times pp" if groups == 1 else "tp times pp times attention data parallel"
-    divide(count, own, "device count", what)
-    check(model, Sizes(tp=tp, pp=pp, dp=count // (tp * pp), count=count, global_batch=count // (tp * pp)))
+    replicas = count // own * groups
+    check(model, Sizes(tp=tp, pp=pp, dp=replicas, count=count, global_batch=replicas))
     return tp, pp, count
 
 

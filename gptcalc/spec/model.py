@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
-from gptcalc.spec.layout import fields_of_kind, layers_of
+from gptcalc.spec.layer_pattern import fields_of_kind, layers_of
 from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
@@ -216,7 +216,7 @@ class ModelSpec(Record):
     quantization: Quantization | None = None  # of the stored weights; None: in the number format that is asked for
 
     # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as
-    # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layout`.
+    # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layer_pattern`.
     blocks: dict[str, dict[str, Any]] = Field(default={})
     layout: tuple[str, ...] = Field(default=(), strict=False)
 

@@ -3,5 +3,5 @@
 - How many parameters, and where: `params.params`; as papers quote the total: `params.views`.
 - How much arithmetic: `flops.flops`; as six papers would count it: `conventions.conventions`. Several models: `compare.compare`.
 - What a forward pass does, row by row: `operations.operations`, of the sublayers in `sublayers`.
-- What one device has of it: `sharding.share_of`. What a runtime has code for: `code.code_of`.
+- What one device has of it: `sharding.shard_of`. What a runtime has code for: `code.code_of`.
 """
