@@ -214,6 +214,11 @@ def test_owned_hardware() -> None:
         ({"server": "vllm", "memory_share": 2}, "memory_share must be a share"),
         ({"server": "vllm", "rate": -1}, "rate must be"),
         ({"severs": "vllm"}, "no option"),
+        ({"server": "vllm", "concurrency": [1, 2], "prompt": [64, 128, 256]}, "arrays of different lengths"),
+        ({"server": "vllm", "batch": 4, "rate": 1.0}, "leave out|never idle"),
+        ({"server": "vllm", "hit_share": 0.5}, "without a shared prefix"),
+        ({"server": "vllm", "sweep": "batch=1..4"}, "means nothing for a server"),
+        ({"server": "vllm", "group_size": 64, "precision": "fp8"}, "means nothing with precision fp8"),
     ],
 )
 def test_refused(options: dict[str, object], message: str) -> None:

@@ -10,7 +10,7 @@ from gptcalc.serve.replica import Worker, check_layout
 from gptcalc.serve.request import check_decoder, group_named, lengths_of, precision_named, sizes_of
 from gptcalc.serve.work import work_of
 from gptcalc.spec.catalogue import is_path
-from gptcalc.spec.options import LARGEST, check_word, float_array, whole_number
+from gptcalc.spec.options import LARGEST, check_shapes, check_word, float_array, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.server import Engine, engine_names, load_server, server_names
 from gptcalc.spec.shape import shape_of
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SERVER = "vllm"
 MOST = "max"
 LENGTHS = {"drawn": 0.0, "alike": 1.0}
+MOST_LOADS = 100_000
+"""Places of arrays of loads."""
+
 UNSAID = 0.75
 """How alike the requests of a closed loop are taken to be where nothing is said: their mean time to first token is between that of equal
 lengths and that of lengths drawn from [0.8, 1]. Of 1,264 runs, not told which of the two they are, half are within 28 % then."""
@@ -97,6 +100,7 @@ def demand_of(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Deman
     if asked.concurrency is not None and asked.rate is not None:
         raise GptcalcError("a concurrency and a rate contradict: requests are kept in flight, or they arrive", hint="give one of the two")
     prompt, output = lengths_of(model, asked.prompt, asked.output)
+    check_shapes(MOST_LOADS, concurrency=asked.concurrency, prompt=prompt, output=output)
     if asked.lengths is not None:
         check_word("lengths", asked.lengths, LENGTHS)
     shared = 0 if asked.shared_prefix is None else whole_number("shared_prefix", asked.shared_prefix)

@@ -69,10 +69,10 @@ def request_of(model: ModelSpec, device: DeviceSpec, asked: InferOptions) -> Req
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
     check_decoder(model)
+    batch = read_numbers(model, seq=1, batch=1 if asked.batch is None else asked.batch)["batch"]
     prompt, output = lengths_of(model, asked.prompt, asked.output)
     if not isinstance(output, int):
         raise GptcalcError("output must be one whole number where a batch is served, not an array")
-    batch = read_numbers(model, seq=1, prompt=prompt, batch=1 if asked.batch is None else asked.batch)["batch"]
     block_size = 1 if asked.block_size is None else whole_number("block_size", asked.block_size)
     precision = precision_named(model, device, asked.precision)
     tp, pp, count = sizes_of(model, asked.tp, asked.pp, asked.count)
