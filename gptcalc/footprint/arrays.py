@@ -4,7 +4,8 @@ from math import prod
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.phases import PHASES, Peak, Training, nodes, peak_of, training_memory
+from gptcalc.footprint.breakdown import nodes
+from gptcalc.footprint.phases import PHASES, Peak, Training, peak_of, training_memory
 from gptcalc.spec.grids import Place, places, varies
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import LARGEST, check_shapes, distinct_words, float_array

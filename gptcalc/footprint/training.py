@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.adapters import adapter_elements, adapter_keeps, targets_of
 from gptcalc.footprint.allocator import taken
+from gptcalc.footprint.moments import Group, Held, Moment, Standing, Step
 from gptcalc.footprint.saved import Setting, width, within
 from gptcalc.footprint.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.footprint.step import Adapter, Group, Held, Moment, Standing, Step, Structure, step_of
+from gptcalc.footprint.step import Adapter, Structure, step_of
 from gptcalc.spec.paths import block_of, part_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.symbols import Symbol, ceiling, is_one, is_zero, maximum, minimum, product
