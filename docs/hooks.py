@@ -7,4 +7,5 @@ OUTSIDE = re.compile(r"\]\(\.\./([^)]+)\)")
 
 
 def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
+    """Links to files outside of the documents go to the repository."""
     return OUTSIDE.sub(lambda link: f"]({config['repo_url']}/blob/main/{link[1]})", markdown)

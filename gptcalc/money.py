@@ -14,7 +14,7 @@ PUE, CARBON, TDP_SHARE = 1.1, 0.385, 1.0
 section 6, whose table 15 multiplies GPU-hours by TDP and PUE."""
 
 
-class Bill(NamedTuple):
+class Cost(NamedTuple):
     """USD, kWh and kg of CO2; None where the device's price or power is not known. `inputs` are what they were computed from."""
 
     cost: Range | None
@@ -24,9 +24,9 @@ class Bill(NamedTuple):
     notes: list[str]
 
 
-def bill_of(
+def cost_of(
     hours: Range, device: DeviceSpec, *, price: Any = None, tdp_share: Any = TDP_SHARE, pue: Any = PUE, carbon: Any = CARBON
-) -> Bill:
+) -> Cost:
     """Money, energy and CO2 of so many hours of one kind of device.
 
     Energy is hours · TDP · share · PUE. `price` is USD per device and hour; left out, the catalogue's offers are its range.
@@ -34,7 +34,7 @@ def bill_of(
     Units: USD, kWh, kg.   Raises: GptcalcError for inputs out of bounds.   Source: Patterson et al. 2021, arXiv:2104.10350, section 2.
 
     >>> from gptcalc.spec.device import load_device
-    >>> round(bill_of(exactly(82432.0), load_device("a100")).energy.likely)  # LLaMA-7B, table 15: 36 MWh
+    >>> round(cost_of(exactly(82432.0), load_device("a100")).energy.likely)  # LLaMA-7B, table 15: 36 MWh
     36270
     """
     inputs = {
@@ -53,7 +53,7 @@ def bill_of(
         notes.append(f"the catalogue has no TDP for {device.name}: no energy")
     energy = None if kilowatts is None else times(hours, exactly(kilowatts), inputs["tdp_share"], inputs["pue"])
     cost = None if usd is None else times(hours, usd)
-    return Bill(cost, energy, None if energy is None else times(energy, inputs["carbon"]), inputs, notes)
+    return Cost(cost, energy, None if energy is None else times(energy, inputs["carbon"]), inputs, notes)
 
 
 def _price(device: DeviceSpec, price: Any) -> Range | None:

@@ -53,6 +53,7 @@ class Node(Generic[N]):
             yield from part.walk(f"{path}/{part.name}" if path else part.name)
 
     def leaves(self) -> "Iterator[tuple[str, Node[N]]]":
+        """The nodes without parts, with their paths."""
         return ((path, node) for path, node in self.walk() if not node.parts)
 
     def to_dict(self) -> dict[str, Any]:

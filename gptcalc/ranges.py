@@ -19,10 +19,12 @@ class Range(NamedTuple):
 
     @property
     def known(self) -> bool:
+        """Whether low, likely and high are one value."""
         return self.low is self.likely and self.likely is self.high
 
 
 def exactly(value: Any) -> Range:
+    """The range of a value that is known."""
     return Range(value, value, value)
 
 

@@ -49,6 +49,7 @@ class Symbol:
 
     @classmethod
     def letter(cls, name: str) -> "Symbol":
+        """The symbol of one letter."""
         return cls({(name,): 1})
 
     @classmethod
@@ -126,7 +127,7 @@ def ceiling(a: N, b: Any) -> N:
     >>> ceiling(10, 4), str(ceiling(Symbol.letter("d"), 4)), ceiling(10, 1)
     (3, '(d)/4', 10)
     """
-    if isinstance(b, int) and b == 1:
+    if is_one(b):
         return a
     if isinstance(a, Symbol):
         return cast(N, Symbol.letter(f"({a})/{b}"))
@@ -148,6 +149,15 @@ def pick(condition: Any, yes: Any, no: Any) -> Any:
     import numpy as np
 
     return np.where(condition, yes, no)
+
+
+def is_one(size: Any) -> bool:
+    """Whether a size is the number 1; an array is not, whatever is in it: the structure of a formula is chosen by numbers alone.
+
+    >>> is_one(1), is_one(8)
+    (True, False)
+    """
+    return isinstance(size, int) and size == 1
 
 
 def differ(a: Any, b: Any) -> bool:

@@ -178,12 +178,12 @@ def test_the_cache_holds_latents_and_windows() -> None:
 def test_serving_holds_every_weight_once(fields: dict[str, Any], tp: int) -> None:
     model = parse_model(fields)
     serving = gc.memory(model, mode="inference", batch=2, seq=7, tp=tp).serving
-    for path, node in serving.bill.walk():
+    for path, node in serving.breakdown.walk():
         if node.formula:
             assert eval(node.formula, {"max": max, "min": min}, serving.letters) == node.value, path
     if tp == 1:
         head = 2 * model.vocab_size * model.d_model if model.tied else 0
-        assert serving.bill["weights"].value - 2 * params(model).value in (0, head)
+        assert serving.breakdown["weights"].value - 2 * params(model).value in (0, head)
 
 
 def test_training_memory_of_two_stacks_is_refused() -> None:

@@ -388,7 +388,7 @@ def test_servers_name_kinds_of_the_table() -> None:
         ({"batch": 0}, "batch"),
         ({"output": 2.5}, "output"),
         ({"count": 3}, "n_head 32 is not a multiple"),
-        ({"count": 8, "tp": 3}, "device count 8"),
+        ({"count": 8, "tp": 3}, "8 devices are not a multiple of tp 3"),
         ({"device": "v100-32gb", "precision": "bf16"}, "no bf16 arithmetic"),
         ({"target": "tpot"}, "no time"),
         ({"target": "tps=3s"}, "no target"),

@@ -9,10 +9,11 @@ import gptcalc as gc
 from gptcalc.footprint.serving import kv_cache, state
 from gptcalc.reference import Cache, Tally, forward, random_weights
 from gptcalc.run.verify import verify
+from gptcalc.spec.legality import Sizes, check, legal
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import shape_of
-from gptcalc.table.sharding import share_of
+from gptcalc.table.sharding import shard_of
 
 SMALL: dict[str, Any] = {"n_layer": 4, "d_model": 32, "n_head": 4, "d_head": 8, "d_ff": 48, "vocab_size": 61, "n_ctx": 100}
 ROTARY = SMALL | {"position": "rotary", "n_kv_head": 2, "norm": "rmsnorm", "gated": True, "activation": "silu", "tied": False}
@@ -105,10 +106,25 @@ def test_contradictions_are_refused(fields: dict[str, Any], message: str) -> Non
 
 def test_a_state_is_divided_over_ranks_by_heads() -> None:
     shape = shape_of(built(KINDS["delta net"]))
-    halves = share_of(shape, Layout(tp=2), 8, "only", pad=False, layers=built(KINDS["delta net"]).layers).shape
+    halves = shard_of(shape, Layout(tp=2), 8, "only", pad=False, layers=built(KINDS["delta net"]).layers).shape
     assert 2 * state(halves, 3) == state(shape, 3)
-    with pytest.raises(gc.GptcalcError, match=r"n_head .* is not a multiple of tensor parallel size 3"):
-        share_of(shape, Layout(tp=3), 8, "only", pad=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranks_that_a_mixer_does_not_divide_over_are_refused(kind: str) -> None:
+    """As one layout, in an array of them, and as a mask: heads into ranks; groups too, or each stands on several."""
+    model = built(KINDS[kind])
+    mixers = [one.mixer for _, one in shape_of(model).blocks if one.mixer is not None]
+    sizes = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0])
+    mask = np.broadcast_to(legal(model, Sizes(tp=sizes, count=sizes)), sizes.shape)
+    for t, allowed in zip(sizes.astype(int), mask, strict=True):
+        heads = all(m.n_head % t == 0 and (not m.n_group or m.n_group % t == 0 or t % m.n_group == 0) for m in mixers)
+        assert heads or not allowed
+        if allowed:
+            check(model, Sizes(tp=int(t), count=int(t)))
+        else:
+            with pytest.raises(gc.GptcalcError, match="is not a multiple of"):
+                check(model, Sizes(tp=int(t), count=int(t)))
 
 
 QWEN36_27B: dict[str, Any] = {

@@ -11,9 +11,9 @@ import gptcalc as gc
 from gptcalc.footprint.quantized import as_stored, stored_bytes
 from gptcalc.serve.answer import Inference
 from gptcalc.spec.files import load_model
-from gptcalc.spec.kept import kept_part
 from gptcalc.spec.model import ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of
+from gptcalc.spec.unquantized import kept_part
 from gptcalc.table.operations import operations
 from gptcalc.table.params import multi_token_prediction
 

@@ -9,6 +9,8 @@ import pytest
 
 import gptcalc as gc
 from gptcalc.run.larger import larger_batch
+from gptcalc.spec.device import load_device
+from gptcalc.spec.plan import RunOptions
 
 
 def headline(answer: Any) -> str:
@@ -149,7 +151,7 @@ def test_too_many_devices_are_refused() -> None:
 def test_the_batch_that_is_offered_is_the_largest_that_fits(options: dict[str, Any]) -> None:
     options = {"tokens": "1B", "seq": 1024} | options
     one = gc.train("gpt2-xl", device="h100-80gb", **options)
-    offered = larger_batch(gc.model("gpt2-xl"), "h100-80gb", one, options)
+    offered = larger_batch(gc.model("gpt2-xl"), load_device("h100-80gb"), one, RunOptions(**options))
     assert offered is not None
     n = offered.inputs["batch"]
     assert offered.fits

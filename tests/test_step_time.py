@@ -10,7 +10,7 @@ from bills import parts_add_up
 import gptcalc as gc
 from gptcalc.run.published import Replica, replicate
 from gptcalc.spec.measured import all_steps
-from gptcalc.spec.pieces import load_pieces
+from gptcalc.spec.passes import load_passes
 from gptcalc.spec.recipe import OPTIMIZERS
 from gptcalc.spec.runtime import load_runtime, runtime_names
 
@@ -33,7 +33,7 @@ def test_parts_add_up(runtime: str, recompute: str) -> None:
 @pytest.mark.parametrize("runtime", runtime_names())
 def test_every_piece_that_a_runtime_names_is_there(runtime: str) -> None:
     spec = load_runtime(runtime)
-    pieces = load_pieces(spec.kernels)
+    pieces = load_passes(spec.kernels)
     for implementation in spec.implementations.values():
         for path, operation in implementation.operations.items():
             assert operation.pieces, path

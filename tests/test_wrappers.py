@@ -226,3 +226,11 @@ def test_a_tower_in_a_preset() -> None:
     for bad in ({"name": "head"}, {"name": "a/b"}, {"tensors": {"x": [1]}}, {"tensors": {"x": [0, 3]}}, {"tensors": {"x": [1, 2**60]}}):
         with pytest.raises(GptcalcError):
             load_model(fields | {"towers": [tower | bad]})
+
+
+def test_a_width_that_towers_share_is_not_changed_alone() -> None:
+    config = {"model_type": "qwen3_vl", "text_config": {"hidden_size": 4096}, "vision_config": {"out_hidden_size": 4096}}
+    assert load_model(config).towers
+    with pytest.raises(ValueError, match="width of the projectors"):
+        load_model(config, {"d_model": 2048})
+    assert load_model(config, {"n_layer": 3}).n_layer == 3

@@ -98,7 +98,7 @@ def _closed() -> Any:
     import io
 
     class Closed(io.StringIO):
-        def write(self, text: str) -> int:
+        def write(self, text: str) -> int:  # noqa: ARG002 - of a file
             raise OSError(errno.EBADF, "standard output is closed")
 
     return Closed()

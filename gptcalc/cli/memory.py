@@ -27,7 +27,7 @@ def memory(
         from gptcalc.cli.replaying import replayed
 
         beside = ({"set": set_} if set_ else {}) | ({"timeline": True} if timeline else {})
-        replayed(model, given | beside, 1 if depth is None else depth, quiet, form)
+        replayed(model, given | beside, quiet, form)
         return
     from gptcalc.errors import GptcalcError
     from gptcalc.footprint.answer import settings

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,6 +16,7 @@ from gptcalc.spec.plan import USUAL_SEQ
 
 
 def complete(typed: str) -> list[str]:
+    """The names of models that begin so."""
     from gptcalc.spec.catalogue import names
 
     return [name for name in names() if name.startswith(typed.lower())]
@@ -30,26 +31,31 @@ def complete_device(typed: str) -> list[str]:
 
 
 def complete_cluster(typed: str) -> list[str]:
+    """The names of clusters that begin so."""
     from gptcalc.spec.catalogue import names_of
 
     return [name for name in names_of("clusters") if name.startswith(typed.lower())]
 
 
 def complete_stack(typed: str) -> list[str]:
+    """The names of stacks that begin so."""
     return _files("stacks", typed)
 
 
 def complete_runtime(typed: str) -> list[str]:
+    """The names of runtimes that begin so."""
     return _files("runtimes", typed)
 
 
 def complete_server(typed: str) -> list[str]:
+    """The names of inference runtimes that begin so."""
     from gptcalc.spec.server import server_names
 
     return [name for name in server_names() if name.startswith(typed.lower())]
 
 
 def complete_engine(typed: str) -> list[str]:
+    """The names of servers that begin so."""
     from gptcalc.spec.server import engine_names
 
     return [name for name in engine_names() if name.startswith(typed.lower())]
@@ -123,7 +129,7 @@ def under(heading: str) -> Any:
 
 RUN, LAYOUT, MONEY = under("Run"), under("Layout"), under("Money and energy")
 SERVING, LOAD, OUTPUT = under("Serving"), under("Load"), under("Output")
-HEADINGS = ("Run", "Recipe", "Adapters", "Layout", "Serving", "Money and energy")
+HEADINGS = ("Sweep", "Run", "Recipe", "Adapters", "Layout", "Serving", "Money and energy")
 """In the order in which help has them, before what a command says of its output."""
 
 
@@ -211,6 +217,7 @@ Explain = Annotated[bool, OUTPUT("--explain", help="Print the derivation: formul
 
 
 def depth_option(**more: Any) -> Any:
+    """The `--depth` of a command, with its own default."""
     return OUTPUT("--depth", min=0, max=9, help="How deep the tree is shown.", **more)
 
 
@@ -244,12 +251,17 @@ def options_from(*kinds: type[Fields]) -> Callable[[Callable[..., None]], Callab
         parameters = {name: _parameter(name, one) for name, one in ordered if name in fields}
         kept = {name: parameter for name, parameter in own.items() if name != "given"}
         model = {"model": kept.pop("model")}
-        shown = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (model | parameters | kept).values()]
+        leading = {name: kept.pop(name) for name in list(kept) if _heading(kept[name]) == HEADINGS[0]}
+        shown = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (model | leading | parameters | kept).values()]
         called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in shown}
         return called
 
     return typed
+
+
+def _heading(parameter: inspect.Parameter) -> str | None:
+    return next((one.rich_help_panel for one in get_args(parameter.annotation) if hasattr(one, "rich_help_panel")), None)
 
 
 def _parameter(name: str, one: Option) -> inspect.Parameter:

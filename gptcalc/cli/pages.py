@@ -30,11 +30,11 @@ def entries_of(command: Any, ctx: Any) -> dict[str, list[Entry]]:
         long = [name for name in param.opts if name.startswith("--")]
         names = ", ".join([*(name for name in param.opts if name not in long), *long])
         names = "\n".join([param.make_metavar(ctx=ctx) if argument else names, *param.secondary_opts])
-        found.setdefault(heading, []).append(Entry(names, wants, text, _default(param, ctx)))
+        found.setdefault(heading, []).append(Entry(names, wants, text, _default(param)))
     return found
 
 
-def _default(param: Any, ctx: Any) -> str:
+def _default(param: Any) -> str:
     if isinstance(param.show_default, str):
         return str(param.show_default)
     value = param.default

@@ -10,7 +10,11 @@ from gptcalc.errors import GptcalcError
 OPTIONS = ("batch", "seq", "precision", "optimizer", "recompute", "attention_kernel", "dropout", "device")
 
 
-def replayed(model: str, given: dict[str, Any], depth: int, quiet: bool, form: Format) -> None:
+def replayed(model: str, given: dict[str, Any], quiet: bool, form: Format) -> None:
+    """Runs and shows a replay.
+
+    Raises GptcalcError for options that change nothing in it.
+    """
     from gptcalc.recording.replay import replay
     from gptcalc.show import replay as show
     from gptcalc.show.output import emit

@@ -19,7 +19,7 @@ from gptcalc.cli.options import (
     options_from,
     settings_of,
 )
-from gptcalc.spec.plan import TrainOptions
+from gptcalc.spec.plan import RunOptions, TrainOptions
 
 
 @options_from(TrainOptions)
@@ -45,30 +45,28 @@ def train(
     """How long a training run takes, on which devices, and what it costs: hours, money, energy, CO2."""
     from gptcalc.errors import GptcalcError
     from gptcalc.run.larger import larger_batch
-    from gptcalc.run.request import train as formulas
+    from gptcalc.run.request import devices_of, run_of
     from gptcalc.show import train as show
     from gptcalc.show.output import emit
     from gptcalc.show.schedule import passes, pipeline
 
     spec = load(model, set_)
-    names = counted(device or ["h100-80gb"])
-    if not names:
+    asked = RunOptions(**given)
+    named = counted(device or ["h100-80gb"])
+    if not named:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
-    if timeline and "mfu" in given:
+    if timeline and asked.mfu is not None:
         raise GptcalcError("--timeline draws the step's own passes, which a stated MFU replaces", hint="leave --mfu out")
     if timeline and form == "csv":
         raise GptcalcError("--timeline is drawn under the tables and listed in JSON: csv has no place for it")
-    runs = (
-        [formulas(spec, device=name, **(given | ({"count": own} if own else {}))) for name, own in names]
-        if any(own for _, own in names)
-        else formulas(spec, device=[name for name, _ in names], **given)
-    )
+    devices = devices_of([name for name, _ in named])
+    runs = [run_of(spec, one, asked._replace(count=own) if own else asked) for one, (_, own) in zip(devices, named, strict=True)]
     inputs = settings_of(spec) | runs[0].inputs | ({"device": [run.device for run in runs]} if len(runs) > 1 else {})
     results = [run.to_dict() | ({"timeline": passes(run)} if timeline else {}) for run in runs]
     result = results[0] if len(runs) == 1 else results
 
     def tables() -> list[Any]:
-        larger = larger_batch(spec, names[0][0], runs[0], given) if "batch" not in given and len(runs) == 1 else None
+        larger = larger_batch(spec, devices[0], runs[0], asked) if asked.batch is None and len(runs) == 1 else None
         return [*show.tables(spec, runs, depth, explain, larger), *([pipeline(run) for run in runs] if timeline else [])]
 
     emit("train", inputs, result, tables, form, only=[run.value for run in runs] if quiet else None)

@@ -1,4 +1,4 @@
-"""What `memory` answers: the phases or the bill, what is held apart, the verdict; and how it serialises."""
+"""What `memory` answers: the phases or the breakdown, what is held apart, the verdict; and how it serialises."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,7 @@ def _bytes(value: Any) -> str:
 
 @shown
 class TrainingMemory(NamedTuple):
-    """`peak` is the bill of the fullest phase."""
+    """`peak` is the breakdown of the fullest phase."""
 
     training: Training
     apart: Reserve
@@ -91,7 +91,7 @@ class ServingMemory(NamedTuple):
 
     @property
     def peak(self) -> Node[Any]:
-        return self.serving.bill
+        return self.serving.breakdown
 
     def to_dict(self) -> dict[str, Any]:
         parts = {part.name: plain(part.value) for part in self.peak.parts}

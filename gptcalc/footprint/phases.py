@@ -1,4 +1,4 @@
-"""The phases of a training step on one device, each an itemised bill at its fullest moment; of a pipeline, the stage that needs most."""
+"""The phases of a training step on one device, each broken down at its fullest moment; of a pipeline, the stage that needs most."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -16,10 +16,10 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of
-from gptcalc.symbols import Symbol, ceiling, maximum, pick, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations
-from gptcalc.table.sharding import Share, roles_of, shards_of, share_of, stage_layers, stage_of
+from gptcalc.table.sharding import Shard, roles_of, shard_of, shards_of, stage_layers, stage_of
 
 if TYPE_CHECKING:
     from gptcalc.spec.runtime import Implementation
@@ -28,7 +28,7 @@ PHASES = ("before_forward", "after_forward", "forward", "backward", "optimizer")
 
 
 class Peak(NamedTuple):
-    """The peak of the stage that needs most, as a number without its bill. Bytes, as in `Training`, whose `value` and `high` these are."""
+    """The peak of the stage that needs most, as a number. Bytes, as in `Training`, whose `value` and `high` these are."""
 
     value: Any
     high: Any
@@ -40,7 +40,7 @@ class Peak(NamedTuple):
 
 
 class Training(NamedTuple):
-    """`phases` are bills by name; `peak` names the fullest; `when` says at which moment of it."""
+    """`phases` are breakdowns by name; `peak` names the fullest; `when` says at which moment of it."""
 
     phases: dict[str, Node[Any]]
     peak: Any
@@ -91,7 +91,7 @@ class Stage(NamedTuple):
     def peak(self) -> Peak:
         each = {phase: fullest(values)[0] for phase, values in self.values.items()}
         high = [value + (self.unsettled if phase in ("forward", "backward") else 0) for phase, value in each.items()]
-        role, bound = self.inputs.share.role, self.inputs.runtime.lower_bound
+        role, bound = self.inputs.shard.role, self.inputs.runtime.lower_bound
         return Peak(fullest([*each.values()])[0], fullest(high)[0], role, self.logits, self.step.trained, {}, bound)
 
 
@@ -125,7 +125,7 @@ def reach_on_grid(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Rea
     largest: Reach | None = None
     for stage in _stages(model, recipe, batch, seq, linear=True):
         own = stage.reach
-        if stage.inputs.share.role == "middle":  # of two stages there is none
+        if stage.inputs.shard.role == "middle":  # of two stages there is none
             own = Reach(*(pick(p > 2, size, 0) for size in own))
         largest = own if largest is None else Reach(*(maximum(a, b) for a, b in zip(largest, own, strict=True)))
     assert largest is not None
@@ -150,7 +150,7 @@ def training_memory(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, t
     peaks = [stage.peak.value for stage in stages]
     _, index = fullest(peaks)
     if isinstance(index, int):  # the others are not shown
-        roles = {stage.inputs.share.role: peak for stage, peak in zip(stages, peaks, strict=True)} if len(stages) > 1 else {}
+        roles = {stage.inputs.shard.role: peak for stage, peak in zip(stages, peaks, strict=True)} if len(stages) > 1 else {}
         return _training(model, stages[index], text=text)._replace(stages=roles)
     results = [_training(model, stage, text=text) for stage in stages]
     return results[0] if len(results) == 1 else _worst(results)
@@ -177,26 +177,26 @@ def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, linear: b
 
     found = []
     for role in roles_of(recipe.layout):
-        share = share_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
+        shard = shard_of(shape, recipe.layout, seq, role, pad=pad, layers=model.layers)
         # context-parallel ranks have the same weights, and ZeRO divides among them too
         replicas = shards_of(recipe.layout) if recipe.layout.zero == 3 else recipe.layout.dp * recipe.layout.cp
-        s, flying = share.shape, share.layers_in_flight
+        s, flying = shard.shape, shard.layers_in_flight
         alike = not model.layers and recipe.checkpoint_every < 2
         # where gradients come and go and are not divided, states waste what activations leave of the cache: the smaller of two, no line
         if linear and alike and hasattr(flying, "dtype") and (runtime.state.resident_gradients or recipe.layout.zero):
-            share = share._replace(layers_in_flight=Linear(0, 1))
+            shard = shard._replace(layers_in_flight=Linear(0, 1))
         order: tuple[tuple[str, int], ...] = ()
         further: dict[str, int] = {}
         if model.layers:
             order = _order(model, recipe, role)
-            further = {block: ceiling(kind.n_layer * share.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
-        inputs = Inputs(share, batch, recipe, runtime, implementation, tags, replicas, kinds, order, further)
+            further = {block: ceiling(kind.n_layer * shard.layers_in_flight, s.n_layer) - kind.n_layer for block, kind in s.blocks}
+        inputs = Inputs(shard, batch, recipe, runtime, implementation, tags, replicas, kinds, order, further)
         step = training_step(inputs)
-        logits = 4 * product((batch, share.seq, s.vocab_size))
+        logits = 4 * product((batch, shard.seq, s.vocab_size))
         # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the logits' gradient twice.
         padded = recipe.compiled and "loss" in step.moments["backward"]
-        unsettled = pick(s.vocab_size % 8 != 0, 2 * product((batch, share.seq, s.vocab_size)), 0) if padded else 0
-        found.append(Stage(inputs, step, step.values(), logits, unsettled, flying))
+        unsettled = pick(s.vocab_size % 8 != 0, 2 * product((batch, shard.seq, s.vocab_size)), 0) if padded else 0
+        found.append(Stage(inputs, step, step.values, logits, unsettled, flying))
     return found
 
 
@@ -231,27 +231,27 @@ def _check_against(recipe: Recipe, shape: Shape[int], implementation: "Implement
 
 def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     """The same in letters. On one of several devices the identities of the whole model (F = 4d) do not hold: plain letters."""
-    s = i.share
+    s = i.shard
     layout = i.recipe.layout
-    whole = layout.tp == layout.pp == 1 and isinstance(layout.cp, int) and layout.cp == 1
+    whole = layout.tp == layout.pp == 1 and is_one(layout.cp)
     letters: Shape[Any] = symbolic(shape, identities=whole)
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
     padding = Symbol.letter("pad") if not (isinstance(s.padding, int) and s.padding == 0) else 0
-    share = Share(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
-    return i._replace(share=share, batch=Symbol.letter("B"))
+    shard = Shard(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
+    return i._replace(shard=shard, batch=Symbol.letter("B"))
 
 
 def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
-    """The bills of a stage, with their formulas where there is one fullest moment and they are asked for."""
-    i, step, share = stage.inputs, stage.step, stage.inputs.share
-    letters = share.shape.letters | {
+    """The breakdowns of a stage, with their formulas where there is one fullest moment and they are asked for."""
+    i, step, shard = stage.inputs, stage.step, stage.inputs.shard
+    letters = shard.shape.letters | {
         "B": i.batch,
-        "T": share.seq,
-        "S": share.seq_outside,
-        "A": share.layers_in_flight,
-        "pad": share.padding,
+        "T": shard.seq,
+        "S": shard.seq_outside,
+        "A": shard.layers_in_flight,
+        "pad": shard.padding,
     }
     written = training_step(_in_letters(i, shape_of(model))) if text else None
     phases: dict[str, Node[Any]] = {}
@@ -262,11 +262,11 @@ def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
         names = list(moments)
         if isinstance(index, int):
             when[phase] = names[index]
-            formulas = {} if written is None else written.bill(written.moments[phase][names[index]])
-            phases[phase] = _bill(phase, step.bill(moments[names[index]]), formulas)
+            formulas = {} if written is None else written.moments[phase][names[index]].breakdown
+            phases[phase] = _breakdown(phase, moments[names[index]].breakdown, formulas)
         else:
             when[phase] = index
-            phases[phase] = mixed(phase, [step.bill(moment) for moment in moments.values()], index)
+            phases[phase] = mixed(phase, [moment.breakdown for moment in moments.values()], index)
     values = [phases[name].value for name in PHASES]
     peak = fullest(values)[1]
     if not isinstance(peak, int):  # a phase that does not vary is an array like the others
@@ -277,7 +277,7 @@ def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
     peak = PHASES[peak] if isinstance(peak, int) else peak
     bound = i.runtime.lower_bound
     return Training(
-        phases, peak, when, share.role, step, share.shape.n_layer, stage.logits, step.trained, letters, {}, stage.unsettled, bound
+        phases, peak, when, shard.role, step, shard.shape.n_layer, stage.logits, step.trained, letters, {}, stage.unsettled, bound
     )
 
 
@@ -292,20 +292,21 @@ def fullest(values: list[Any]) -> tuple[Any, Any]:
     return stacked.max(axis=0), stacked.argmax(axis=0)
 
 
-def _bill(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
+def _breakdown(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
     return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
 
 
-def mixed(name: str, bills: list[dict[str, Any]], index: Any) -> Node[Any]:
+def mixed(name: str, breakdowns: list[dict[str, Any]], index: Any) -> Node[Any]:
+    """Of several breakdowns of the same arrays the one that `index` names, place by place."""
     import numpy as np
 
-    paths = list(dict.fromkeys(path for bill in bills for path in bill))
+    paths = list(dict.fromkeys(path for breakdown in breakdowns for path in breakdown))
     items = {}
     for path in paths:
         size = np.zeros(index.shape)
-        for number, bill in enumerate(bills):
-            if path in bill:
-                size = size + np.where(index == number, bill[path], 0.0)
+        for number, breakdown in enumerate(breakdowns):
+            if path in breakdown:
+                size = size + np.where(index == number, breakdown[path], 0.0)
         items[path] = (size, None)
     return nodes(name, items)
 
@@ -325,7 +326,7 @@ SOURCES = {
 
 
 def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> Node[Any]:
-    """A bill as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from.
+    """A breakdown as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from.
 
     An item is its bytes and its formula, as a symbol; where one has none, neither have its parents.
     """
@@ -356,8 +357,8 @@ def _worst(results: list[Training]) -> Training:
         return results[index]._replace(stages=stages)
     phases = {}
     for phase in PHASES:
-        bills = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
-        phases[phase] = mixed(phase, bills, index)
+        breakdowns = [{path: node.value for path, node in result.phases[phase].leaves()} for result in results]
+        phases[phase] = mixed(phase, breakdowns, index)
     peak = fullest([phases[name].value for name in PHASES])[1]
     numbers = {name: _chosen(index, results, name) for name in ("logits", "trained", "unsettled", "role")}
     return results[0]._replace(phases=phases, peak=peak, when={}, stages=stages, **numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.arrays import read_numbers
 from gptcalc.ranges import whole
 from gptcalc.spec.division import CHOICES, SIZES, choices_of, divided
 from gptcalc.spec.legality import has_experts

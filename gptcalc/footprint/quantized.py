@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.node import Leaf, Node, tree
 from gptcalc.spec.files import as_model
-from gptcalc.spec.kept import EMBEDDING, HEAD, IN_BLOCK, Names, names_experts
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import Form, ModelSpec, Quantization
 from gptcalc.spec.shape import shape_of
+from gptcalc.spec.unquantized import EMBEDDING, HEAD, IN_BLOCK, Names, names_experts
 from gptcalc.symbols import Symbol, ceiling, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations

@@ -61,7 +61,7 @@ def training(model: ModelSpec, asked: MemoryOptions) -> TrainingMemory:
 
     Units: bytes.   Raises: GptcalcError.   Source: see `memory`.
     """
-    from gptcalc.footprint.layouts import in_groups
+    from gptcalc.footprint.arrays import memory_of_arrays
 
     plan = plan_of(model, None if asked.device is None else as_device(asked.device), asked, adapters=asked)
     if hasattr(plan.recipe.layout.zero, "dtype"):
@@ -69,7 +69,7 @@ def training(model: ModelSpec, asked: MemoryOptions) -> TrainingMemory:
     recipe = plan.recipe
     if asked.stage is not None:
         recipe = recipe._replace(layout=recipe.layout._replace(stage=asked.stage))
-    answer = in_groups(model, recipe, plan.batch, plan.seq)
+    answer = memory_of_arrays(model, recipe, plan.batch, plan.seq)
     if plan.shape:
         answer = answer._replace(phases={name: spread(phase, plan.shape) for name, phase in answer.phases.items()})
     apart = reserve(answer.value, answer.logits, answer.trained, plan.device)
@@ -87,7 +87,7 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
 
     Units: bytes.   Raises: GptcalcError.   Source: see `serving` and `quantized`.
     """
-    from gptcalc.footprint.layouts import read_numbers
+    from gptcalc.footprint.arrays import read_numbers
 
     spec = None if asked.device is None else as_device(asked.device)
     precision, kv_precision = asked.precision, asked.kv_precision
@@ -125,7 +125,7 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
 
     answer = served(batch, seq)
     if shape := check_shapes(batch=batch, seq=seq, prefill=limit):
-        answer = answer._replace(bill=spread(answer.bill, shape))
+        answer = answer._replace(breakdown=spread(answer.breakdown, shape))
     apart = reserve(answer.value, 0, 0, spec)
     inputs: dict[str, Any] = {
         "seq": plain(seq),
@@ -150,7 +150,7 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
         "room": room,
         "fits": bool(answer.value <= room),
         "left": room - int(answer.value),
-        "weights_fit": bool(answer.bill["weights"].value <= room),
+        "weights_fit": bool(answer.breakdown["weights"].value <= room),
         "max_batch": largest(lambda n: served(n, seq).value <= room, limit=2**24),
         "max_context": longest(limit),
         "max_context_in_passes": longest(MOST_PREFILL if limit is None else limit),

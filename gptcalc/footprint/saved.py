@@ -69,6 +69,7 @@ def n_bytes(tensors: "Iterable[Tensor]", setting: Setting) -> Any:
 
 
 def tensor_bytes(tensor: "Tensor", setting: Setting) -> Any:
+    """The bytes of a tensor's storage, of each of its count."""
     shape = tensor.storage or tensor.shape
     factors = (evaluate(size, setting.letters) for size in (tensor.count, *shape))
     return product((width(tensor.type, setting.precision), *factors))

@@ -14,9 +14,9 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape, shape_of
-from gptcalc.symbols import Symbol, ceiling, maximum, minimum, product, quotient
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product, quotient
 from gptcalc.table.operations import operations
-from gptcalc.table.sharding import on_stage, roles_of, share_of
+from gptcalc.table.sharding import on_stage, roles_of, shard_of
 from gptcalc.table.sublayers import Kept, sublayers_of
 
 
@@ -55,14 +55,14 @@ CACHE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4
 class Serving(NamedTuple):
     """`bill` is the peak: weights, KV cache, activations."""
 
-    bill: Node[Any]
+    breakdown: Node[Any]
     letters: dict[str, Any]  # what the formulas' letters stand for
     whole_cache: Any  # bytes of the cache of an engine that keeps what no window sees any more
 
     @property
     def value(self) -> Any:
         """The peak."""
-        return self.bill.value
+        return self.breakdown.value
 
 
 def serving_memory(
@@ -92,26 +92,26 @@ def serving_memory(
     shape: Shape[Any] = shape_of(model)
     if model.own_embedding is not None and layout.pp != 1:
         raise GptcalcError(f"which pipeline stage of {model.name} has its embeddings of each layer is not known", hint="leave out --pp")
-    pad = not (isinstance(layout.tp, int) and layout.tp == 1)
+    pad = not is_one(layout.tp)
     tokens = one_pass(batch, seq) if prefill is None else minimum(prefill, product((batch, seq)))
     found = []
     for role in roles_of(layout):
-        share = share_of(shape, layout, seq, role, pad=pad, layers=model.layers)
-        items = _items(share.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
+        shard = shard_of(shape, layout, seq, role, pad=pad, layers=model.layers)
+        items = _items(shard.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
         if role in ("first", "only"):
             items |= {f"weights/{tower.name}": in_bytes(max(stored.bits, 16), tower.parameters) for tower in model.towers}
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
-        numbers = share.shape.letters | {"B": batch, "C": seq, "N": tokens}
+        numbers = shard.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
         text = _items(letters, role, B, C, Symbol.letter("N"), stored, CACHE_BITS[kv], block_size, file)
-        bill = nodes("serving", {path: (size, text.get(path)) for path, size in items.items()})
-        whole = kv_cache(share.shape, batch, seq, kv_bits=CACHE_BITS[kv], block=block_size, windows=False)
-        found.append(Serving(bill, numbers, whole))
+        breakdown = nodes("serving", {path: (size, text.get(path)) for path, size in items.items()})
+        whole = kv_cache(shard.shape, batch, seq, kv_bits=CACHE_BITS[kv], block=block_size, windows=False)
+        found.append(Serving(breakdown, numbers, whole))
     _, index = fullest([one.value for one in found])
     if isinstance(index, int):
         return found[index]
-    bills = [{path: node.value for path, node in one.bill.leaves()} for one in found]
-    return found[0]._replace(bill=mixed("serving", bills, index)) if len(found) > 1 else found[0]
+    breakdowns = [{path: node.value for path, node in one.breakdown.leaves()} for one in found]
+    return found[0]._replace(breakdown=mixed("serving", breakdowns, index)) if len(found) > 1 else found[0]
 
 
 def one_pass(batch: Any, prompt: Any) -> Any:
@@ -182,7 +182,7 @@ def _items(
 ) -> dict[str, Any]:
     items: dict[str, Any] = {}
     for row in operations(s, 1, 1, 1):
-        if not on_stage(row.path, role, tied=s.switches.tied):
+        if not on_stage(row.path, role):
             continue
         for name, shape in row.weights:
             if file is not None:

@@ -81,7 +81,7 @@ def weights_of(rows: list[Operation[Any]], recipe: Recipe, paths: list[str]) -> 
     return found
 
 
-def bytes_per_weight(weight: Weight, precision: Precision, recipe: Recipe, stored: str) -> tuple[int, int]:
+def bytes_per_weight(weight: Weight, precision: Precision, stored: str) -> tuple[int, int]:
     """Bytes of a tensor's elements and what its scales take, as a fraction: (numerator, denominator) of bytes for each element.
 
     nf4: half a byte, and scales of 8/64 bit and 32/(64·256) bit each.

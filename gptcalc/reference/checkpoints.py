@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gptcalc.errors import GptcalcError
-from gptcalc.reference.layouts import LAYOUTS, Fused, Layout
+from gptcalc.reference.checkpoint_names import LAYOUTS, Fused, Layout
 from gptcalc.reference.mixers import Shapes
 from gptcalc.reference.tally import Array
 from gptcalc.reference.weights import buffer_shapes, floating, weight_shapes

@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
+from gptcalc.errors import GptcalcError
 from gptcalc.reference.checkpoints import BUFFERS, Checkpoint, layout_of
 from gptcalc.reference.headers import Stored
 from gptcalc.reference.weights import weight_shapes
-from gptcalc.spec.kept import OTHER, ROOTS
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.shape import shape_of
+from gptcalc.spec.unquantized import OTHER, ROOTS
 
 ROUTER_BUFFER = "e_score_correction_bias"
+
+OURS = ("block.", "embedding.", "final_norm.", "head.")
+"""What the formulas call a tensor for which a layout has no name."""
 
 PACKED = ("qweight", "weight_packed", "weight", "blocks")
 """What quantized files call the packed elements of a matrix."""
@@ -68,6 +72,11 @@ def compare(spec: ModelSpec, stored: Mapping[str, Stored]) -> Compared:
     packed = parameters = 0
     for theirs, wanted in _wanted(checkpoint, shapes):
         name = known.get(theirs)
+        if name is None and theirs.startswith(OURS):
+            raise GptcalcError(
+                f"the checkpoint is of no family whose tensors' names gptcalc knows: it has none for '{theirs}'",
+                hint="leave --check out: the count is by the config alone",
+            )
         if name is None:
             differences.append(Difference(theirs, None, wanted))
         elif theirs in used:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gptcalc.spec.layout import BLOCK_FIELDS
+from gptcalc.spec.layer_pattern import BLOCK_FIELDS
 from gptcalc.spec.model import ModelSpec, parse_model
 from gptcalc.spec.shape import Shape, shape_of
 

@@ -39,7 +39,7 @@ class Pipeline(TypedDict):
     between: Any
 
 
-class Room(TypedDict):
+class Capacity(TypedDict):
     """Whether a run fits, in bytes: `room` is what a program can allocate on the device. `fits` None: that cannot be said."""
 
     peak_allocated: Any
@@ -86,7 +86,7 @@ class Run(NamedTuple):
     drivers: list[dict[str, Any]]
     communication: list[dict[str, Any]]
     pipeline: Pipeline | None
-    memory: Room | None
+    memory: Capacity | None
     goodput: dict[str, Any] | None
     notes: list[str]
     parts: Node[Any]

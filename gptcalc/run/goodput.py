@@ -52,7 +52,7 @@ def checkpoint_bytes(model: "ModelSpec | int", recipe: Recipe) -> Any:
         weights = weights_of(rows, recipe._replace(layout=Layout()), [row.path for row in rows])
     size = sum(states_of(weights, recipe, precision, state, 1).values())
     for weight in weights:
-        numerator, denominator = bytes_per_weight(weight, precision, recipe, state.weights)
+        numerator, denominator = bytes_per_weight(weight, precision, state.weights)
         size = size + ceiling(numerator * weight.total, denominator)
     return size
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gptcalc.run.answer import Run
 from gptcalc.run.request import run_of
-from gptcalc.spec.device import as_device
 from gptcalc.spec.plan import RunOptions
 from gptcalc.spec.recipe import Layout, Recipe
 
 if TYPE_CHECKING:
+    from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
 
 MOST = 2**16
@@ -20,12 +20,12 @@ WORTH = 0.98
 """A run that a larger batch makes less than this much shorter is not worth another option."""
 
 
-def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any]) -> Run | None:
+def larger_batch(model: ModelSpec, device: DeviceSpec, run: Run, asked: RunOptions) -> Run | None:
     """The same run with the largest micro-batch that fits; None where that is no other, or saves next to no time.
 
-    `options` are those of `train` that `run` was made with. A global batch that they state stays: the micro-batch then divides it.
+    `asked`: what `run` was made with. A global batch that they state stays: the micro-batch then divides it.
     """
-    from gptcalc.footprint.layouts import peaks_of
+    from gptcalc.footprint.arrays import peaks_of
     from gptcalc.footprint.serving import largest
 
     i = run.inputs
@@ -33,7 +33,7 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
         return None
     layout = Layout(**{name: i[name] for name in Layout._fields if name in i})
     recipe = Recipe(layout=layout, **{name: i[name] for name in Recipe._fields if name in i})
-    of_rank = i["global_batch"] // layout.dp if options.get("global_batch") is not None else None
+    of_rank = i["global_batch"] // layout.dp if asked.global_batch is not None else None
 
     def fits(n: int) -> bool:
         pieces = recipe.accumulate if of_rank is None else of_rank // n
@@ -47,5 +47,5 @@ def larger_batch(model: ModelSpec, device: Any, run: Run, options: dict[str, Any
         most = max(n for n in range(1, min(of_rank, 1024) + 1) if n == 1 or (of_rank % n == 0 and fits(n)))
     if most <= 1:
         return None
-    found = run_of(model, as_device(device), RunOptions(**options | {"batch": most}))
+    found = run_of(model, device, asked._replace(batch=most))
     return found if found.fits and found.time < WORTH * run.time else None

@@ -75,6 +75,7 @@ class Replica(NamedTuple):
 
     @property
     def holds(self) -> bool:
+        """Whether the error is within the tolerance, where there is one."""
         return self.tolerance is None or self.error is None or abs(self.error) <= self.tolerance
 
 

@@ -1,4 +1,4 @@
-"""The bill of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
+"""The cost of a training run: steps, time, device-hours, money, energy and CO2, from a step's time or from a stated MFU.
 
 MFU: the model's FLOPs (every query meets every key that its window holds, no recomputation) over time and dense peak (Chowdhery et al.
 2022, PaLM, arXiv:2204.02311, appendix B). HFU: the same with what is recomputed. A causal kernel leaves out about half of those pairs, so
@@ -7,12 +7,13 @@ that both can pass 1 on long sequences; `mfu_causal` and `hfu_causal` count the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gptcalc import units
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.plan import Plan, plan_of
-from gptcalc.money import CARBON, PUE, TDP_SHARE, bill_of
+from gptcalc.money import CARBON, PUE, TDP_SHARE, cost_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
 from gptcalc.run.answer import ARRAYS, Ends, Kernel, Pass, Pipeline, Run
@@ -23,13 +24,14 @@ from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
+from gptcalc.time.breakdown import StepTime, either, longest_first
 from gptcalc.time.kernels import ceil
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.step import step_times
 
 if TYPE_CHECKING:
-    from gptcalc.spec.cluster import ClusterSpec
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
-    from gptcalc.spec.stack import StackSpec
 
 MOST_DEVICES = 200
 """Kinds of device in one answer."""
@@ -37,14 +39,14 @@ MOST_DEVICES = 200
 
 @takes_either(TrainOptions, Run, DevicesOptions, list[Run])
 def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | list[Run]:
-    """The bill of a training run on one kind of device, or a list of bills where `device` is a list of names.
+    """The cost of a training run on one kind of device, or a list of them where `device` is a list of names.
 
     `batch` is the micro-batch of a device, `global_batch` that of a step; `mfu` replaces the model of the step.
     `tokens`, `count`, `batch`, `seq`, `mfu`, `price`, the energy inputs and the layout's sizes may be float arrays; `mfu`, `price` and the
     energy inputs also ranges, "0.35..0.45".
 
     Units: seconds, hours, USD, kWh, kg.   Raises: GptcalcError for contradictory or impossible inputs.
-    Source: of time, `step_time`; of MFU, above; of energy and CO2, `bill`.
+    Source: of time, `time.step`; of MFU, above; of energy and CO2, `bill`.
 
     >>> run = train("gpt3-175b", tokens="300B", device="a100", count=1024, mfu=0.45)
     >>> round(run.device_hours), round(run.time / 86400)
@@ -56,16 +58,26 @@ def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | lis
     spec, found = as_model(model), asked(RunOptions, "train", options)
     if not isinstance(device, list | tuple):
         return run_of(spec, as_device(device), found)
-    if not device:
+    return [run_of(spec, one, found) for one in devices_of(device)]
+
+
+def devices_of(names: Sequence[str | DeviceSpec]) -> list[DeviceSpec]:
+    """Several kinds of device, to be answered side by side.
+
+    Raises GptcalcError where none is named, or more than `MOST_DEVICES` are.
+    """
+    from gptcalc.spec.device import as_device
+
+    if not names:
         raise GptcalcError("no device is named", hint="'gptcalc devices' lists them")
-    if len(device) > MOST_DEVICES:
-        raise GptcalcError(f"{len(device):,} devices side by side are too many: at most {MOST_DEVICES}")
-    return [run_of(spec, as_device(name), found) for name in device]
+    if len(names) > MOST_DEVICES:
+        raise GptcalcError(f"{len(names):,} devices side by side are too many: at most {MOST_DEVICES}")
+    return [as_device(name) for name in names]
 
 
 def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
-    """The bill of one run on one kind of device; see `train`."""
-    from gptcalc.run.room import room_of
+    """The cost of one run on one kind of device; see `train`."""
+    from gptcalc.run.capacity import capacity_of
     from gptcalc.spec.cluster import cluster_for, load_cluster
     from gptcalc.spec.device import capped, watts
     from gptcalc.spec.options import check_flag, filled, whole_number
@@ -89,7 +101,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     useful, executed = flops_of(model, T, recipe, "full")
     peak = count * peak_of(device.name, device.peak, recipe.precision)
     notes = beyond_context(model, T)
-    timed: Any = None
+    timed: StepTime | None = None
     stated = memory = None
     many = mfu is None and (plan.parallel or plan.stack is not None)
     if mfu is not None:
@@ -98,13 +110,14 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         pace = stated_pace(stated, device)
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
+        cut = recipe if many else recipe._replace(layout=Layout())
+        steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
+        first, *other = (step_times(one, by_kernel=not many) for one in steps_of)
+        timed = either(where, first, *other) if other else first
         if many:
-            timed = _parallel(stacks, where, plan, device, place)
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
-        else:
-            timed = _step(plan, device)
         step, parts = timed.value, timed.node
-        memory = room_of(model, device, recipe, batch, T)
+        memory = capacity_of(model, device, recipe, batch, T)
         chosen = asked.runtime is not None or (plan.stack is not None and "runtime" in plan.stack.defaults)
         step_ = step_of(model, recipe, timed, place, many=many, power=asked.power)
         pace = pace_of(model, device, software if many else None, recipe.runtime, chosen=chosen, step=step_)
@@ -118,7 +131,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         lasting = goodput_of(model, recipe, place, count, seconds)._asdict()
         seconds = seconds / lasting["goodput"]
     hours = seconds * count / 3600
-    bill = bill_of(pace.times(hours), device, **rates)
+    cost = cost_of(pace.times(hours), device, **rates)
     share = sequences / (step * peak)
     use = {"mfu": useful * share, "hfu": executed * share}
     use |= {f"{name}_causal": one * share for name, one in zip(use, flops_of(model, T, recipe, "causal"), strict=True)}
@@ -126,10 +139,11 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         name: pace.times(value) for name, value in {"step_time": step, "time": seconds, "device_hours": hours}.items()
     }
     outputs |= {"tokens_per_second": pace.over(sequences * T / step)} | {name: pace.share(value) for name, value in use.items()}
-    outputs |= {"cost_usd": bill.cost, "energy_kwh": bill.energy, "co2_kg": bill.co2}
+    outputs |= {"cost_usd": cost.cost, "energy_kwh": cost.energy, "co2_kg": cost.co2}
     if stated is None:
         notes += beyond_peak(use)
-    spread_by = bill.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | bill.inputs
+    sent = timed if many else None
+    spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
         device=device.name,
@@ -144,29 +158,27 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         kernels=[] if timed is None else _shares(timed.kinds, step),
         ranges={name: Ends(low=r.low, likely=r.likely, high=r.high) for name, r in outputs.items() if r is not None and not r.known},
         drivers=spreads(spread_by),
-        communication=[one._asdict() for one in timed.traffic] if many else [],
-        pipeline=_pipeline(timed) if many else None,
+        communication=[one._asdict() for one in sent.traffic] if sent else [],
+        pipeline=_pipeline(sent) if sent else None,
         memory=memory,
         goodput=lasting,
-        notes=notes + bill.notes,
+        notes=notes + cost.notes,
         parts=parts,
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in recipe._asdict().items() if name != "layout"}
         | (_divisions(recipe) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
         | {"peak": peak_of(device.name, device.peak, recipe.precision)}
-        | {name: r.likely for name, r in bill.inputs.items()},
+        | {name: r.likely for name, r in cost.inputs.items()},
         **likely,
     )
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
-    from gptcalc.time.step import longest_first
-
     return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
 
 
-def _pipeline(timed: Any) -> Pipeline:
+def _pipeline(timed: StepTime) -> Pipeline:
     pairs = {role: Pass(forward=pair[0], backward=pair[1]) for role, pair in timed.stages.items()}
     return {"stages": pairs, "between": timed.between}
 
@@ -197,26 +209,3 @@ def _divisions(recipe: Recipe) -> dict[str, Any]:
     """The layout as inputs have it, where there is one."""
     sizes = ("tp", "pp", "dp", "cp", "ep", "virtual_stages", "sequence_parallel", "zero")
     return {name: plain(getattr(recipe.layout, name)) for name in sizes}
-
-
-def _step(plan: Plan, device: DeviceSpec) -> Any:
-    from gptcalc.spec.runtime import load_runtime
-    from gptcalc.time.launches import work_of
-    from gptcalc.time.step import step_time
-
-    alone = plan.recipe._replace(accumulate=1, layout=Layout())
-    host = load_runtime(alone.runtime).host
-    return step_time(work_of(plan.model, device, alone, plan.batch, plan.seq), host, micro_batches=plan.micro_batches)
-
-
-def _parallel(stacks: list[StackSpec], where: Any, plan: Plan, device: DeviceSpec, place: ClusterSpec) -> Any:
-    """A step on many devices; under the first of two stacks in some places of arrays, those `where` says."""
-    from gptcalc.time import quantities
-    from gptcalc.time.parallel import either, parallel_step
-
-    def timed(software: StackSpec) -> Any:
-        asked = (plan.model, device, plan.recipe, place, software, plan.batch, plan.seq, plan.micro_batches)
-        return parallel_step(quantities.Plan(*asked))
-
-    found = [timed(software) for software in stacks]
-    return found[0] if len(found) == 1 else either(where, *found)

@@ -99,6 +99,7 @@ def counted_parameters(model: ModelSpec) -> dict[str, int]:
 
 
 def leaf_values(node: Node[int]) -> dict[str, int]:
+    """The leaves of a tree by their paths."""
     return {path: leaf.value for path, leaf in node.leaves()}
 
 

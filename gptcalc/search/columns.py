@@ -17,8 +17,9 @@ from gptcalc.spec.legality import Sizes as Judged
 from gptcalc.spec.legality import legal
 from gptcalc.spec.recipe import Layout, Recipe
 from gptcalc.symbols import pick
-from gptcalc.time.parallel import on_grid, step_seconds
-from gptcalc.time.quantities import Plan, local_of
+from gptcalc.time.local import local
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.step import step_seconds
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -62,11 +63,25 @@ class Space:
     recompute: tuple[str, ...]
     zero: tuple[int, ...]
     sequence_parallel: tuple[bool, ...]
+    dp: tuple[int, ...] | None = None  # None: whatever follows
 
     @property
     def size(self) -> int:
-        axes = (self.tp, self.pp, self.cp, self.ep, self.batch, self.virtual_stages, self.recompute, self.zero, self.sequence_parallel)
-        return prod(len(axis) for axis in axes)
+        return prod(len(axis) for axis in self.lists().values())
+
+    def lists(self) -> dict[str, tuple[Any, ...]]:
+        """What is tried of each, by the name of its option."""
+        names = ("tp", "pp", "cp", "ep", "batch", "virtual_stages", "recompute", "zero", "sequence_parallel")
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {name: list(values) for name, values in self.lists().items()}
+        return found | {
+            "dp": None if self.dp is None else list(self.dp),
+            "seq": self.seq,
+            "count": self.count,
+            "global_batch": self.global_batch,
+        }
 
 
 class Grid(NamedTuple):
@@ -75,6 +90,7 @@ class Grid(NamedTuple):
     recompute: str
     sizes: Sizes
     shape: tuple[int, ...]
+    axes: Mapping[str, tuple[int, ...]]
 
 
 class Weighed(NamedTuple):
@@ -107,7 +123,7 @@ def grids(task: Task, space: Space) -> Iterator[Grid]:
                         axes = {"tp": space.tp, "pp": pp, "cp": space.cp, "ep": ep, "batch": space.batch, "virtual_stages": v}
                         layout = task.layout._replace(zero=zero, sequence_parallel=parallel)
                         for part in _of_size(axes | {"seq": (space.seq,), "count": (space.count,), "global_batch": (space.global_batch,)}):
-                            yield Grid(recompute, follow(layout, open_grid(part)), tuple(len(part[name]) for name in AXES))
+                            yield Grid(recompute, follow(layout, open_grid(part)), tuple(len(part[name]) for name in AXES), part)
 
 
 def _pipelines(task: Task, space: Space) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -140,17 +156,17 @@ def _of_size(axes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, 
 def weigh(task: Task, recompute: str, sizes: Sizes, allowed: Any, known: Known) -> Weighed:
     """What every place of a grid comes to, by the formulas of one plan; where it is not `allowed` the numbers mean nothing.
 
-    Units: seconds, bytes.   Source: `parallel_step`, `peak_of`.
+    Units: seconds, bytes.   Source: `step_time`, `peak_of`.
     """
     import numpy as np
 
     layout = sizes.layout
     recipe = task.recipe._replace(recompute=recompute, layout=layout)
-    plan = on_grid(Plan(task.model, task.device, recipe, task.cluster, task.stack, 1, 1, 1), sizes)
+    plan = StepPlan(task.model, task.device, recipe, task.cluster, task.stack, sizes.batch, sizes.seq, sizes.m)
     with np.errstate(all="ignore"):  # what is not legal may divide by nothing
         key = (recompute, layout.sequence_parallel, layout.zero == 3, *map(_key, (layout.tp, layout.cp, layout.ep, sizes.batch, sizes.seq)))
         if key not in known.locals:
-            known.locals[key] = local_of(plan, layout, sizes.batch, sizes.seq)
+            known.locals[key] = local(plan)
         return Weighed(*step_seconds(plan, known.locals[key]), *_peaks(task, recipe, sizes), allowed)
 
 

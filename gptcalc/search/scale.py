@@ -176,13 +176,13 @@ def _positive(name: str, value: Any) -> float:
 
 
 def _bought(budget: float, device: str, count: Any, price: Any, mfu: Any, precision: str) -> Money:
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import check_range, exactly, read_range, whole
     from gptcalc.spec.device import load_device
     from gptcalc.time.chip import chip_of
 
     chip = load_device(device)
-    usd = bill_of(exactly(1.0), chip, price=price).inputs.get("price")
+    usd = cost_of(exactly(1.0), chip, price=price).inputs.get("price")
     if usd is None:
         raise GptcalcError(f"the catalogue has no price for {chip.name}", hint="give --price USD_PER_HOUR")
     use = check_range(read_range(MFU if mfu is None else mfu, "mfu"), "mfu", upto=1.0)

@@ -81,8 +81,8 @@ class Inference(NamedTuple):
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
-        """The bill of one prefill pass and of one decode step (their mean), operation by operation."""
-        return self.point.prefill.bill("prefill"), self.point.decode.bill("decode step")
+        """The breakdown of one prefill pass and of one decode step (their mean), operation by operation."""
+        return self.point.prefill.breakdown("prefill"), self.point.decode.breakdown("decode step")
 
     def to_dict(self) -> dict[str, Any]:
         p, single = self.point, not hasattr(self.value, "dtype") or self.value.ndim == 0

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
 from gptcalc.serve.replica import Worker, check_layout
 from gptcalc.serve.request import OUTPUT, PROMPT, check_context, check_decoder
 from gptcalc.serve.work import work_of
 from gptcalc.spec.catalogue import is_path
+from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, float_array, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.server import Engine, engine_names, load_server, server_names
 from gptcalc.spec.shape import shape_of
-from gptcalc.table.dividing import divide
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -162,14 +162,12 @@ def layout_of(model: ModelSpec, count: Any, tp: Any, pp: Any, ep: Any, attention
     """How many devices share what: all of `count` in one tensor-parallel group where nothing else is said."""
     p, dp, parts = (1 if one is None else whole_number(name, one) for name, one in (("pp", pp), ("attention_dp", attention_dp), ("ep", ep)))
     if tp is None:
-        tp = 1 if count is None else divide(whole_number("count", count), p * dp, "device count", "pp times attention data parallel")
+        tp = 1 if count is None else max(1, whole_number("count", count) // (p * dp))
     tp = whole_number("tp", tp)
     own = tp * p * dp
     count = own if count is None else whole_number("count", count)
-    divide(count, own, "device count", "tp times pp times attention data parallel")
+    check(model, Sizes(tp=tp, pp=p, dp=count // own * dp, count=count, global_batch=count // own * dp))
     check_layout(shape_of(model), tp, parts, dp)
-    if p > len(model.layers or range(model.n_layer)):
-        raise GptcalcError(f"{p} pipeline stages are more than the {model.n_layer} layers")
     return Devices(tp, p, parts, dp, count)
 
 

@@ -38,9 +38,9 @@ def cost_of(r: Request, point: Point, price: Any) -> tuple[Cost | None, list[str
 
     Units: USD.   Source: prices and their dates in presets/devices.
     """
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
 
-    found = bill_of(exactly(float(r.count)), r.device, price=price)
+    found = cost_of(exactly(float(r.count)), r.device, price=price)
     if found.cost is None:
         return None, [note for note in found.notes if "price" in note]
     seconds = [point.prefill_time / (r.batch * r.prompt), point.decode_time / (r.batch * r.output)]

@@ -167,14 +167,14 @@ def _cost(one: Offer) -> float:
 
 
 def _usd(device: DeviceSpec, price: Any, owning: dict[str, Any] | None) -> float | None:
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
     if owning:
         from gptcalc.serve.owning import owned
 
         return owned(device, owning["capex"], owning.get("amortise"), owning.get("power_price"))
-    cost = bill_of(exactly(1.0), device, price=price).cost
+    cost = cost_of(exactly(1.0), device, price=price).cost
     return None if cost is None else float(cost.likely)
 
 

@@ -60,7 +60,7 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
 
 
 def _place(path: str, launch: Launch) -> str:
-    """Messages and the cache are parts of a bill of their own, beside the operation that they belong to."""
+    """Messages and the cache are parts of a breakdown of their own, beside the operation that they belong to."""
     apart = {"all-reduce": "all-reduce", "all-gather": "all-gather"}.get(launch.kernel.kind, launch.kernel.path)
     path = path.replace("attention/scores", "attention/core")
     return f"{path.rpartition('/')[0]}/{apart}" if apart else path
@@ -84,6 +84,7 @@ def fused(work: Work, rows: list[Operation[Any]]) -> Iterator[list[Operation[Any
 
 
 def name_of(work: Work, first: Operation[Any]) -> str:
+    """What a server calls the kernel that it fuses an operation and those behind it into."""
     leaf = first.path.rpartition("/")[2]
     return next(name for name, leaves in work.server.fused.items() if leaves[0] == leaf)
 
@@ -145,6 +146,7 @@ def _cache(work: Work, s: Shape[Any], batch: Any, seq: Any, tokens: Any, phase: 
 
 
 def passes(work: Work, kind: str, letters: dict[str, Any], phase: str, tags: Collection[str] = ()) -> Iterator[Launch]:
+    """The passes over memory of one kind that a server makes in a phase, where their conditions hold.   Source: presets/servers."""
     for one in work.server.passes.get(kind, []):
         if applies(one.when, work.tags | {phase, *tags}):
             size = evaluate(one.bytes, letters)

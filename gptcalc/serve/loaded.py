@@ -183,7 +183,7 @@ class Loaded(NamedTuple):
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
-        return self.prefill.bill("prefill"), self.decode.bill("decode step")
+        return self.prefill.breakdown("prefill"), self.decode.breakdown("decode step")
 
     def _cached(self) -> Any:
         r = self.request
@@ -202,7 +202,7 @@ def served(model: ModelSpec, device: Any, *, price: Any = None, **options: Any) 
     >>> 0.008 < answer.tpot < 0.012
     True
     """
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
     prefill, decode = options.pop("prefill_pool", None), options.pop("decode_pool", None)
@@ -213,7 +213,7 @@ def served(model: ModelSpec, device: Any, *, price: Any = None, **options: Any) 
     capacity = capacity_of(replica, d.prompt, d.output, shared=d.shared * d.hit)
     load = _load(d, replica, capacity)
     load = load._replace(concurrency=_in_flight(d, replica, load))
-    found = bill_of(exactly(float(d.layout.total)), d.device, price=price)
+    found = cost_of(exactly(float(d.layout.total)), d.device, price=price)
     return Loaded(d, replica, capacity, load, steady_of(replica, load), found.cost, _notes(d, replica))
 
 
@@ -223,7 +223,7 @@ def _load(d: Demand, replica: Worker, capacity: Capacity) -> Load:
 
 def _pooled(model: ModelSpec, device: Any, prefill: Any, decode: Any, price: Any, options: dict[str, Any]) -> Loaded:
     """A pool that reads prompts and one that decodes."""
-    from gptcalc.money import bill_of
+    from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
     from gptcalc.serve.pools import pools_of, replicas_of, steady_pools
 
@@ -242,7 +242,7 @@ def _pooled(model: ModelSpec, device: Any, prefill: Any, decode: Any, price: Any
     most_ = load.room * writer.attention_dp * pools.decode.workers
     load = load._replace(concurrency=most_ if d.concurrency is None else d.concurrency)
     steady, flight = steady_pools(reader, writer, pools, load, d.rate)
-    usd = [bill_of(exactly(float(pool.devices)), pool.device, price=price).cost for pool in pools]
+    usd = [cost_of(exactly(float(pool.devices)), pool.device, price=price).cost for pool in pools]
     cost = exactly(sum(one.likely for one in usd if one)) if all(usd) else None
     notes = ["a cache goes from pool to pool through the network cards of the devices that hold it"]
     d = d._replace(layout=pools.decode.each._replace(total=pools.decode.devices))

@@ -9,8 +9,7 @@ from gptcalc.serve.forward import Launch
 from gptcalc.serve.work import Work
 from gptcalc.symbols import pick
 from gptcalc.time.chip import Chip
-from gptcalc.time.kernels import most, sustained_clock
-from gptcalc.time.step import FULL_CLOCK
+from gptcalc.time.kernels import FULL_CLOCK, most, sustained_clock
 
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
 SENT = ("all-reduce", "all-gather")
@@ -48,7 +47,7 @@ class Phase(NamedTuple):
         """Over the steps."""
         return _mean(self.seconds)
 
-    def bill(self, name: str) -> Node[Any]:
+    def breakdown(self, name: str) -> Node[Any]:
         """Mean seconds of each operation, as a tree whose total is `mean`."""
         items: dict[str, Any] = {}
         texts: dict[str, str] = {}
@@ -59,7 +58,7 @@ class Phase(NamedTuple):
         busy = sum((one.seconds for one in self.operations), 0.0)
         if not (isinstance(self.host, float) and self.host == 0.0):
             items[HOST] = _mean(most((self.host - busy, 0.0)))
-        return bill(name, items, texts)
+        return breakdown(name, items, texts)
 
     def by_bound(self, *, of: str = "") -> dict[str, Any]:
         """Seconds by what bounds the operations that take them; `of` one kind of kernel."""
@@ -148,7 +147,7 @@ def _mean(value: Any) -> Any:
     return value.mean(axis=-1) if hasattr(value, "ndim") and value.ndim else value
 
 
-def bill(name: str, items: dict[str, Any], texts: dict[str, str]) -> Node[Any]:
+def breakdown(name: str, items: dict[str, Any], texts: dict[str, str]) -> Node[Any]:
     """Seconds by path as a tree: each parent the sum of its parts; a leaf's formula says what its kernels do."""
     below: dict[str, dict[str, Any]] = {}
     for path, value in items.items():
@@ -157,7 +156,7 @@ def bill(name: str, items: dict[str, Any], texts: dict[str, str]) -> Node[Any]:
     parts = []
     for head, inner in below.items():
         within = {path.partition("/")[2]: text for path, text in texts.items() if path.partition("/")[0] == head}
-        parts.append(Node(head, inner[""], "s", within.get("", "")) if list(inner) == [""] else bill(head, inner, within))
+        parts.append(Node(head, inner[""], "s", within.get("", "")) if list(inner) == [""] else breakdown(head, inner, within))
     total = parts[0].value
     for part in parts[1:]:
         total = total + part.value

@@ -17,6 +17,7 @@ from gptcalc.serve.grouped import experts, projection
 from gptcalc.serve.linear import a_pass, matrix_bytes
 from gptcalc.serve.phase import Phase, timed
 from gptcalc.serve.work import Work
+from gptcalc.spec.legality import near_divisors
 from gptcalc.symbols import pick, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
@@ -232,3 +233,8 @@ def check_layout(shape: Any, tp: int, ep: int, attention_dp: int) -> None:
         raise GptcalcError(f"expert parallel {ep} of a model without experts", hint="leave out --ep")
     if ranks % ep:
         raise GptcalcError(f"tensor parallel {tp} times attention data parallel {attention_dp} is not a multiple of expert parallel {ep}")
+    sharing = ranks // ep
+    for _, kind in shape.blocks:
+        if kind.switches.experts and kind.d_expert % sharing:
+            hint = near_divisors(kind.d_expert, sharing, "d_expert", "ranks that share an expert")
+            raise GptcalcError(f"d_expert {kind.d_expert} is not a multiple of ranks that share an expert {sharing}", hint=hint)

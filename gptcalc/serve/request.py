@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.layouts import read_numbers
+from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
+from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, whole_number
-from gptcalc.table.dividing import divide
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -93,10 +93,9 @@ def request_of(
             raise GptcalcError(f"{name} must be one whole number where a model is served, not an array")
     output, block_size, tp, pp = read["output"], read["block_size"], read.get("tp"), read.get("pp", 1)
     count = read.get("count", (tp or 1) * pp)
-    if tp is None:
-        tp = divide(count, pp, "device count", "pipeline stages")
-    else:
-        divide(count, tp * pp, "device count", "tp times pp")
+    tp = max(1, count // pp) if tp is None else tp
+    replicas = count // (tp * pp)
+    check(model, Sizes(tp=tp, pp=pp, dp=replicas, count=count, global_batch=replicas))
     longest = read["prompt"] if isinstance(read["prompt"], int) else int(read["prompt"].max())
     check_context(model, longest, output)
     if precision is not None:

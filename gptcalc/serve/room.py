@@ -30,7 +30,7 @@ class Room(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         from gptcalc.node import plain
 
-        parts = {part.name: plain(part.value) for part in self.serving.bill.parts}
+        parts = {part.name: plain(part.value) for part in self.serving.breakdown.parts}
         return {
             "peak_allocated": plain(self.serving.value),
             "weights": parts["weights"],

@@ -124,15 +124,15 @@ def work_of(
     from gptcalc.spec.recipe import Layout
     from gptcalc.spec.server import load_server
     from gptcalc.spec.shape import shape_of
-    from gptcalc.table.sharding import share_of
+    from gptcalc.table.sharding import shard_of
     from gptcalc.time.chip import chip_of
 
     file = as_stored(model) if precision == STORED else None
     stored = stored_as(precision, group_size) if file is None else Stored(16)
     narrow = file is not None or stored.bits < 16
     chip, unknown = _launched(chip_of(device), device)
-    share = share_of(shape_of(model), Layout(tp=tp), 1, "only", pad=tp > 1)
-    shape = share.shape if expert_tp is None else _experts_over(share.shape, shape_of(model), expert_tp)
+    shard = shard_of(shape_of(model), Layout(tp=tp), 1, "only", pad=tp > 1)
+    shape = shard.shape if expert_tp is None else _experts_over(shard.shape, shape_of(model), expert_tp)
     half = "bf16" if chip.has("bf16") else "fp16" if chip.has("fp16") else "fp32"
     plain = AUTOCAST.get(precision, half if narrow else precision)
     if not chip.has(plain):
@@ -161,16 +161,10 @@ def work_of(
 
 def _experts_over(local: Shape[Any], whole: Shape[Any], ranks: int) -> Shape[Any]:
     """A rank's shape whose experts are each divided over so many ranks."""
-    from gptcalc.table.dividing import divide
-
-    width = divide(whole.d_expert, ranks, "d_expert", "ranks that share an expert")
     kinds = zip(local.kinds, whole.kinds, strict=True)
     return local._replace(
-        d_expert=width,
-        kinds=tuple(
-            (name, kind._replace(d_expert=divide(all_.d_expert, ranks, "d_expert", "ranks that share an expert")))
-            for (name, kind), (_, all_) in kinds
-        ),
+        d_expert=whole.d_expert // ranks,
+        kinds=tuple((name, kind._replace(d_expert=all_.d_expert // ranks)) for (name, kind), (_, all_) in kinds),
     )
 
 

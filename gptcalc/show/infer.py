@@ -129,7 +129,7 @@ def operations(name: str, phase: Phase) -> Table:
 def derivation(name: str, phase: Phase) -> Table:
     """Every operation with the kernels of one run of it."""
     columns = [Column("operation"), Column("time", span, right=True), Column("kernels of one run", fold=True)]
-    rows: list[list[Any]] = [[path, float(node.value), node.formula] for path, node in phase.bill(name).leaves()]
+    rows: list[list[Any]] = [[path, float(node.value), node.formula] for path, node in phase.breakdown(name).leaves()]
     notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/servers"]
     return Table(f"what {name} is made of", columns, [*rows, ["total", float(phase.mean), ""]], notes, bold=frozenset({len(rows)}))
 

@@ -1,4 +1,4 @@
-"""`memory` as tables: the peak and its bill, the phases, what is held apart, and the verdict."""
+"""`memory` as tables: the peak and its breakdown, the phases, what is held apart, and the verdict."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def tables(
     explain: bool,
     asked: Container[str] = (),
 ) -> list[Table]:
-    """The bill of the peak under its headline; with `explain` each leaf with its formula. `asked`: the options that were given."""
+    """The breakdown of the peak under its headline; with `explain` each leaf with its formula. `asked`: the options that were given."""
     letters = answer.serving.letters if isinstance(answer, ServingMemory) else answer.training.letters
     if isinstance(answer, ServingMemory):
         headline = _serving_headline(model, answer, inputs)
@@ -30,7 +30,7 @@ def tables(
     else:
         headline = training.headline(model, answer, inputs, asked)
         notes = training.notes(answer, inputs)
-    table = derivation(headline, answer.peak, letters, notes) if explain else _bill(headline, answer.peak, depth, notes, letters["L"])
+    table = derivation(headline, answer.peak, letters, notes) if explain else _breakdown(headline, answer.peak, depth, notes, letters["L"])
     table = table._replace(legend=legend(letters, answer.peak))
     if isinstance(answer, TrainingMemory):
         return [table._replace(verdict=training.verdict(answer), gauge=training.filled(answer))]
@@ -39,11 +39,11 @@ def tables(
 
 
 def of_answer(answer: TrainingMemory | ServingMemory) -> Table:
-    """The bill of the peak, of an answer alone."""
+    """The breakdown of the peak, of an answer alone."""
     if isinstance(answer, TrainingMemory):
-        table = _bill(repr(answer), answer.peak, 1, [], answer.training.letters["L"])
+        table = _breakdown(repr(answer), answer.peak, 1, [], answer.training.letters["L"])
         return table._replace(verdict=training.verdict(answer), gauge=training.filled(answer))
-    table = _bill(repr(answer), answer.peak, 1, [], answer.serving.letters["L"])
+    table = _breakdown(repr(answer), answer.peak, 1, [], answer.serving.letters["L"])
     return table._replace(verdict=_verdict(answer), gauge=gauge(answer.value, answer.limits["room"]) if answer.limits else "")
 
 
@@ -73,7 +73,7 @@ def points(answer: Any) -> dict[str, Any]:
     return {"timeline": [{"phase": p.phase, "part": p.part, "total": p.total, **p.bytes} for p in timeline(answer.training)]}
 
 
-def _bill(headline: str, root: Node[Any], depth: int, notes: list[str], layers: int) -> Table:
+def _breakdown(headline: str, root: Node[Any], depth: int, notes: list[str], layers: int) -> Table:
     columns = [
         Column("part"),
         Column("bytes", integer, right=True, drop=4),

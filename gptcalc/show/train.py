@@ -23,7 +23,7 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger:
     if len(runs) > 1:
         return [side_by_side(model, runs)]
     run = runs[0]
-    found = [bill(model, run, _further(run, explain), larger)]
+    found = [breakdown(model, run, _further(run, explain), larger)]
     if run.kernels:
         if run.pipeline is None:  # of many devices the step's own table names them
             found.append(kernels(run))
@@ -36,8 +36,8 @@ def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger:
 
 
 def of_run(run: Run) -> list[Table]:
-    """The bill of a run alone, and which kernels take the time of its step."""
-    return [_bill(repr(run), run, _notes(run)), *([kernels(run)] if run.kernels and run.pipeline is None else [])]
+    """The breakdown of a run alone, and which kernels take the time of its step."""
+    return [_breakdown(repr(run), run, _notes(run)), *([kernels(run)] if run.kernels and run.pipeline is None else [])]
 
 
 def _headline(model: ModelSpec, run: Run) -> str:
@@ -69,13 +69,13 @@ def _verdict(run: Run) -> str:
 VERDICTS = {True: "fits", False: "does not fit", None: "cannot say whether it fits"}
 
 
-def bill(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:
-    """The run's bill, and what else can be asked."""
+def breakdown(model: ModelSpec, run: Run, further: list[str], larger: Run | None = None) -> Table:
+    """The run's breakdown, and what else can be asked."""
     notes = [] if larger is None else [_suggested(larger)]
-    return _bill(_headline(model, run), run, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
+    return _breakdown(_headline(model, run), run, [*notes, *_notes(run), *([f"next: {', '.join(further)}"] if further else [])])
 
 
-def _bill(headline: str, run: Run, notes: list[str]) -> Table:
+def _breakdown(headline: str, run: Run, notes: list[str]) -> Table:
     """In s, h, USD, kWh and kg; a low and a high value where an input is a range."""
     quantities: dict[str, tuple[str, Callable[[float], str]]] = {
         "a step": ("step_time", span),

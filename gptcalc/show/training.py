@@ -134,7 +134,7 @@ def _when(answer: TrainingMemory) -> str:
 
 
 def notes(answer: TrainingMemory, inputs: Mapping[str, Any]) -> list[str]:
-    """What stands below the bill of the peak."""
+    """What stands below the breakdown of the peak."""
     phases = answer.training.phases
     apart, stage, recipe = answer.apart, answer.training.role, answer.recipe
     found = [] if (cut := layout(inputs)) == "one device" else [f"layout: {cut}, of which this is one device"]

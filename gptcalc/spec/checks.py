@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gptcalc.errors import GptcalcError, did_you_mean
-from gptcalc.spec.layout import BLOCK_FIELDS, MOST_KINDS, OF_EXPERTS, OF_ROTARY
+from gptcalc.spec.layer_pattern import BLOCK_FIELDS, MOST_KINDS, OF_EXPERTS, OF_ROTARY
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.shape import shape_of
 

@@ -81,6 +81,8 @@ class Reliability(Record):
 
 
 class ClusterSpec(Record):
+    """What joins devices: a fast link inside a node, a network between nodes. presets/clusters."""
+
     name: str
     title: str
     devices: tuple[str, ...] = Field(default=(), strict=False)

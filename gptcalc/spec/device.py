@@ -37,6 +37,8 @@ DEFAULT_CONSTANTS = "h100-80gb"
 
 
 class Price(Record):
+    """An offer: USD per device and hour, on a date."""
+
     usd: Positive
     date: str
     source: str
@@ -44,6 +46,8 @@ class Price(Record):
 
 
 class Link(Record):
+    """The link to the host, in bytes/s."""
+
     name: str
     bandwidth: Positive
 
@@ -57,6 +61,8 @@ class Constant(Record):
 
 
 class DeviceSpec(Record):
+    """An accelerator: its data sheet's peaks, memory and power, and the constants measured on it. presets/devices."""
+
     name: str
     title: str
     family: str = ""

@@ -190,6 +190,11 @@ def _overridden(fields: dict[str, Any], overrides: Mapping[str, object]) -> dict
         if key not in ModelSpec.model_fields:
             raise unknown_field(str(key))
         values[key] = parse_yaml(given, key) if isinstance(given, str) and key not in ("name", "family", "source") else given
+    if fields.get("towers") and "d_model" in values and "towers" not in values:
+        raise GptcalcError(
+            "d_model is also the width of the projectors of this model's towers, which would keep theirs",
+            hint="change it in the model's config.json, projector and all",
+        )
     changed = ", ".join(f"{key}={brief(given)}" for key, given in overrides.items())
     # The published totals are those of the model as it was.
     kept = {key: value for key, value in fields.items() if key != "published"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.recipe import Layout
-from gptcalc.symbols import distinct, numbered
+from gptcalc.symbols import distinct, is_one, maximum, numbered
 
 AXES = ("tp", "pp", "cp", "ep", "batch", "seq", "virtual_stages", "count", "global_batch")
 """What may differ from place to place within one grid."""
@@ -60,19 +60,10 @@ def follow(layout: Layout, sizes: Mapping[str, Any]) -> Sizes:
     What cannot be divided, which `spec.legality` refuses or masks, is rounded down, to one at least.
     """
     own = {name: sizes[name] for name in AXES[:4]}
-    dp = _at_least_one(sizes["count"] // (own["tp"] * own["pp"] * own["cp"]))
-    m = _at_least_one(sizes["global_batch"] // (dp * sizes["batch"]))
-    alone = isinstance(own["pp"], int) and own["pp"] == 1
-    layout = layout._replace(**own, dp=dp, virtual_stages=sizes["virtual_stages"], micro_batches=None if alone else m)
+    dp = maximum(sizes["count"] // (own["tp"] * own["pp"] * own["cp"]), 1)
+    m = maximum(sizes["global_batch"] // (dp * sizes["batch"]), 1)
+    layout = layout._replace(**own, dp=dp, virtual_stages=sizes["virtual_stages"], micro_batches=None if is_one(own["pp"]) else m)
     return Sizes(layout, sizes["batch"], sizes["seq"], m)
-
-
-def _at_least_one(size: Any) -> Any:
-    if isinstance(size, int):
-        return max(size, 1)
-    import numpy as np
-
-    return np.maximum(size, 1)
 
 
 def open_grid(axes: Mapping[str, Any]) -> dict[str, Any]:

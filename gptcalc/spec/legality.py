@@ -1,6 +1,7 @@
 """Which layouts there can be: each rule once, for one layout and for arrays of them.
 
 - `check`: raises for what breaks a rule, with both numbers and the nearest legal ones. `legal`: the same rules as a mask.
+- `broken`: the refusal of each place of arrays that breaks one.
 
 A rule `holds` by plain arithmetic, so that it takes ints or float arrays alike; `says` is the refusal of one place.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import shape_of
-from gptcalc.symbols import ceiling, minimum, pick
+from gptcalc.symbols import ceiling, is_one, minimum, pick
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -44,13 +45,15 @@ class Sizes:
 
 
 class Rule(NamedTuple):
-    """`holds` of sizes of a model; `says` why one place breaks it, and what would not."""
+    """`name` says what must be; `holds` whether it is, of sizes of a model; `says` why one place breaks it, and what would not."""
 
+    name: str
     holds: Callable[[ModelSpec, Sizes], Any]
     says: Callable[[ModelSpec, Sizes], tuple[str, str | None]]
 
 
 def has_experts(model: ModelSpec) -> bool:
+    """Whether any block of the model has experts."""
     return model.n_expert is not None or any(kind.n_expert is not None for kind in model.kinds.values())
 
 
@@ -81,7 +84,7 @@ def check(model: ModelSpec, sizes: Sizes) -> None:
                 message, hint = rule.says(model, sizes)
                 raise GptcalcError(message, hint=hint)
         elif not held.all():
-            message, hint = rule.says(model, _place(sizes, held))
+            message, hint = rule.says(model, _place(sizes, held.shape, int(held.argmin())))
             raise GptcalcError(f"{message}, in one place of the arrays", hint=hint)
 
 
@@ -98,16 +101,30 @@ def legal(model: ModelSpec, sizes: Sizes) -> Any:
     return held
 
 
-def _place(sizes: Sizes, held: Any) -> Sizes:
-    """The sizes of the first place where a rule does not hold, as ints."""
+def broken(model: ModelSpec, sizes: Sizes) -> dict[int, GptcalcError]:
+    """Of sizes some of which are arrays, the places that break a rule, in the arrays' order, each with the first that it breaks."""
     import numpy as np
 
-    at = int(np.argmin(held))
+    shape = np.broadcast_shapes(*(np.shape(getattr(sizes, field.name)) for field in fields(sizes)))
+    found: dict[int, GptcalcError] = {}
+    for rule in RULES:
+        held = np.broadcast_to(rule.holds(model, sizes), shape).ravel()
+        for at in np.flatnonzero(~held).tolist():
+            if at not in found:
+                message, hint = rule.says(model, _place(sizes, shape, at))
+                found[at] = GptcalcError(message, hint=hint)
+    return found
+
+
+def _place(sizes: Sizes, shape: tuple[int, ...], at: int) -> Sizes:
+    """The sizes of one place of arrays, as ints."""
+    import numpy as np
+
     found = {}
     for field in fields(sizes):
         value = getattr(sizes, field.name)
         if hasattr(value, "dtype"):
-            value = int(np.broadcast_to(value, held.shape).ravel()[at])
+            value = int(np.broadcast_to(value, shape).ravel()[at])
         found[field.name] = value
     return replace(sizes, **found)
 
@@ -192,7 +209,11 @@ def _not_a_multiple(name: str, of: Callable[[ModelSpec, Sizes], Any], size: str,
         odd = next(value for value in values(model, s) if value % by(s))
         return f"{name} {odd} is not a multiple of {size} {by(s)}", near_divisors(odd, by(s), name, size)
 
-    return Rule(holds, says)
+    return Rule(f"{name}: a multiple of {size}", holds, says)
+
+
+def _of_heads(name: str, of: Callable[[ModelSpec, Sizes], Any]) -> Rule:
+    return _not_a_multiple(name, of, "tensor parallel size", lambda s: s.tp)
 
 
 ATTENTIONS = ("attention", "latent_attention", "compressed_attention")
@@ -205,20 +226,37 @@ def _of_blocks(name: str) -> Callable[[ModelSpec, Sizes], list[int]]:
     return lambda model, _: list(dict.fromkeys(getattr(kind, name) for _, kind in shape_of(model).blocks if kind.has(*owner)))
 
 
-def _kv_heads(model: ModelSpec, s: Sizes) -> Any:
-    """Heads divide into the ranks, or ranks into heads: then each head stands on several."""
-    kept = True
-    for kv in _of_blocks("n_kv_head")(model, s):
-        kept = kept & ((kv % s.tp == 0) | ((s.tp > kv) & (s.tp % kv == 0)))
-    return kept
+def _of_mixers(name: str, *kinds: str) -> Callable[[ModelSpec, Sizes], list[int]]:
+    """A size of the mixer of each kind of block that has one of these."""
+
+    def values(model: ModelSpec, _: Sizes) -> list[int]:
+        return list(dict.fromkeys(getattr(kind.mixer, name) for _, kind in shape_of(model).blocks if kind.has(*kinds)))
+
+    return values
 
 
-def _say_kv_heads(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
-    kv = next(kv for kv in _of_blocks("n_kv_head")(model, s) if kv % s.tp and not (s.tp > kv and s.tp % kv == 0))
-    if s.tp > kv:
-        below = s.tp // kv * kv
-        return f"tensor parallel size {s.tp} is not a multiple of n_kv_head {kv}", f"tensor parallel size {below} or {below + kv} would do"
-    return f"n_kv_head {kv} is not a multiple of tensor parallel size {s.tp}", near_divisors(kv, s.tp, "n_kv_head", "tensor parallel size")
+def _whole_or_copied(found: int, t: Any) -> Any:
+    """Whether heads or groups divide into ranks, or ranks into them, each of which then stands on several."""
+    return (found % t == 0) | ((t > found) & (t % found == 0))
+
+
+def _shared(name: str, of: Callable[[ModelSpec, Sizes], list[int]]) -> Rule:
+    """What heads share: a multiple of the tensor parallel size, or a divisor."""
+
+    def holds(model: ModelSpec, s: Sizes) -> Any:
+        kept = True
+        for found in of(model, s):
+            kept = kept & _whole_or_copied(found, s.tp)
+        return kept
+
+    def says(model: ModelSpec, s: Sizes) -> tuple[str, str | None]:
+        odd, t, size = next(one for one in of(model, s) if not _whole_or_copied(one, s.tp)), s.tp, "tensor parallel size"
+        if t > odd:
+            below = t // odd * odd
+            return f"{size} {t} is not a multiple of {name} {odd}", f"{size} {below} or {below + odd} would do"
+        return f"{name} {odd} is not a multiple of {size} {t}", near_divisors(odd, t, name, size)
+
+    return Rule(f"{name}: a multiple of tensor parallel size, or a divisor", holds, says)
 
 
 def _experts(model: ModelSpec, s: Sizes) -> Any:
@@ -226,7 +264,7 @@ def _experts(model: ModelSpec, s: Sizes) -> Any:
 
 
 def _same_weights(s: Sizes) -> str:
-    return f"data{'' if isinstance(s.cp, int) and s.cp == 1 else ' times context'} parallel size"
+    return f"data{'' if is_one(s.cp) else ' times context'} parallel size"
 
 
 def stage_sizes(L: Any, p: Any, v: Any) -> tuple[Any, Any, Any]:
@@ -253,19 +291,22 @@ def _divide_into_chunks(model: ModelSpec, s: Sizes) -> Any:
 
 
 RULES = (
-    Rule(lambda model, s: _multiple(s.count, s.own), _devices),
-    Rule(lambda model, s: s.own * s.dp == s.count, _replicas),
+    Rule("devices: a multiple of tp times pp times cp", lambda model, s: _multiple(s.count, s.own), _devices),
+    Rule("devices: tp times pp times cp times dp", lambda model, s: s.own * s.dp == s.count, _replicas),
     Rule(
+        "virtual stages: only of a pipeline",
         lambda model, s: (s.virtual_stages == 1) | (s.pp > 1),
         lambda model, s: (f"{quoted(s.virtual_stages)} virtual stages need a pipeline", "give --pp, or leave --virtual-stages out"),
     ),
-    Rule(_divide_into_chunks, _chunks),
-    Rule(lambda model, s: s.pp <= model.n_layer, _stages),
+    Rule("layers: chunks of one size, the last stage's fewer", _divide_into_chunks, _chunks),
+    Rule("layers: one for each stage at least", lambda model, s: s.pp <= model.n_layer, _stages),
     Rule(
+        "expert parallel: only of experts",
         lambda model, s: _experts(model, s),
         lambda model, s: (f"expert parallel size {quoted(s.ep)} on {model.name}, which has no experts", "leave --ep out"),
     ),
     Rule(
+        "data times context parallel size: a multiple of expert parallel size",
         lambda model, s: _multiple(s.dp * s.cp, s.ep),
         lambda model, s: (
             f"{_same_weights(s)} {s.dp * s.cp} is not a multiple of expert parallel size {s.ep}",
@@ -273,18 +314,27 @@ RULES = (
         ),
     ),
     _not_a_multiple("n_expert", _of_blocks("n_expert"), "expert parallel size", lambda s: s.ep),
-    Rule(lambda model, s: _multiple(s.global_batch, s.batch * s.dp), _sequences),
-    Rule(lambda model, s: (s.virtual_stages == 1) | _multiple(s.global_batch // (s.batch * s.dp), s.pp), _rounds),
+    Rule("global batch: a multiple of micro-batch times dp", lambda model, s: _multiple(s.global_batch, s.batch * s.dp), _sequences),
+    Rule(
+        "micro-batches: a multiple of stages, where these are interleaved",
+        lambda model, s: (s.virtual_stages == 1) | _multiple(s.global_batch // (s.batch * s.dp), s.pp),
+        _rounds,
+    ),
     _not_a_multiple("sequence length", lambda model, s: s.seq, "context parallel size", lambda s: s.cp),
     Rule(
+        "sequence parallel: tokens a multiple of tensor parallel size",
         lambda model, s: (s.sequence_parallel == 0) | _multiple(s.seq // s.cp, s.tp),
         lambda model, s: (
             f"sequence length {s.seq // s.cp} is not a multiple of tensor parallel size {s.tp}",
             "choose sizes so that sequence length divides, or leave --sequence-parallel out",
         ),
     ),
-    _not_a_multiple("n_head", _of_blocks("n_head"), "tensor parallel size", lambda s: s.tp),
-    Rule(_kv_heads, _say_kv_heads),
-    *(_not_a_multiple(name, _of_blocks(name), "tensor parallel size", lambda s: s.tp) for name in ("d_ff", "d_expert", "d_shared_expert")),
+    _of_heads("n_head", _of_blocks("n_head")),
+    _shared("n_kv_head", _of_blocks("n_kv_head")),
+    *(_of_heads(name, _of_blocks(name)) for name in ("d_ff", "d_expert", "d_shared_expert")),
+    _of_heads("n_head of the mixer", _of_mixers("n_head", "delta_net", "mamba2", "mamba")),
+    _shared("n_key_head of the mixer", _of_mixers("n_group", "delta_net")),
+    _shared("n_group of the mixer", _of_mixers("n_group", "mamba2")),
+    _of_heads("d_model", lambda model, _: [kind.d_model for _, kind in shape_of(model).blocks if kind.has("short_conv")]),
 )
 """Every rule, in the order in which a broken one is said."""

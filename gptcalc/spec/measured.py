@@ -10,6 +10,8 @@ from gptcalc.spec.record import Record, validated
 
 
 class MeasuredStep(Record):
+    """A training step that was measured: its recipe, its time, its peak of memory. presets/steps."""
+
     source: str
     device: str
     model: str | None = None

@@ -55,6 +55,7 @@ class DeltaNet(Record):
 
     @property
     def sizes(self) -> Sizes:
+        """The sizes as formulas read them."""
         return Sizes(self.n_head, self.n_key_head, self.d_key, self.d_head, self.d_conv)
 
 

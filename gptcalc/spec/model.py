@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
-from gptcalc.spec.layout import fields_of_kind, layers_of
+from gptcalc.spec.layer_pattern import fields_of_kind, layers_of
 from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
 from gptcalc.spec.record import Record, one_line
@@ -124,6 +124,8 @@ class PerLayer(Record):
 
 
 class ModelSpec(Record):
+    """An architecture, every field spelled out; what is left out follows from the rest. presets/models."""
+
     name: str  # what answers call it
     family: str = ""  # which models it belongs to; runtimes choose the code by it
     source: str = ""  # where these numbers are from
@@ -275,7 +277,7 @@ class ModelSpec(Record):
     quantization: Quantization | None = None  # of the stored weights; None: in the number format that is asked for
 
     # Layers that differ: kinds of block by name, each with the fields it sets for itself, and the kind of each layer in order, such as
-    # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layout`.
+    # [dense*3, moe*58] or [local*5, global, ...]. See `spec.layer_pattern`.
     blocks: dict[str, dict[str, Any]] = Field(default={})
     layout: tuple[str, ...] = Field(default=(), strict=False)
 
@@ -313,6 +315,7 @@ class ModelSpec(Record):
 
     @property
     def switches(self) -> Switches:
+        """What a model has and has not, of all its layers together."""
         return shape_of(self).switches
 
 

@@ -186,6 +186,10 @@ class TrainOptions(RunOptions):
     ] = "h100-80gb"
 
 
+class SweepOptions(TrainOptions, AdapterOptions):
+    """All that a sweep may hold of a run or a step, and all of it that may vary."""
+
+
 class DevicesOptions(RunOptions):
     """`train` on several kinds of device, one run each."""
 

@@ -17,6 +17,8 @@ RATES = ("mfu", "flops_per_device", "tokens_per_second_per_device", "device_hour
 
 
 class Reported(Record):
+    """A number that was printed for a run."""
+
     quantity: str
     value: float
     tolerance: float | None = Field(default=None, strict=False)
@@ -25,6 +27,8 @@ class Reported(Record):
 
 
 class PublishedRun(Record):
+    """A training run with what was reported of it. presets/runs."""
+
     name: str
     title: str
     source: str

@@ -64,6 +64,8 @@ class Tensor(Record):
 
 
 class RuntimeOperation(Record):
+    """An operation as a code runs it: the rows that it covers, the tensors that it keeps, its passes."""
+
     covers: tuple[str, ...] | None = Field(default=None, strict=False)  # rows of the operation table; its own path where left out
     module: str = ""  # its name in the code, for comparison with what was measured
     keeps: tuple[Tensor, ...] = Field(default=(), strict=False)
@@ -122,6 +124,8 @@ class Host(Record):
 
 
 class RuntimeSpec(Record):
+    """Whose code executes a model: its operations, precisions and conditions. presets/runtimes."""
+
     name: str
     title: str
     source: str
@@ -257,6 +261,7 @@ def implementation_of(runtime: RuntimeSpec, family: str, switches: Switches, mod
 
 
 def not_implemented(runtime: RuntimeSpec, model: str, reason: str) -> GptcalcError:
+    """The refusal of a model that a runtime has no code for."""
     hint = "--runtime ideal takes most models" if runtime.name != "ideal" else "memory --mode inference takes any model"
     return GptcalcError(f"runtime '{runtime.name}' does not implement {model}: {reason}", hint=hint)
 

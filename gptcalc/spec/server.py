@@ -59,6 +59,8 @@ class Engine(Record):
 
 
 class ServerSpec(Record):
+    """Whose code serves a model, and how it fuses its passes. presets/servers."""
+
     name: str
     title: str
     title_without_cuda: str = ""  # where CUDA does not drive the device, if another one is true there

@@ -66,6 +66,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class StackSpec(Record):
+    """A generation of training software: its defaults and what communication it hides. presets/stacks."""
+
     name: str
     title: str
     source: str

@@ -29,6 +29,8 @@ class TableRow(Record):
 
 
 class RunTable(Record):
+    """A published table of steps, row by row with its configuration. presets/runs/tables."""
+
     name: str
     title: str
     source: str

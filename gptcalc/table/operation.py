@@ -69,6 +69,7 @@ class Operation(NamedTuple, Generic[N]):
 
 
 def matmul(path: str, runs: Any, m: N, k: N, n: N, bias: bool, source: str) -> Operation[N]:
+    """A linear layer: m rows of k inputs times a matrix of k by n."""
     weights: Weights = (("weight", (k, n)),)
     if not bias:
         return Operation(path, "matmul", runs, weights, (2, m, k, n), source=source)

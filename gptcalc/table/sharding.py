@@ -5,19 +5,16 @@ same weights g divide the experts (expert parallel): each has all tokens of 1/g 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import ceiling, differ, maximum, minimum, pick
-from gptcalc.table.dividing import divide
+from gptcalc.symbols import ceiling, differ, is_one, maximum, minimum, pick
 from gptcalc.table.sublayers import sublayers_of
-
-if TYPE_CHECKING:
-    pass
 
 VOCABULARY_MULTIPLE = 128
 """Megatron-LM pads the vocabulary to a multiple of this times t (megatron/training/arguments.py, make_vocab_size_divisible_by)."""
@@ -25,7 +22,7 @@ VOCABULARY_MULTIPLE = 128
 ROLES = ("first", "middle", "last", "only")
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """`shape` holds a rank's own heads, widths, vocabulary rows and layers; `padding` is vocabulary rows that no token has."""
 
     shape: Shape[Any]
@@ -70,7 +67,7 @@ def stage_of(role: str, p: int) -> int:
     return {"first": 0, "middle": 1, "last": p - 1, "only": 0}[role]
 
 
-def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Share:
+def shard_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any, layers: Sequence[str] = ()) -> Shard:
     """What one device of a stage of this role has; `layers` are the kinds of all layers, where they differ.
 
     The first stage of 1F1B holds as many micro-batches as there are stages (Narayanan et al. 2021, arXiv:2104.04473, 2.2), so the
@@ -84,31 +81,24 @@ def share_of(shape: Shape[Any], layout: Layout, seq: Any, role: str, *, pad: Any
     rows = shape.vocab_size
     multiple = VOCABULARY_MULTIPLE * t
     padded = pick(pad, ceiling(rows, multiple) * multiple, rows)
-    seq_local = divide(seq, c, "sequence length", "context parallel size")
-    outside = divide(seq_local, t, "sequence length", "tensor parallel size") if layout.sequence_parallel else seq_local
+    seq_local = seq if is_one(c) else seq // c
+    outside = seq_local // t if layout.sequence_parallel and not is_one(t) else seq_local
     v = layout.virtual_stages
     first, middle, last = stage_sizes(shape.n_layer, layout.pp, v)
     own = {"first": first, "middle": middle, "last": last, "only": middle}[role]
-    for _, kind in shape.blocks:
-        divide(kind.n_expert, layout.ep, "n_expert", "expert parallel size")
-    kinds = tuple((name, _divided(kind, t)) for name, kind in shape.kinds)
+    divided: dict[str, Shape[Any]] = {"": shape} | dict(shape.kinds)
+    if not is_one(t):
+        divided = {name: reduce(lambda own, one: one.divided(own, t), sublayers_of(kind), kind) for name, kind in divided.items()}
+    kinds = tuple((name, divided[name]) for name, _ in shape.kinds)
     if kinds and layout.pp != 1:
         here = stage_layers(layers, layout.pp, layout.virtual_stages, stage_of(role, layout.pp))
         kinds = tuple((name, kind._replace(n_layer=here.count(name))) for name, kind in kinds)
-    local = _as_in_kinds(_divided(shape, t), shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
+    local = _as_in_kinds(divided[""], shape, kinds)._replace(n_layer=own, vocab_size=pick(pad, padded // t, rows), kinds=kinds)
     chunks = _in_flight(layout, role)
     chunk_layers = ceiling(shape.n_layer, layout.pp * v)
     short = _missing_in_flight(layout, role, v * chunk_layers - own, chunk_layers)
     batches = 1 if role == "only" else {"first": layout.pp, "middle": layout.pp - 1, "last": 1}[role]
-    return Share(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
-
-
-def _divided(shape: Shape[Any], t: Any) -> Shape[Any]:
-    """One tensor-parallel rank's heads and widths, as each sublayer divides its own."""
-    own = shape
-    for one in sublayers_of(shape):
-        own = one.divided(own, t)
-    return own
+    return Shard(local, padded - rows, seq_local, outside, chunks * chunk_layers - short, batches, role)
 
 
 def _as_in_kinds(main: Shape[Any], shape: Shape[Any], kinds: Sequence[tuple[str, Shape[Any]]]) -> Shape[Any]:
@@ -150,19 +140,19 @@ def roles_of(layout: Layout) -> tuple[str, ...]:
     """The kinds of stage that a pipeline has; arrays of sizes have all three."""
     if not isinstance(layout.stage, str) or layout.stage != "worst":
         check_word("stage", layout.stage, (*ROLES[:3], "worst"))
-        if isinstance(layout.pp, int) and layout.pp == 1:
+        if is_one(layout.pp):
             raise GptcalcError(
                 f"stage '{layout.stage}' of 1 pipeline stage: there is one stage only", hint="leave --stage out, or give --pp"
             )
         if layout.stage == "middle" and isinstance(layout.pp, int) and layout.pp == 2:
             raise GptcalcError("2 pipeline stages have no middle stage: a first and a last one")
         return (layout.stage,)
-    if isinstance(layout.pp, int) and layout.pp == 1:
+    if is_one(layout.pp):
         return ("only",)
     return ("first", "last") if isinstance(layout.pp, int) and layout.pp == 2 else ("first", "middle", "last")
 
 
-def on_stage(path: str, role: str, *, tied: bool) -> bool:
+def on_stage(path: str, role: str) -> bool:
     """Whether a stage has an operation: the embedding is on the first, the head and the final norm on the last."""
     if path.startswith("block"):
         return True

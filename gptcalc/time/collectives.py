@@ -132,6 +132,7 @@ def send(net: Network, size: Any, apart: Any) -> Any:
 
 
 def log2(n: Any) -> Any:
+    """The binary logarithm of a number or an array."""
     if isinstance(n, int | float):
         return math.log2(n)
     import numpy as np

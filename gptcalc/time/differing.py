@@ -35,8 +35,8 @@ class Beyond:
     experts: Any = 0.0
 
 
-def beyond_average(one: Local, measured: Times, order: Sequence[str], layers: int, layout: Layout) -> Beyond:
-    """What the first, the slowest middle and the last stage have beyond `layers` average blocks; `order`: the kinds of all layers.
+def beyond_average(one: Local, measured: Times, order: Sequence[str], layout: Layout) -> Beyond:
+    """What the first, the slowest middle and the last stage have beyond their number of average blocks; `order`: the kinds of all layers.
 
     Units: seconds, parameters.   Source: of a layer of each kind, `times`.
     """

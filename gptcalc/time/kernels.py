@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from gptcalc.spec.recipe import NARROW
-from gptcalc.symbols import distinct, pick
+from gptcalc.symbols import distinct, is_one, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
 
@@ -84,6 +84,9 @@ def matmul(
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
 
+
+FULL_CLOCK = ("fp32", "tf32")
+"""Arithmetic whose kernels draw too little power to lower the clock."""
 
 FEW_ROWS = 1024
 """Up to here a matmul streams its weights: too few rows to reuse a tile of them."""
@@ -249,7 +252,7 @@ def _of_pass(kind: str, n_bytes: Any, count: Any) -> str:
 
 
 def _times(count: Any) -> str:
-    return "" if isinstance(count, int) and count == 1 else f"{_size_of(count)} x "
+    return "" if is_one(count) else f"{_size_of(count)} x "
 
 
 def _size_of(value: Any) -> str:
@@ -258,6 +261,11 @@ def _size_of(value: Any) -> str:
 
 
 def ceil(a: Any, b: Any) -> Any:
+    """a / b rounded up.
+
+    >>> ceil(7, 2), ceil(8.0, 2.0)
+    (4, 4.0)
+    """
     return -(-a // b)
 
 

@@ -24,7 +24,7 @@ from gptcalc.time.kernels import Kernel, Operand, ceil, efficient, flash, matmul
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
-    from gptcalc.spec.pieces import Pass, Pieces
+    from gptcalc.spec.passes import Pass, Passes
     from gptcalc.spec.runtime import Implementation, RuntimeOperation
 
 EXPLICIT = ("eager", "math")
@@ -36,7 +36,7 @@ class Work(NamedTuple):
     chip: Chip
     shape: Shape[Any]
     implementation: Implementation
-    pieces: Pieces
+    passes: Passes
     recipe: Recipe
     tags: frozenset[str]
     batch: Any
@@ -80,7 +80,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
 
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
     """
-    from gptcalc.spec.pieces import load_pieces
+    from gptcalc.spec.passes import load_passes
     from gptcalc.spec.recipe import check_recipe
     from gptcalc.spec.runtime import load_runtime
     from gptcalc.spec.shape import shape_of
@@ -95,8 +95,8 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
         recipe = recipe._replace(dropout=runtime.dropout)
     implementation = code_of(runtime, model)
     tags = tags_of(recipe, model.switches, grouped=shape.n_kv_head < shape.n_head, unaligned=shape.vocab_size % 8 != 0)
-    pieces = load_pieces(runtime.kernels)
-    work = Work(chip_of(device), shape, implementation, pieces, recipe, tags, batch, seq, pieces.aligned, stops_early=runtime.stops_early)
+    passes = load_passes(runtime.kernels)
+    work = Work(chip_of(device), shape, implementation, passes, recipe, tags, batch, seq, passes.aligned, stops_early=runtime.stops_early)
     return work._replace(grouped=frozenset(path for path, kind in shape.blocks if kind.n_kv_head < kind.n_head))
 
 
@@ -116,10 +116,11 @@ def launches(work: Work) -> list[Kernel]:
     letters = work.letters | {"P": parameters(rows)}
     if work.recipe.optimizer == "muon":
         found += _newton_schulz(work, rows)
-    return found + [pass_of(work.chip, one, letters, "optimizer") for one in work.pieces.optimizers.get(work.recipe.optimizer, [])]
+    return found + [pass_of(work.chip, one, letters, "optimizer") for one in work.passes.optimizers.get(work.recipe.optimizer, [])]
 
 
 def parameters(rows: dict[str, Operation[Any]]) -> Any:
+    """The parameters of all runs of some operations."""
     return sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
 
 
@@ -156,7 +157,7 @@ def _operation(work: Work, operation: RuntimeOperation, covered: list[Operation[
     if tags.isdisjoint(EXPLICIT):
         pieces = [piece for piece in pieces if not piece.startswith("explicit")]
     for piece in pieces:
-        for one in work.pieces.of(piece):
+        for one in work.passes.of(piece):
             if applies(one.when, tags):
                 yield pass_of(work.chip, one, letters, piece)
 
@@ -178,7 +179,7 @@ def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterat
     shapes: tuple[tuple[Any, Any, Any, Operand], ...] = ((m, n, k, "forward"), (m, k, n, "input_gradient"), (n, k, m, "weight_gradient"))
     for rows, columns, inner, operand in shapes:
         kernel = matmul(work.chip, rows, columns, inner, a, operand, aligned=aligned, batch=grouped)
-        slower = kernel.arithmetic / pick(grouped == 1, 1.0, work.pieces.grouped)
+        slower = kernel.arithmetic / pick(grouped == 1, 1.0, work.passes.grouped)
         yield kernel._replace(phase="forward" if operand == "forward" else "backward", runs=runs, arithmetic=slower)
 
 

@@ -1,37 +1,20 @@
-"""What is run, and what decides its step on one stage: seconds, bytes and parameters, as numbers or as arrays that broadcast."""
+"""What decides a step on one stage: seconds, bytes and parameters, as numbers or as arrays that broadcast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from gptcalc.footprint.states import of_experts
-from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
+from gptcalc.spec.recipe import PRECISIONS
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.collectives import network_of
 from gptcalc.time.differing import Beyond, beyond_average
-from gptcalc.time.kernels import Kernel, ceil
-from gptcalc.time.local import Local, local
+from gptcalc.time.kernels import ceil
+from gptcalc.time.local import Local
 from gptcalc.time.stage import Times, host_seconds, host_update, orthogonalised, times
 
 if TYPE_CHECKING:
-    from gptcalc.spec.cluster import ClusterSpec
-    from gptcalc.spec.device import DeviceSpec
-    from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.runtime import Host
-    from gptcalc.spec.stack import StackSpec
-
-
-class Plan(NamedTuple):
-    """What is run, where, and by which software; the sizes of `recipe.layout`, `batch`, `seq` and `micro_batches` may be arrays."""
-
-    model: "ModelSpec"
-    device: "DeviceSpec"
-    recipe: Recipe
-    cluster: "ClusterSpec"
-    stack: "StackSpec"
-    batch: Any
-    seq: Any
-    micro_batches: Any
+    from gptcalc.time.plan import StepPlan
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,8 @@ class Attention:
 @dataclass(frozen=True)
 class Stage:
     """A stage of `layers` blocks. `experts`: parameters of a block that few ranks have copies of; `hidden_state` and `keys_and_values`:
-    bytes of a micro-batch's; `token_embedding`: parameters; `products`, `host_update`: seconds of the optimizer's matmuls and processor."""
+    bytes of a micro-batch's; `token_embedding`: parameters; `products`, `host_update`: seconds of the optimizer's matmuls and processor;
+    `clock`: of kernels that are not matmuls, as a share of the full one."""
 
     embedding: Part
     block: Part
@@ -92,31 +76,18 @@ class Stage:
     token_embedding: Any
     products: Any
     host_update: Any
+    clock: Any
     beyond: Beyond
 
 
-def local_of(plan: Plan, layout: Layout, batch: Any, seq: Any) -> Local:
-    """The kernels of a plan on one device."""
-    one = local(plan.model, plan.device, plan.recipe._replace(layout=layout, accumulate=1), layout, batch, seq)
-    if plan.stack.grouped is None:
-        return one
-    quicker = one.work.pieces.grouped / plan.stack.grouped
-    return one._replace(kernels=tuple(_quicker(kernel, quicker) for kernel in one.kernels))
-
-
-def _quicker(kernel: Kernel, times: float) -> Kernel:
-    """A kernel, that of experts' common matmul in another stack's time."""
-    own = kernel.kind == "matmul" and of_experts(kernel.path)
-    return kernel._replace(arithmetic=times * kernel.arithmetic) if own else kernel
-
-
-def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool) -> Stage:
+def stage_of(plan: "StepPlan", one: Local, layers: Any, *, alone: bool) -> Stage:
     """What decides a step, of one stage of `layers` blocks; `alone`: no other device is waited for.
 
     Units: seconds, bytes, parameters.   Source: `stage`.
     """
     from gptcalc.spec.runtime import load_runtime
 
+    layout = plan.recipe.layout
     net, host = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), load_runtime(plan.recipe.runtime).host
     measured = times(one, net, plan.stack, layers, layout, alone=alone)
     w, every = one.work, plan.recipe.checkpoint_every
@@ -136,7 +107,8 @@ def stage_of(plan: Plan, one: Local, layout: Layout, layers: Any, *, alone: bool
         token_embedding=w.shape.vocab_size * w.shape.d_embedding,
         products=orthogonalised(one, layers, measured.clock),
         host_update=host_update(one, host, layers),
-        beyond=beyond_average(one, measured, plan.model.layers, layers, layout) if plan.model.layers else Beyond(),
+        clock=measured.clock,
+        beyond=beyond_average(one, measured, plan.model.layers, layout) if plan.model.layers else Beyond(),
     )
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.errors import GptcalcError
+from gptcalc.symbols import is_one
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -52,7 +53,7 @@ def warnings(layout: "Layout", cluster: "ClusterSpec") -> list[str]:
     if _any(layout.ep, lambda g: g > 1):
         found.append("every expert gets as many tokens as every other: uneven routing takes longer")
         if _any(layout.tp * layout.ep, lambda wide: wide > cluster.node):
-            beside = "" if _one(layout.tp) else f" times tensor parallel size {_most(layout.tp)}"
+            beside = "" if is_one(layout.tp) else f" times tensor parallel size {_most(layout.tp)}"
             found.append(
                 f"expert parallel size {_most(layout.ep)}{beside} reaches beyond the {cluster.node} devices of {cluster.link.name}:"
                 f" its exchanges go over {cluster.network.name}"
@@ -62,10 +63,6 @@ def warnings(layout: "Layout", cluster: "ClusterSpec") -> list[str]:
 
 def _most(size: Any) -> Any:
     return size if isinstance(size, int) else f"{size.max():.0f}"
-
-
-def _one(size: Any) -> bool:
-    return isinstance(size, int) and size == 1
 
 
 def _any(size: Any, holds: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.spec.recipe import Layout
 from gptcalc.table.operations import operations
 from gptcalc.time.block import EXPERT, TENSOR, cover_of, sends
+from gptcalc.time.breakdown import kind_of
 from gptcalc.time.collectives import Network
-from gptcalc.time.kernels import ceil, sustained_clock
+from gptcalc.time.kernels import FULL_CLOCK, Kernel, ceil, sustained_clock
 from gptcalc.time.local import PARTS, PHASES, Local, part_of
-from gptcalc.time.step import FULL_CLOCK, kind_of
 from gptcalc.time.traffic import exposed
 
 if TYPE_CHECKING:
@@ -37,13 +37,18 @@ def orthogonalised(one: Local, layers: Any, clock: Any) -> Any:
     return layers * sum((kernel.seconds(one.work.chip, clock) for kernel in one.products), 0.0)
 
 
-def update_kernels(one: Local, parameters: Any) -> Any:
-    """Seconds of the optimizer's passes over `parameters` weights.   Source: presets/kernels."""
+def update_kernels(one: Local, parameters: Any) -> list[Kernel]:
+    """The optimizer's passes over `parameters` weights.   Source: presets/kernels."""
     from gptcalc.time.launches import pass_of
 
     letters = one.work.letters | {"P": parameters, "w": one.stored}
-    chosen = one.work.pieces.optimizers.get(one.work.recipe.optimizer, [])
-    return sum((pass_of(one.work.chip, each, letters, "optimizer").seconds(one.work.chip) for each in chosen), 0.0)
+    chosen = one.work.passes.optimizers.get(one.work.recipe.optimizer, [])
+    return [pass_of(one.work.chip, each, letters, "optimizer") for each in chosen]
+
+
+def update_seconds(one: Local, parameters: Any) -> Any:
+    """Seconds of the same."""
+    return sum((kernel.seconds(one.work.chip) for kernel in update_kernels(one, parameters)), 0.0)
 
 
 def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
@@ -55,7 +60,7 @@ def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
     if stack is not None and stack.accumulation is not None:
         return streaming(chip, "pass", stack.accumulation * parameters).seconds(chip) if stack.accumulation else 0.0
     letters = one.work.letters | {"P": parameters, "w": one.stored}
-    return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.pieces.accumulate), 0.0)
+    return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.passes.accumulate), 0.0)
 
 
 def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout, *, alone: bool) -> Times:
@@ -79,7 +84,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     whole = whole + orthogonalised(one, layers, 1.0)
     everything = sum(weight[part] * one.parameters[part] for part in PARTS) + layers * one.experts
     sending = sum(weight[key[0]] * sum(times * each.seconds for each, times in several) for key, several in sent.items())
-    other = whole - busy + update_kernels(one, everything) + sending
+    other = whole - busy + update_seconds(one, everything) + sending
     clock = 1.0 if one.work.arithmetic in FULL_CLOCK else sustained_clock(chip, busy, other)
     if not alone:  # all wait for the slowest device
         clock = clock * chip.sustained

@@ -1,164 +1,250 @@
-"""How long one training step takes on one device: its kernels, at the clock that their power allows, beside the processor that starts them.
+"""The time of one training step, on one device or many: what each computes, what it sends that nothing hides, and where it waits.
 
-The device's work and the processor's run side by side; in each segment of a step (embedding, blocks, head; forward and backward;
-optimizer) the later of the two decides. Seconds.
+t tensor, p pipeline (v chunks a stage), D data, c context, g expert parallel; m micro-batches a step, L layers. Seconds.
+Everything after the kernels is plain arithmetic on floats or arrays of them.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from gptcalc.spec.grids import places, varies
+from gptcalc.spec.legality import stage_sizes
+from gptcalc.spec.recipe import NARROW, PRECISIONS
+from gptcalc.symbols import is_one, pick
+from gptcalc.table.sharding import shards_of
+from gptcalc.time.block import EXPERT, TENSOR
+from gptcalc.time.breakdown import WAITING, StepTime, idle, kernel_by_kernel, longest_first, together
+from gptcalc.time.collectives import collective, log2, network_of
+from gptcalc.time.kernels import ceil, most, settled
+from gptcalc.time.local import Local, local
+from gptcalc.time.plan import StepPlan
+from gptcalc.time.quantities import Part, Stage, stage_of
+from gptcalc.time.stage import accumulation, update_kernels, update_seconds
+from gptcalc.time.traffic import Crossing, Gathers, Group, Ring, Traffic, between, gathered, once_a_step, ring
 
-from gptcalc.node import Node
-from gptcalc.symbols import pick
-from gptcalc.table.operations import operations
-from gptcalc.time.kernels import Kernel, ceil, most, sustained_clock
-from gptcalc.time.launches import Work, launches, parameters, pass_of
-
-if TYPE_CHECKING:
-    from gptcalc.spec.runtime import Host
-
-SEGMENTS = tuple((phase, part) for phase, parts in (("forward", "ebh"), ("backward", "hbe")) for part in parts)
-"""Forward and backward through (e)mbedding, (b)locks and (h)ead with the loss."""
-
-WAITING = "waiting for the processor"
-
-FULL_CLOCK = ("fp32", "tf32")
-"""Arithmetic whose kernels draw too little power to lower the clock."""
-
-
-class StepTime(NamedTuple):
-    """`node` is the bill of a whole step, `kinds` the seconds of each kind of kernel in it."""
-
-    node: Node[Any]
-    kinds: dict[str, Any]
-
-    @property
-    def value(self) -> Any:
-        return self.node.value
+TEXTS = {
+    "communication/tensor parallel": "m*L/p blocks and the ends: of each collective what the matmuls beside it do not hide",
+    "communication/expert parallel": "m*L/p blocks: of two exchanges of k copies of a token forward, two backward, what nothing hides",
+    "communication/context parallel": "m*L/p rings of c - 1 sends forward and recomputed, two backward: what attention does not hide",
+    "communication/sharded weights": "m*L/p gathers forward, gathers and a scatter backward: what a block's computing does not hide",
+    "communication/between stages": "2*m*v sends of a micro-batch's hidden state",
+    "communication/data parallel": "a stage's gradients reduced, under ZeRO-2 m times: what the backward pass does not hide",
+    "communication/between slices": "a share of the step for every doubling of the slices, as the stack has it",
+    "communication/embedding's two ends": "an all-reduce of V*d/t gradients between the first stage and the last",
+    "pipeline/imbalance": "m*(the slowest stage - the mean of all)",
+    "pipeline/bubble": "(all stages - the slowest + 2*(p - 1) sends) / v",
+    "accumulation": "(m - 1) additions of a stage's gradients",
+    "optimizer": "passes over a stage's parameters, divided under ZeRO",
+}
+"""How each part of the bill that is no kernel comes about."""
 
 
-def longest_first(kinds: dict[str, Any]) -> dict[str, Any]:
-    """What takes most time first, in all places of an array together.
+def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
+    """One step of a layout: its seconds by kind of kernel and by what waits, or on one device `by_kernel`.
 
-    >>> longest_first({"norm": 1.0, "matmul": 3.0})
-    {'matmul': 3.0, 'norm': 1.0}
+    Units: seconds.   Raises: GptcalcError for contradictory recipes.
+    Source: pipeline Narayanan et al. 2021, arXiv:2104.04473, 2.2; ZeRO Rajbhandari et al. 2020, arXiv:1910.02054; FSDP Zhao et al.
+    2023, arXiv:2304.11277; context parallelism Liu et al. 2023, arXiv:2310.01889; the rest in `stage` and `collectives`.
     """
-    return dict(sorted(kinds.items(), key=lambda item: -float(item[1].sum() if hasattr(item[1], "sum") else item[1])))
+    one = local(plan)
+    q, of = _reckoned(plan, one)
+    L, p, m = plan.model.n_layer, plan.recipe.layout.pp, plan.micro_batches
+    kinds: dict[str, Any] = {}
+    for part, often in ((q.embedding, 1), (q.block, L), (q.head, 1)):
+        for kind, seconds in part.kinds.items():
+            kinds[kind] = kinds.get(kind, 0.0) + m / p * often * seconds
+    kinds = longest_first(kinds)
+    traffic, adding = _traffic(plan, q, of), (m - 1) * of.adding
+    if by_kernel:
+        items, texts = kernel_by_kernel(one, L, q.clock, m, update_kernels(one, of.updated))
+    else:
+        items = {f"compute/{kind}": seconds for kind, seconds in kinds.items()}
+        texts = TEXTS | dict.fromkeys(items, "m/p of the model's kernels of this kind, at the clock that their power allows")
+        items |= {f"communication/{sent.name}": sent.exposed for sent in traffic}
+        items |= {"pipeline/imbalance": of.imbalance, "pipeline/bubble": of.bubble}
+        items |= {"accumulation": adding, "optimizer": of.update}
+    items["accumulation"] = kinds["accumulation"] = adding
+    items[WAITING] = kinds[WAITING] = idle(of.total, items)
+    kinds["optimizer"] = of.update
+    shown = (WAITING,) if by_kernel else ()
+    items, kinds = ({name: own for name, own in group.items() if name in shown or not _nothing(own)} for group in (items, kinds))
+    return StepTime(items, texts, [sent for sent in traffic if not _nothing(sent.total)], kinds, of.stages, of.hop.exposed)
 
 
-def idle(total: Any, items: Mapping[str, Any]) -> Any:
-    """What of a step no item of its bill accounts for: the device waits. Rounding of sums is none."""
-    rest = total - sum(items.values())
-    return pick(rest > 1e-9 * total, rest, 0.0)
+def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
+    """`step_time`, whichever of the sizes are arrays that broadcast against each other: by open grids."""
+    layout = plan.recipe.layout
+    if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
+        return step_time(plan, by_kernel=by_kernel)
+    import numpy as np
+
+    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
+    with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
+        return together([(place, step_time(plan.on_grid(place.sizes), by_kernel=by_kernel)) for place in found], shape)
 
 
-def step_time(work: Work, host: Host | None, *, micro_batches: Any = 1) -> StepTime:
-    """One step of `micro_batches` forward and backward passes and an optimizer update.
+class Seconds(NamedTuple):
+    """A step in all; and of it what stages wait for each other, what is sent and nothing hides, and what is computed again."""
 
-    Units: seconds.   Raises: GptcalcError where the device lacks the arithmetic.   Source: of kernels, presets/kernels; of the clock,
-    `sustained_clock`; of the processor's part, the runtime's preset.
-    """
-    kernels = launches(work)
-    busy = sum(kernel.runs * kernel.arithmetic for kernel in kernels)
-    whole = sum(kernel.seconds(work.chip) for kernel in kernels)
-    clock = 1.0 if work.arithmetic in FULL_CLOCK else sustained_clock(work.chip, busy, whole - busy)
-    timed = [(kernel, kernel.seconds(work.chip, clock)) for kernel in kernels]
-    adding = _accumulation(work)
-    device = finished = 0.0
-    processor: Any = 0.0
-    for phase, part in SEGMENTS:
-        device = sum((seconds for kernel, seconds in timed if _in(kernel, phase, part)), 0.0)
-        processor = processor + _host_seconds(work, host, kernels, phase, part)
-        finished = most((finished + device, processor))
-    micro_device = sum((seconds for kernel, seconds in timed if kernel.phase != "optimizer"), 0.0)
-    later = most((micro_device + adding, processor))
-    finished = finished + (micro_batches - 1) * later
-    update = sum((seconds for kernel, seconds in timed if kernel.phase == "optimizer"), 0.0)
-    total = most((finished + update, micro_batches * processor + _optimizer_host(work, host)))
-    items, texts = _bill(timed, micro_batches)
-    kinds = _by_kind(timed, micro_batches)
-    if not (isinstance(micro_batches, int) and micro_batches == 1):
-        items["accumulation"] = kinds["accumulation"] = (micro_batches - 1) * adding
-    items[WAITING] = kinds[WAITING] = idle(total, items)
-    return StepTime(tree_of("step", items, texts), kinds)
+    total: Any
+    waiting: Any
+    sending: Any
+    again: Any
 
 
-def _in(kernel: Kernel, phase: str, part: str) -> bool:
-    where = "e" if kernel.path.startswith("embedding") else "b" if kernel.path.startswith("block") else "h"
-    return where == part and (kernel.phase == phase or (phase == "backward" and kernel.phase == "recompute"))
+def step_seconds(plan: StepPlan, one: Local) -> Seconds:
+    """The seconds of `step_time` without its breakdown, of sizes that broadcast: the structure of their steps is one (`spec.grids`).
+    `one`: what `local` says of them."""
+    q, of = _reckoned(plan, one)
+    m, often = plan.micro_batches, plan.model.n_layer / plan.recipe.layout.pp
+    sending: Any = 0.0
+    for traffic in _traffic(plan, q, of):
+        sending = sending + traffic.exposed
+    return Seconds(of.total, of.imbalance + of.bubble, sending, m * often * q.block.recompute)
 
 
-def _host_seconds(work: Work, host: Host | None, kernels: Iterable[Kernel], phase: str, part: str) -> Any:
-    """The processor's time: per operation forward (its Python code) and again under recomputation, per kernel backward.
-
-    Compiled code has only its kernels to start.
-    """
-    if host is None:
-        return 0.0
-    if work.recipe.compiled:
-        return host.generated * sum(kernel.runs for kernel in kernels if _in(kernel, phase, part))
-    paths = [path for path in work.implementation.operations if _in(Kernel(path, phase, ""), phase, part)]
-    calls = sum(work.of_block(path).shape.n_layer if path.startswith("block") else 1 for path in paths)
-    if phase == "forward":
-        return calls * host.operation
-    started = sum(kernel.runs for kernel in kernels if kernel.phase == "backward" and _in(kernel, phase, part))
-    every, layers = work.recipe.checkpoint_every, work.shape.n_layer
-    again = host.operation * calls * (ceil(layers, every) / layers) if every and part == "b" else 0.0
-    return started * host.launch + again
+def _reckoned(plan: StepPlan, one: Local) -> "tuple[Stage, _Terms]":
+    layout = plan.recipe.layout
+    alone = all(is_one(size) for size in (layout.tp, layout.pp, layout.dp, layout.cp))
+    q = stage_of(plan, one, stage_sizes(plan.model.n_layer, layout.pp, layout.virtual_stages)[1], alone=alone)
+    return q, _terms(plan, q, one)
 
 
-def _optimizer_host(work: Work, host: Host | None) -> Any:
-    if host is None:
-        return 0.0
-    tensors = sum(row.runs * len(row.weights) for row in operations(work.shape, 1, 1, 1))
-    return host.optimizer + host.tensor * tensors
+class _Terms(NamedTuple):
+    """The seconds that a step is put together from. `wait` and `turns`: of a block, for sharded weights and for ring attention."""
+
+    wait: Gathers
+    turns: Ring
+    hop: Crossing
+    once: Crossing
+    stages: dict[str, tuple[Any, Any]]
+    imbalance: Any
+    bubble: Any
+    adding: Any
+    ends_apart: Any
+    update: Any
+    updated: Any  # parameters
+    slices: Any
+    total: Any
 
 
-def _accumulation(work: Work) -> Any:
-    """Adding one micro-batch's gradients to those of the earlier ones."""
-    rows = {row.path: row for row in operations(work.shape, 1, 1, 1)}
-    letters = work.letters | {"P": parameters(rows)}
-    return sum(pass_of(work.chip, one, letters, "accumulation").seconds(work.chip) for one in work.pieces.accumulate)
+def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
+    net, stack, compute = network_of(plan.cluster, plan.device, reached=plan.stack.network_share), plan.stack, weight_bytes(plan)
+    layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
+    t, p, v, c, zero = layout.tp, layout.pp, layout.virtual_stages, layout.cp, layout.zero
+    sizes = stage_sizes(L, p, v)
+    layers, replicas, single = sizes[1], layout.dp * c, settled(p == 1)
+
+    # What one block and the parts outside the blocks wait for, forward and backward.
+    shards, experts = shards_of(layout), layout.ep
+    groups = Group(replicas, shards, t), Group(most((1, replicas // experts)), most((1, shards // experts)), t * experts)
+    wait = gathered(net, q, stack, *groups, compute, recomputed=plan.recipe.checkpoint_every > 0) if zero == 3 else Gathers()
+    turns = ring(net, q, stack.overlap.context, c, t)
+    block_forward = q.block.forward + wait.forward + turns.forward
+    block_backward = q.block.backward + q.block.recompute + wait.backward + turns.backward
+    ends = q.embedding.both + q.head.both
+
+    # The pipeline: the slowest stage sets the pace, the others pass once, in chunks.
+    beyond = q.beyond
+    stages = {}
+    ends_of = (("first", beyond.first, q.embedding), ("middle", beyond.middle, None), ("last", beyond.last, q.head))
+    for (role, extra, part), own_layers in zip(ends_of, sizes, strict=True):
+        pair = own_layers * block_forward + extra.forward, own_layers * block_backward + extra.backward
+        stages[role] = (pair[0] + part.forward, pair[1] + part.backward) if part else pair
+    device_sum = L * (block_forward + block_backward) + ends + wait.outside
+    processor = q.embedding.host + q.block.host + q.head.host
+    slow_device = most([sum(both) for both in stages.values()])
+    slow_host = q.block.host + most((q.embedding.host, q.head.host))
+    hop = between(net, q, stack, layout)
+    host_sum = q.block.host * (L / layers) + q.embedding.host + q.head.host
+
+    # Once a step: gradients, the weights that each updated, the two ends' common embedding.
+    own = list(zip(groups, _held(plan, q, layers, single), strict=True))
+    divided = [(group.shards if zero == 3 else group.replicas, size) for group, size in own]
+    adding = accumulation(one, sum(size / (ranks if zero >= 2 else 1) for ranks, size in divided), stack)
+    updated = sum(size / (ranks if zero >= 1 else 1) for ranks, size in divided)
+    update = update_seconds(one, updated) + q.products / (divided[0][0] if zero >= 1 else 1)
+    last_backward = layers * block_backward + pick(single, q.head.backward, 0.0)
+    once = once_a_step(net, stack, own, zero, compute, (last_backward, layers * block_forward), m, layers)
+    apart = t * replicas * most((1, p - 1))
+    ends_apart = pick(settled(p > 1), collective(net, "all_reduce", stack.gradient_bytes * q.token_embedding, 2, apart), 0.0)
+    ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
+    tail = once.exposed + ends_apart + update
+
+    total: Any = 0.0
+    bubble: Any = 0.0
+    imbalance: Any = 0.0
+    if single is not False:
+        first = _segments(q, layers, block_forward, block_backward, wait.outside)
+        total = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q.host_update))
+    if single is not True:  # what has few axes first: of arrays the last two additions alone are of every place
+        slow = most((slow_device + wait.outside, slow_host))
+        others = most((device_sum - wait.outside, host_sum)) - most((slow_device, slow_host))
+        waits = (others + (p - 1) * hop.exposed * 2) / v
+        piped = (m * slow + (m - 1) * adding + tail) + m * (2 * hop.exposed) * v + waits
+        if not _nothing(q.host_update):
+            piped = most((piped, (m - 1) * slow_host + host_sum + q.host_update))
+        total, bubble = pick(single, total, piped), pick(single, 0.0, waits)
+        imbalance = pick(single, 0.0, m * (slow_device - (device_sum - wait.outside) / p))
+    nodes = ceil(t * p * replicas, net.node)
+    apart = stack.slices * log2(nodes) * total if stack.slices else 0.0
+    return _Terms(wait, turns, hop, once, stages, imbalance, bubble, adding, ends_apart, update, updated, apart, total + apart)
 
 
-def kind_of(kernel: Kernel) -> str:
-    return (kernel.piece or kernel.kind).replace("_", " ")
+def weight_bytes(plan: StepPlan) -> int:
+    """Bytes of a weight that ZeRO gathers."""
+    narrow = plan.recipe.precision in NARROW
+    return plan.stack.narrow_weight_bytes if narrow else PRECISIONS[plan.recipe.precision].compute
 
 
-def _bill(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """Seconds of each part, and the kernels that they are the sum of, in words."""
-    items: dict[str, Any] = {}
-    texts: dict[str, list[str]] = {}
-    for kernel, seconds in timed:
-        times = 1 if kernel.phase == "optimizer" else micro_batches
-        path = "optimizer" if kernel.phase == "optimizer" else f"{kernel.phase}/{kernel.path}/{kind_of(kernel)}"
-        items[path] = items.get(path, 0.0) + times * seconds
-        texts.setdefault(path, []).append(kernel.text)
-    return items, {path: "; ".join(words) for path, words in texts.items()}
+def _held(plan: StepPlan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
+    """The parameters of the stage that has most, and of its experts."""
+    blocks = layers * q.block.parameters
+    first, last = blocks + q.embedding.parameters, blocks + q.head.parameters + (q.token_embedding if plan.model.tied else 0)
+    beyond = q.beyond
+    of_stages = first + beyond.first.parameters, last + beyond.last.parameters, blocks + beyond.middle.parameters
+    whole = first + q.head.parameters
+    return pick(single, whole, most(of_stages)), layers * q.experts + beyond.experts
 
 
-def _by_kind(timed: list[tuple[Kernel, Any]], micro_batches: Any) -> dict[str, Any]:
-    """Which kernels take the time, over all operations."""
-    found: dict[str, Any] = {}
-    for kernel, seconds in timed:
-        name = kind_of(kernel)
-        found[name] = found.get(name, 0.0) + (1 if kernel.phase == "optimizer" else micro_batches) * seconds
+def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
+    layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
+    p, v = layout.pp, layout.virtual_stages
+
+    def in_all(of_part: Callable[[Part], Any]) -> Any:
+        return m / p * (of_part(q.embedding) + L * of_part(q.block) + of_part(q.head))
+
+    found = [
+        Traffic(TENSOR, layout.tp, in_all(lambda part: part.tensor.total), in_all(lambda part: part.tensor.exposed)),
+        Traffic(EXPERT, layout.ep, in_all(lambda part: part.expert.total), in_all(lambda part: part.expert.exposed)),
+    ]
+    turns = of.turns.forward + of.turns.backward
+    found.append(Traffic("context parallel", layout.cp, m * L / p * of.turns.total, m * L / p * turns))
+    gathers = [L / p * seconds + of.wait.outside for seconds in (of.wait.total, of.wait.forward + of.wait.backward)]
+    found.append(Traffic("sharded weights", shards_of(layout), *(m * seconds for seconds in gathers)))
+    found.append(Traffic("between stages", p, 2 * m * v * of.hop.total, 2 * m * v * of.hop.exposed))
+    found.append(Traffic("data parallel", layout.dp * layout.cp, of.once.total, of.once.exposed))
+    found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
+    found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
 
 
-def tree_of(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
-    """A bill as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in items.items():
-        head, _, rest = path.partition("/")
-        below.setdefault(head, {})[rest] = value
-    parts = []
-    for head, inner in below.items():
-        path = above + head
-        leaf = list(inner) == [""]
-        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else tree_of(head, inner, texts, f"{path}/"))
-    total = parts[0].value
-    for part in parts[1:]:
-        total = total + part.value
-    return Node(name, total, "s", parts=tuple(parts))
+def _nothing(seconds: Any) -> bool:
+    return isinstance(seconds, int | float) and seconds == 0
+
+
+def _segments(q: Stage, layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
+    """The first micro-batch of one stage: device and processor side by side, in each segment the later of the two decides."""
+    finished: Any = 0.0
+    processor: Any = 0.0
+    for device, host in (
+        (q.embedding.forward + outer, q.embedding.host_forward),
+        (layers * forward, q.block.host_forward),
+        (q.head.forward, q.head.host_forward),
+        (q.head.backward, q.head.host_backward),
+        (layers * backward, q.block.host_backward),
+        (q.embedding.backward, q.embedding.host_backward),
+    ):
+        processor = processor + host
+        finished = most((finished + device, processor))
+    return finished

@@ -95,7 +95,7 @@ def ring(net: Network, q: "Stage", share: float, c: Any, t: Any) -> Ring:
 
     Source: Liu et al. 2023, arXiv:2310.01889, 3: each round under the attention to what the one before brought.
     """
-    once, again = (c - 1) * send(net, q.keys_and_values, t), q.attention.again
+    once, again = (c - 1) * send(net, q.keys_and_values, farthest(net, t, c)), q.attention.again
     forward, backward, recompute = (
         most((rounds * once - share * under, 0.0))
         for rounds, under in ((1, q.attention.forward), (2, q.attention.backward), (1, q.attention.recompute))
@@ -103,9 +103,14 @@ def ring(net: Network, q: "Stage", share: float, c: Any, t: Any) -> Ring:
     return Ring(forward, backward + again * recompute, (3 + again) * once)
 
 
+def farthest(net: Network, stride: Any, ranks: Any) -> Any:
+    """How far apart the neighbours are that set the pace of a chain of ranks `stride` devices apart: where it leaves a node, in another."""
+    return pick(stride * ranks > net.node, most((stride, net.node)), stride)
+
+
 def between(net: Network, q: "Stage", stack: "StackSpec", layout: Layout) -> Crossing:
     """One send of a micro-batch's hidden state to the next stage."""
-    t, apart = layout.tp, layout.tp * layout.cp * layout.dp
+    t, apart = layout.tp, farthest(net, layout.tp * layout.cp * layout.dp, layout.pp)
     size = q.hidden_state
     divided = pick(layout.sequence_parallel, size / t, size / t if stack.scatter_gather else size)
     seconds = send(net, divided, apart)

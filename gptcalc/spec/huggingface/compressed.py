@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gptcalc.spec.huggingface.family import written
 from gptcalc.spec.huggingface.storage import ARGUMENTS, HALF, HEAD, SINGLE, FormFields, Found, Given, cache_of
-from gptcalc.spec.kept import OTHER
+from gptcalc.spec.unquantized import OTHER
 
 INT32 = 32
 BLOCKS = ("layers", "self_attn", "attention", "attn", "mlp", "block_sparse_moe", "experts", "shared_expert", "shared_experts")

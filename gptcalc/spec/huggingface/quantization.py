@@ -15,8 +15,8 @@ from gptcalc.spec.huggingface.family import Config, Fields, written
 from gptcalc.spec.huggingface.layerwise import auto_round, mlx
 from gptcalc.spec.huggingface.modelopt import modelopt
 from gptcalc.spec.huggingface.storage import FOREIGN, METHODS, Found, Given
-from gptcalc.spec.kept import kept_part
 from gptcalc.spec.reading import shown
+from gptcalc.spec.unquantized import kept_part
 
 BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 """Files that say the quantization beside a config.json that does not, and the method that they are of (vLLM, model_loader)."""

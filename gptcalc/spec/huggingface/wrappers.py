@@ -65,6 +65,8 @@ def _inside(outer: Part, wrapper: Wrapper) -> Part:
     if given is not None and not isinstance(given, dict):
         raise GptcalcError(f"{where}: {wrapper.part} must be a mapping, not {written(given)}")
     check_mapping(given or {}, f"{where}: {wrapper.part}")
+    if given is None and data["model_type"] in NEEDS_TEXT:
+        raise GptcalcError(f"{where}: this file has no {wrapper.part}, and what its class takes for that is not known")
     inner = {**(wrapper.absent if given is None or wrapper.merged else {}), **(given or {})}
     if given is None and wrapper.flat:
         inner = {key: value for key, value in data.items() if key not in OUTER and key not in wrapper.others}
@@ -258,6 +260,9 @@ _TABLE = """
     voxtral Voxtral* llama never,merged audio_config=voxtral_encoder
     voxtral_realtime VoxtralRealtime* voxtral_realtime_text outer=true,merged audio_config=voxtral_realtime_encoder
 """
+
+NEEDS_TEXT = ("nemo_speechlm",)
+"""Wrappers that build another language model than their own defaults say, where its config is absent (transformers 5.24)."""
 
 _ABSENT: Mapping[str, Mapping[str, object]] = {
     "fast_vlm": sizes(V=152128, d=3584, F=18944, L=28, H=28, K=4),

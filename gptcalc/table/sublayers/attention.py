@@ -7,8 +7,7 @@ from typing import Any
 
 from gptcalc.choices import Attention
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import Factors, N, maximum, minimum, product, quotient
-from gptcalc.table.dividing import divide
+from gptcalc.symbols import Factors, N, is_one, maximum, minimum, product, quotient
 from gptcalc.table.operation import SIGMOID, SOFTCAP, SOFTMAX, VASWANI, Operation, Weights, matmul, norm, norm_of
 from gptcalc.table.sublayers import Kept, Run, indexer
 
@@ -52,15 +51,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """Heads, and heads of keys and values as far as there are any: where ranks are more, each of these stands on several."""
-    size = "tensor parallel size"
-    heads, kv = divide(s.n_head, t, "n_head", size), s.n_kv_head
-    if isinstance(kv, int) and isinstance(t, int) and t > kv:
-        divide(t, kv, size, "n_kv_head")
-        kv = 1  # every kv head stands on t / K ranks
-    elif isinstance(t, int):
-        kv = divide(kv, t, "n_kv_head", size)
-    else:
-        kv = maximum(kv // t, 1)
+    heads, kv = s.n_head // t, maximum(s.n_kv_head // t, 1)
     widths = {"d_attention": heads * s.d_head, "d_kv": kv * s.d_head, "d_value": kv * s.d_head_value, "d_mixed": heads * s.d_head_value}
     return s._replace(n_head=heads, n_kv_head=kv, **widths)
 
@@ -186,7 +177,7 @@ def _widest(s: Shape[N], seq: Any, context: Any) -> Any:
     """The most keys that a query sees; of one query alone, in a chunk, those up to its own position."""
     if not s.switches.windowed:
         return minimum(s.n_chosen, context) if s.switches.indexed else context
-    if s.switches.window_chunks and isinstance(seq, int) and seq == 1:
+    if s.switches.window_chunks and is_one(seq):
         return quotient(context - 1, s.sliding_window)[1] + 1
     return minimum(s.sliding_window, context)
 

@@ -6,8 +6,7 @@ h heads of Y channels, G heads of keys and queries of J channels, a convolution 
 from typing import Any
 
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import product, quotient
-from gptcalc.table.dividing import divide, divided_groups
+from gptcalc.symbols import maximum, product, quotient
 from gptcalc.table.operation import SIGMOID, Operation, matmul
 from gptcalc.table.sublayers import Kept, Run
 from gptcalc.table.sublayers.parts import SOFTPLUS, convolution, gated_norm
@@ -58,8 +57,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """Heads, and heads of keys where they divide too: else each stands on several ranks."""
     m: Any = s.mixer
-    heads = divide(m.n_head, t, "n_head of the mixer", "tensor parallel size")
-    return s._replace(mixer=m._replace(n_head=heads, n_group=divided_groups(m.n_group, t, "n_key_head of the mixer")))
+    return s._replace(mixer=m._replace(n_head=m.n_head // t, n_group=maximum(m.n_group // t, 1)))
 
 
 def width(s: Shape[Any]) -> Any:

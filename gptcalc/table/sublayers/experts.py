@@ -4,7 +4,6 @@ from typing import Any, cast
 
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
-from gptcalc.table.dividing import divide
 from gptcalc.table.operation import SIGMOID, SOFTMAX, Operation, Weights, matmul
 from gptcalc.table.sublayers import Kept, Run, mlp
 
@@ -49,9 +48,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """The inner width of each expert, and of the shared one."""
-    size = "tensor parallel size"
-    shared = divide(s.d_shared_expert, t, "d_shared_expert", size)
-    return s._replace(d_expert=divide(s.d_expert, t, "d_expert", size), d_shared_expert=shared)
+    return s._replace(d_expert=s.d_expert // t, d_shared_expert=s.d_shared_expert // t)
 
 
 def width(s: Shape[Any]) -> Any:

@@ -4,7 +4,6 @@ from typing import Any
 
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
-from gptcalc.table.dividing import divide
 from gptcalc.table.operation import Operation, matmul, norm_of
 from gptcalc.table.sublayers import Kept, Run
 from gptcalc.table.sublayers.parts import SILU, SOFTPLUS, convolution
@@ -48,7 +47,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """Channels; what all of them read of a token, key, query and rank, is whole on every rank."""
     m: Any = s.mixer
-    return s._replace(mixer=m._replace(n_head=divide(m.n_head, t, "n_head of the mixer", "tensor parallel size")))
+    return s._replace(mixer=m._replace(n_head=m.n_head // t))
 
 
 def width(s: Shape[Any]) -> Any:

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
-from gptcalc.table.dividing import divide
 from gptcalc.table.operation import VASWANI, Operation, Weights, matmul, norm
 from gptcalc.table.sublayers import Kept, Run
 
@@ -38,7 +37,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """Its inner width."""
-    return s._replace(d_ff=divide(s.d_ff, t, "d_ff", "tensor parallel size"))
+    return s._replace(d_ff=s.d_ff // t)
 
 
 def width(s: Shape[Any]) -> Any:

@@ -4,7 +4,6 @@ from typing import Any
 
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import product
-from gptcalc.table.dividing import divide
 from gptcalc.table.operation import Operation, matmul
 from gptcalc.table.sublayers import Kept, Run
 from gptcalc.table.sublayers.parts import convolution
@@ -42,7 +41,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
     """Its channels."""
     m: Any = s.mixer
-    return s._replace(mixer=m._replace(d_head=divide(s.d_model, t, "d_model", "tensor parallel size")))
+    return s._replace(mixer=m._replace(d_head=s.d_model // t))
 
 
 def width(s: Shape[Any]) -> Any:

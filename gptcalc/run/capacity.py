@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gptcalc.run.answer import Room
+    from gptcalc.run.answer import Capacity
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
 
 
-def room_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> "Room":
+def capacity_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> "Capacity":
     """Whether the recipe fits, by `memory`'s own rule (`fits` None: that cannot be said); `change` is the cheapest that would."""
+    from gptcalc.footprint.arrays import peaks_of
     from gptcalc.footprint.fit import cheapest, said
-    from gptcalc.footprint.layouts import peaks_of
     from gptcalc.footprint.reserve import reserve
 
     peak = peaks_of(model, recipe, batch, seq)

@@ -25,7 +25,9 @@ class Pass(Record):
     when: When = ""
 
 
-class Pieces(Record):
+class Passes(Record):
+    """Which passes over memory the kernels of a code make, forward and backward. presets/kernels."""
+
     title: str
     source: str
     aligned: bool = False  # its matmuls are padded to sizes that tensor cores like
@@ -42,13 +44,13 @@ class Pieces(Record):
 
 
 @functools.cache
-def load_pieces(name: str) -> Pieces:
+def load_passes(name: str) -> Passes:
     """The pieces of one file.
 
     Raises GptcalcError for a malformed file.
 
-    >>> load_pieces("pytorch").of("residual")[0].bytes
+    >>> load_passes("pytorch").of("residual")[0].bytes
     '10*N*d'
     """
     path = bundled_folder() / "kernels" / f"{name}.yaml"
-    return validated(Pieces, read_yaml(read_text(path), shown(path)), shown(path))
+    return validated(Passes, read_yaml(read_text(path), shown(path)), shown(path))

@@ -183,6 +183,7 @@ class Names:
         return bool(self._of_layer)
 
     def has(self, path: str, layer: int = 0, expert: int = 0) -> bool:
+        """Whether a module stays as it is, not quantized."""
         places: tuple[int | None, ...] = (layer, None)
         return any(one.has(path, layer, expert) for place in places for one in self._of_layer.get(place, ()))
 

@@ -81,7 +81,7 @@ def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
     return Peak(**numbers, role=None, stages={}, lower_bound=peak.lower_bound)
 
 
-def in_groups(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
+def memory_of_arrays(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Training:
     """`training_memory`, whichever of batch, seq and the sizes of a layout are arrays; these are broadcast against each other.
 
     Raises GptcalcError as it does, and for shapes that do not go together.

@@ -127,7 +127,7 @@ attention.indexer.key self_attn.indexer.wk self_attn.indexer.k_proj
 attention.indexer.key_norm self_attn.indexer.k_norm
 attention.indexer.weights self_attn.indexer.weights_proj
 attention.softmax self_attn.sinks|
-attention.gate self_attn.gate_proj self_attn.g_proj
+attention.gate self_attn.gate_proj self_attn.g_proj self_attn.gate|
 attention.inner_norm self_attn.attn_sub_norm
 mlp.inner_norm mlp.ffn_sub_norm
 attention.output self_attn.o_proj self_attn.dense
@@ -150,9 +150,9 @@ per_layer.norm post_per_layer_input_norm
 embedding.per_layer.token embed_tokens_per_layer
 embedding.per_layer.projection per_layer_model_projection
 embedding.per_layer.norm per_layer_projection_norm
-mlp.router mlp.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.router mlp.gate mlp.router.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
 mlp.router router.proj
-mlp.correction mlp.gate mlp mlp.gate.moe_statics mlp.moe_statics
+mlp.correction mlp.gate mlp mlp.gate.moe_statics mlp.moe_statics mlp.expert_bias|
 mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
 mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
 mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2

@@ -1,0 +1,141 @@
+"""A step's seconds part by part, as they are shown: by kernel on one device, by kind and by what waits on many; of arrays place by place.
+
+- `kernel_by_kernel`: the kernels of one device, by phase and operation. `tree_of`: a breakdown as a tree.
+- `together`, `either`: those of several grids of one array of layouts, and of two stacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from gptcalc.node import Node
+from gptcalc.symbols import pick
+from gptcalc.time.traffic import Traffic
+
+if TYPE_CHECKING:
+    from gptcalc.spec.grids import Place
+    from gptcalc.time.kernels import Kernel
+    from gptcalc.time.local import Local
+
+WAITING = "waiting for the processor"
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a step by path, and in words where they come from; by kind of kernel; of a micro-batch on the first, a middle and the
+    last stage, forward and backward; of one send from stage to stage that nothing hides."""
+
+    items: dict[str, Any]
+    texts: dict[str, str]
+    traffic: list[Traffic]
+    kinds: dict[str, Any]
+    stages: dict[str, tuple[Any, Any]]
+    between: Any
+
+    @cached_property
+    def node(self) -> Node[Any]:
+        """The breakdown as a tree."""
+        return tree_of("step", self.items, self.texts)
+
+    @property
+    def value(self) -> Any:
+        return self.node.value
+
+
+def longest_first(kinds: dict[str, Any]) -> dict[str, Any]:
+    """What takes most time first, in all places of an array together.
+
+    >>> longest_first({"norm": 1.0, "matmul": 3.0})
+    {'matmul': 3.0, 'norm': 1.0}
+    """
+    return dict(sorted(kinds.items(), key=lambda item: -float(item[1].sum() if hasattr(item[1], "sum") else item[1])))
+
+
+def idle(total: Any, items: Mapping[str, Any]) -> Any:
+    """What of a step no item of its breakdown accounts for: the device waits. Rounding of sums is none."""
+    rest = total - sum(items.values())
+    return pick(rest > 1e-9 * total, rest, 0.0)
+
+
+def kind_of(kernel: Kernel) -> str:
+    """What a kernel is called in the table of kinds."""
+    return (kernel.piece or kernel.kind).replace("_", " ")
+
+
+def kernel_by_kernel(one: Local, layers: Any, clock: Any, m: Any, update: Iterable[Kernel]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Seconds of the kernels of `layers` blocks and the ends in m micro-batches, and of the optimizer's, by phase and operation; and what
+    the kernels of one run are in words."""
+    items: dict[str, Any] = {}
+    words: dict[str, list[str]] = {}
+    placed = [(f"{kernel.phase}/{kernel.path}/{kind_of(kernel)}", kernel, m * one.repeats(kernel, layers)) for kernel in one.kernels]
+    placed += [("optimizer", kernel, layers) for kernel in one.products]
+    placed += [("optimizer", kernel, 1) for kernel in update]
+    for path, kernel, times in placed:
+        items[path] = items.get(path, 0.0) + times * kernel.seconds(one.work.chip, clock)
+        words.setdefault(path, []).append(kernel.text)
+    return items, {path: "; ".join(several) for path, several in words.items()}
+
+
+def tree_of(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
+    """A breakdown as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in items.items():
+        head, _, rest = path.partition("/")
+        below.setdefault(head, {})[rest] = value
+    parts = []
+    for head, inner in below.items():
+        path = above + head
+        leaf = list(inner) == [""]
+        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else tree_of(head, inner, texts, f"{path}/"))
+    total = parts[0].value
+    for part in parts[1:]:
+        total = total + part.value
+    return Node(name, total, "s", parts=tuple(parts))
+
+
+def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> StepTime:
+    """The breakdowns of all grids, place by place; what one grid has nothing of is zero there."""
+    import numpy as np
+
+    size = prod(shape)
+    first = found[0][1]
+    items: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    traffic = {one.name: [np.full(size, value) for value in (1.0, 0.0, 0.0)] for _, each in found for one in each.traffic}
+    stages = {role: (np.zeros(size), np.zeros(size)) for role in first.stages}
+    between = np.zeros(size)
+    for place, each in found:
+        texts |= each.texts
+        for whole, own in ((items, each.items), (kinds, each.kinds)):
+            for name, seconds in own.items():
+                whole.setdefault(name, np.zeros(size))[place.here] = place.take(seconds)
+        for one in each.traffic:
+            for array, value in zip(traffic[one.name], one[1:], strict=True):
+                array[place.here] = place.take(value)
+        for role, pair in each.stages.items():
+            for array, value in zip(stages[role], pair, strict=True):
+                array[place.here] = place.take(value)
+        between[place.here] = place.take(each.between)
+    items, kinds = ({name: array.reshape(shape) for name, array in whole.items()} for whole in (items, kinds))
+    sent = [Traffic(name, *(array.reshape(shape) for array in arrays)) for name, arrays in traffic.items()]
+    pairs = {role: (pair[0].reshape(shape), pair[1].reshape(shape)) for role, pair in stages.items()}
+    return StepTime(items, texts, sent, longest_first(kinds), pairs, between.reshape(shape))
+
+
+def either(where: Any, yes: StepTime, no: StepTime) -> StepTime:
+    """Of two breakdowns of the same arrays of layouts the one or the other, place by place."""
+    pairs = zip(yes.traffic, no.traffic, strict=True)
+    stages = ((role, pair, no.stages[role]) for role, pair in yes.stages.items())
+    return StepTime(
+        {path: pick(where, seconds, no.items[path]) for path, seconds in yes.items.items()},
+        yes.texts,
+        [Traffic(a.name, *(pick(where, x, y) for x, y in zip(a[1:], b[1:], strict=True))) for a, b in pairs],
+        {kind: pick(where, seconds, no.kinds[kind]) for kind, seconds in yes.kinds.items()},
+        {role: (pick(where, one[0], other[0]), pick(where, one[1], other[1])) for role, one, other in stages},
+        pick(where, yes.between, no.between),
+    )
