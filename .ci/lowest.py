@@ -1,4 +1,4 @@
-"""The requirements of a pyproject.toml, each at the version that its lower bound names: `lowest.py FILE EXTRA...`, one requirement a line."""
+"""The requirements of a pyproject.toml, each at the version that its lower bound names: `lowest.py FILE EXTRA...`, one a line."""
 
 import re
 import sys
