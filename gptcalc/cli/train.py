@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.naming import counted
 from gptcalc.cli.options import (
     OUTPUT,
     RUN,
@@ -14,7 +15,6 @@ from gptcalc.cli.options import (
     Quiet,
     Set,
     complete_device,
-    counted,
     load,
     options_from,
     settings_of,

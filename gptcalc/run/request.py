@@ -167,11 +167,16 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in recipe._asdict().items() if name != "layout"}
         | (_divisions(recipe) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
-        | {"peak": peak_of(device.name, device.peak, recipe.precision)}
+        | {"peak": peak_of(device.name, device.peak, recipe.precision), "price_source": _seller(device) if asked.price is None else None}
         | {name: r.likely for name, r in cost.inputs.items()},
         **likely,
     )
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run
+
+
+def _seller(device: DeviceSpec) -> list[str] | None:
+    """Whose the catalogue's likely price is, and of when."""
+    return [device.prices[0].source, device.prices[0].date] if device.prices else None
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
