@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from gptcalc.run.published import replicate
     from gptcalc.run.request import train
     from gptcalc.run.verify import verify
+    from gptcalc.search.design import design
     from gptcalc.search.plan import plan
     from gptcalc.search.scale import scale
+    from gptcalc.search.sweep import sweep
     from gptcalc.serve.answer import infer
     from gptcalc.spec.catalogue import names as models
     from gptcalc.spec.device import device_names as devices
@@ -34,6 +36,7 @@ _HOMES = {
     "Node": "gptcalc.node",
     "compare": "gptcalc.table.compare",
     "conventions": "gptcalc.table.conventions",
+    "design": "gptcalc.search.design",
     "devices": "gptcalc.spec.device:device_names",
     "flops": "gptcalc.table.flops",
     "infer": "gptcalc.serve.answer",
@@ -44,6 +47,7 @@ _HOMES = {
     "plan": "gptcalc.search.plan",
     "replicate": "gptcalc.run.published",
     "scale": "gptcalc.search.scale",
+    "sweep": "gptcalc.search.sweep",
     "train": "gptcalc.run.request",
     "verify": "gptcalc.run.verify",
 }
@@ -55,6 +59,7 @@ __all__ = [
     "__version__",
     "compare",
     "conventions",
+    "design",
     "devices",
     "flops",
     "infer",
@@ -65,6 +70,7 @@ __all__ = [
     "plan",
     "replicate",
     "scale",
+    "sweep",
     "train",
     "verify",
 ]

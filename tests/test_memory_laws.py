@@ -1,7 +1,7 @@
 """Training memory: laws that hold whatever the numbers, and Megatron's published formulas."""
 
 import pytest
-from bills import phases_add_up
+from bills import phases_add_up, without_rounding
 from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -278,7 +278,7 @@ TINY_LLAMA = {
 def test_what_is_kept_under_adapters_is_what_peft_and_bitsandbytes_keep(options, saved, head) -> None:
     lora = {"lora_rank": 8, "lora_targets": ("all-linear",), "batch": 1, "seq": 64, "runtime": "transformers"}
     step = training(gc.model(TINY_LLAMA), **lora, **options).training.step
-    bill = step.breakdown(step.moments["after_forward"]["end"])
+    bill = step.moments["after_forward"]["end"].breakdown
     outside = ("weights", "optimizer state", "activations/allocator rounding", "activations/block/checkpoint arguments")
     kept = {path: size for path, size in bill.items() if not path.startswith(outside)}
     states = 0 if "recompute" in options else 4 * 16
@@ -314,10 +314,10 @@ def test_adapters_over_large_models_fit_where_people_train_them(name, options, l
 def test_peaks_under_adapters_are_near_those_that_were_measured(options, forward, backward) -> None:
     lora = {"lora_rank": 8, "lora_targets": ("all-linear",), "batch": 1, "seq": 256, "runtime": "transformers", "optimizer": "sgd"}
     step = training(gc.model(TINY_LLAMA), **lora, **options).training.step
-    totals = {name: sum(size for path, size in group.items() if "rounding" not in path) for name, group in step.groups.items()}
-    peaks = {name: max(step.total(moment, totals) for moment in moments.values()) for name, moments in step.moments.items()}
-    assert peaks["backward"] - totals["weights"] == pytest.approx(backward, rel=0.04)
-    assert peaks["forward"] - totals["weights"] == pytest.approx(forward, rel=0.15)  # unpacking on the CPU takes more than on a GPU
+    weights = without_rounding(step.held.weights.items)
+    peaks = {name: max(without_rounding(moment.breakdown) for moment in moments.values()) for name, moments in step.moments.items()}
+    assert peaks["backward"] - weights == pytest.approx(backward, rel=0.04)
+    assert peaks["forward"] - weights == pytest.approx(forward, rel=0.15)  # unpacking on the CPU takes more than on a GPU
 
 
 def test_copies_of_trained_weights_alone_live_until_the_forward_pass_ends() -> None:
@@ -326,7 +326,7 @@ def test_copies_of_trained_weights_alone_live_until_the_forward_pass_ends() -> N
     lora = {"lora_rank": 16, "lora_targets": ("all-linear",)}
     for frozen, block in (({}, 2 * 12 * 12 * 768**2), ({"freeze": ("block/mlp",)}, 2 * 12 * 4 * 768**2), (lora, 0)):
         step = training(gpt2, **options, **frozen).training.step
-        bill = step.breakdown(step.moments["forward"]["return"])
+        bill = step.moments["forward"]["return"].breakdown
         assert sum(size for path, size in bill.items() if path.startswith("low-precision copies/block") and "adapter" not in path) == block
 
 

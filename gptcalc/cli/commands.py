@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 import gptcalc
-from gptcalc.cli import arithmetic, comparison, devices, importing, infer, memory, models, plan, proof, replicate, scale, train
+from gptcalc.cli import (
+    arithmetic,
+    comparison,
+    design,
+    devices,
+    importing,
+    infer,
+    memory,
+    models,
+    plan,
+    proof,
+    replicate,
+    scale,
+    sweep,
+    train,
+)
 from gptcalc.cli.options import Commands, Grouped
 
 app = typer.Typer(
@@ -26,6 +41,8 @@ for command in (
     train.train,
     infer.infer,
     plan.plan,
+    sweep.sweep,
+    design.design,
     scale.scale,
     comparison.compare,
     proof.verify,

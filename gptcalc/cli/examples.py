@@ -64,6 +64,20 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc plan gpt3-13b --global-batch 512 --deadline 60d", "how many"),
         ("gptcalc plan gpt2 --count 8 --global-batch 64 --by cost", "the cheapest"),
     ],
+    "sweep": [
+        ("gptcalc sweep gpt2 --vary n_layer=12..48:12", "deeper"),
+        ("gptcalc sweep gpt2-xl --vary batch=1..32", "what a batch does"),
+        ("gptcalc sweep gpt2 --vary seq=128..1024 -f csv", "for a spreadsheet"),
+        ("gptcalc sweep gpt2 --vary batch=1..32 --by step_time", "best first"),
+        ("gptcalc sweep gpt2 --vary n_layer=1..48:1 --plot", "drawn"),
+    ],
+    "design": [
+        ("gptcalc design --params 7B", "like Llama 3, on one H100"),
+        ("gptcalc design --params 125M --like gpt2", "another architecture"),
+        ("gptcalc design --params 13B --tp 8", "heads that divide by eight"),
+        ("gptcalc design --params 1B --d-head 64", "one head width"),
+        ("gptcalc design --params 3B --aspect 100..200", "wider"),
+    ],
     "scale": [
         ("gptcalc scale --flops 1e24", "the best for this compute"),
         ("gptcalc scale --params 7B", "tokens for this model"),

@@ -1,9 +1,6 @@
 """`plan`: the best layouts of a training run."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -100,6 +97,7 @@ def plan(
     form: Form = "table",
 ) -> None:
     """The best layout of a training run on so many devices: every legal plan timed and weighed, and why the others lost."""
+    from gptcalc.cli.moving import moving
     from gptcalc.search.plan import plan as formulas
     from gptcalc.search.written import check_software, written
     from gptcalc.show import plan as show
@@ -113,7 +111,7 @@ def plan(
     options |= {"virtual_stages": virtual_stages, "zero": zero, "sequence_parallel": sequence_parallel, "stack": stack, "cluster": cluster}
     options |= {"recompute": recompute, "precision": precision, "optimizer": optimizer, "attention_kernel": attention_kernel}
     options |= {"runtime": runtime, "compiled": compiled, "dropout": dropout, "price": price, "top": top}
-    with _progress() as progress:
+    with moving() as progress:
         answer = formulas(spec, **options, progress=progress)
     if write is not None and answer.plans:
         sys.stdout.write(written(spec, answer.plans[0], write))
@@ -129,21 +127,3 @@ def plan(
         raise typer.Exit(130)
     if not answer.fits:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for what takes more than a second."""
-    from gptcalc.show.progress import progress_bar
-
-    start = monotonic()
-    with ExitStack() as opened:
-        bars: list[Any] = []
-
-        def moved(what: str, done: int, total: int) -> None:
-            if not bars and monotonic() - start > 1:
-                bars.append(opened.enter_context(progress_bar(enabled=True)))
-            if bars and bars[0]:
-                bars[0](what, done, total)
-
-        yield moved

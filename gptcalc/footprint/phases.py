@@ -196,7 +196,7 @@ def _stages(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, *, linear: b
         # Inductor pads a matmul whose rows are no multiple of 8 elements where it measures that this pays: the logits' gradient twice.
         padded = recipe.compiled and "loss" in step.moments["backward"]
         unsettled = pick(s.vocab_size % 8 != 0, 2 * product((batch, shard.seq, s.vocab_size)), 0) if padded else 0
-        found.append(Stage(inputs, step, step.values(), logits, unsettled, flying))
+        found.append(Stage(inputs, step, step.values, logits, unsettled, flying))
     return found
 
 
@@ -262,11 +262,11 @@ def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
         names = list(moments)
         if isinstance(index, int):
             when[phase] = names[index]
-            formulas = {} if written is None else written.breakdown(written.moments[phase][names[index]])
-            phases[phase] = _breakdown(phase, step.breakdown(moments[names[index]]), formulas)
+            formulas = {} if written is None else written.moments[phase][names[index]].breakdown
+            phases[phase] = _breakdown(phase, moments[names[index]].breakdown, formulas)
         else:
             when[phase] = index
-            phases[phase] = mixed(phase, [step.breakdown(moment) for moment in moments.values()], index)
+            phases[phase] = mixed(phase, [moment.breakdown for moment in moments.values()], index)
     values = [phases[name].value for name in PHASES]
     peak = fullest(values)[1]
     if not isinstance(peak, int):  # a phase that does not vary is an array like the others

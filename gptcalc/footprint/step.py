@@ -5,63 +5,123 @@ linear in the number of blocks done, so that of all the blocks of a pass only th
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from gptcalc.footprint.allocator import taken
 from gptcalc.footprint.linear import Linear
 from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.footprint.states import of_experts
+from gptcalc.spec.paths import Part, block_of, part_of
 from gptcalc.spec.runtime import Implementation
 from gptcalc.symbols import Symbol, ceiling, is_one, maximum
 from gptcalc.table.sharding import Shard, on_stage
 
 ROUNDING = "activations/allocator rounding"
-Group = Mapping[str, Any]  # path in the breakdown -> bytes
-Moment = list[tuple[str, Any]]  # group, how many times
 
 
-class Step(NamedTuple):
-    """`groups` by name; `moments` by phase and name."""
+class Group:
+    """Bytes that come and go together, by their path in the breakdown."""
 
-    groups: dict[str, Group]
-    moments: dict[str, dict[str, Moment]]
-    blocks_done: Moment  # the end of the last block, forward
-    trained: Any = 0  # bytes of those weights that are trained
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self.items = dict(items or {})
 
-    def values(self) -> dict[str, list[Any]]:
-        """The bytes at each moment, phase by phase."""
-        totals = {name: sum(group.values()) for name, group in self.groups.items()}
-        return {phase: [self.total(moment, totals) for moment in moments.values()] for phase, moments in self.moments.items()}
+    @cached_property
+    def total(self) -> Any:
+        return sum(self.items.values())
 
-    def total(self, moment: Moment, totals: Mapping[str, Any]) -> Any:
+    def add(self, path: str, size: Any) -> None:
+        """Bytes that come beside the others."""
+        self.items[path] = size
+        vars(self).pop("total", None)
+
+
+Standing = list[tuple[Group, Any]]  # and how many times each
+
+
+class Moment(NamedTuple):
+    """What stands at a point of a step, at work on a part of the model; `layer`: which of the layers that may be the fullest."""
+
+    standing: Standing
+    part: Part = "block"
+    layer: str = ""
+
+    @property
+    def total(self) -> Any:
         total: Any = 0
         flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
-        for group, times in moment:
-            amount = totals[group] if is_one(times) else times * totals[group]
+        for group, times in self.standing:
+            amount = group.total if is_one(times) else times * group.total
             if isinstance(amount, Linear):
                 flying = flying + amount
             else:
                 total = total + amount
         return total + flying if isinstance(flying, Linear) else total
 
-    def breakdown(self, moment: Moment) -> dict[str, Any]:
+    @property
+    def breakdown(self) -> dict[str, Any]:
         items: dict[str, Any] = {}
-        for group, times in moment:
-            for path, size in self.groups[group].items():
+        for group, times in self.standing:
+            for path, size in group.items.items():
                 amount = times * size
                 items[path] = items[path] + amount if path in items else amount
         return items
 
 
-class Kept(NamedTuple):
-    """Bytes of one run of an operation's adapter: kept, of copies of its weights, and alive in its backward pass."""
+class Held(NamedTuple):
+    """What stands throughout a step, and what does while a block is at work."""
 
-    kept: Any
+    weights: Group
+    optimizer: Group
+    resident: Group  # gradients that stay
+    gathered: Group  # weights of a block, out of their shards
+    reduced: Group  # gradients of a block, before they are scattered
+    unpacked: Group  # a matrix, out of its 4 bits
+    update: Group  # what the optimizer needs beside its state
+
+    @property
+    def throughout(self) -> Standing:
+        return [(group, 1) for group in (self.weights, self.optimizer, self.resident)]
+
+
+class OfOperation(NamedTuple):
+    """What one run of an operation has of each kind."""
+
+    saved: Group  # for the backward pass
+    recomputed: Group  # ... where its block is computed again
+    once: Group  # ... that all layers have together
+    copies: Group  # of its weights, in 16 bits, until the forward pass ends
+    cached: Group  # ... that stand throughout
+    transient: Group  # in its backward pass
+    momentary: Group  # in its forward pass
+    gradients: Group
+    fresh: Group  # gradients that are added to those that stand already
+
+
+class Step(NamedTuple):
+    """`moments` by phase and name."""
+
+    moments: dict[str, dict[str, Moment]]
+    blocks_done: Moment  # the end of the last block, forward
+    held: Held
+    token_gradients: Group  # of the token embedding
+    trained: Any = 0  # bytes of those weights that are trained
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """The bytes at each moment, phase by phase."""
+        return {phase: [moment.total for moment in moments.values()] for phase, moments in self.moments.items()}
+
+
+class Adapter(NamedTuple):
+    """Bytes of one run of an operation's adapter: saved, of copies of its weights, and alive in its backward pass."""
+
+    saved: Any
     copies: Any
     backward: Any
 
 
-class Plan(NamedTuple):
+class Structure(NamedTuple):
     """What decides the shape of a step besides the numbers."""
 
     implementation: Implementation
@@ -79,131 +139,129 @@ class Plan(NamedTuple):
     layers: Mapping[str, Any]  # ... and how many there are of it
     divided: Any = 1  # gradients: over how many data-parallel ranks
     divided_experts: Any = 1  # ... an expert's
-    adapters: Mapping[str, Kept] = {}  # by operation
+    adapters: Mapping[str, Adapter] = {}  # by operation
     further: Mapping[str, int] = {}  # where layers differ: how many of each kind keep what they kept for other micro-batches
     order: tuple[tuple[str, int], ...] = ()  # where layers differ: how many of one kind, then of another, from the bottom upwards
 
 
-def step_of(plan: Plan, held: dict[str, Group], gradients: Mapping[str, Any], optimizer_transients: Group) -> Step:
-    """The moments of a step. `held` are the groups that stand throughout, `gradients` one run's bytes for each operation.
+def step_of(plan: Structure, held: Held, gradients: Mapping[str, Any]) -> Step:
+    """The moments of a step; `gradients`: one run's bytes for each operation.
 
     Units: bytes.   Source: the order of execution of autograd, measured phase by phase (see tests/data).
     """
-    implementation, shard = plan.implementation, plan.shard
-    paths = [path for path in implementation.operations if on_stage(path, shard.role)]
-    blocks = [path for path in paths if path.startswith("block")]
-    groups: dict[str, Group] = dict(held)
-    for path in paths:
-        groups |= _groups_of(path, plan)
-        own = ceiling(gradients.get(path, 0), plan.divided_experts if of_experts(path) else plan.divided)
-        groups[f"gradients:{path}"] = {} if plan.fresh_gradients else {f"gradients/{path}": own}
-        groups[f"fresh:{path}"] = {f"transients/fresh gradients/{path}": gradients.get(path, 0)} if plan.fresh_gradients else {}
-    groups |= _checkpoint_groups(plan)
-    groups["returned"] = {"logits and loss/returned": n_bytes(implementation.returned, plan.setting)} if "loss" in paths else {}
-    residual = {"transients/residual gradient": n_bytes(implementation.residual_gradient, plan.setting)}
-    groups["residual"] = {} if plan.idle.intersection(blocks) else residual
-    groups["optimizer transients"] = optimizer_transients
+    shard = plan.shard
+    paths = [path for path in plan.implementation.operations if on_stage(path, shard.role)]
+    of = {path: _of_operation(path, plan, gradients.get(path, 0)) for path in paths}
+    embedding, blocks, head = ([path for path in paths if part_of(path) == part] for part in ("embedding", "block", "head"))
+    flowing, given = (n_bytes(each, plan.setting) for each in (plan.implementation.residual_gradient, plan.implementation.returned))
+    residual = Group({} if plan.idle.intersection(blocks) else {"transients/residual gradient": flowing})
+    returned = Group({"logits and loss/returned": given} if "loss" in paths else {})
 
-    base: Moment = [(name, 1) for name in held if name not in ("gathered", "reduced", "unpacked")]
-    base += [(f"cached:{path}", plan.layers.get(_block(path), 1)) for path in paths if groups[f"cached:{path}"]]
-    gathered: Moment = [("gathered", 1)] if "gathered" in held else []
-    reduced: Moment = [("reduced", 1)] if "reduced" in held else []
-    unpacked: Moment = [("unpacked", 1)] if "unpacked" in held else []
-
-    def beside(path: str) -> Moment:
-        return gathered + (unpacked if path in plan.setting.packed else [])
-
-    in_all, inside, layers = _layers(plan, blocks)
-
-    def outside(names: list[str]) -> Moment:
-        return [(f"kept:{name}", shard.batches_in_flight if name.startswith("embedding/") else 1) for name in names]
-
-    before_blocks = [path for path in paths if path.startswith("embedding/")]
-    after_blocks = [path for path in paths if not path.startswith(("embedding/", "block"))]
-    after: Moment = [*base, *outside(before_blocks), *in_all, *outside(after_blocks)]
-    copies: Moment = []
+    base: Standing = [*held.throughout, *((of[path].cached, plan.layers.get(block_of(path), 1)) for path in paths if of[path].cached.items)]
+    below: Standing = [(of[path].saved, shard.batches_in_flight) for path in embedding]
+    above: Standing = [(of[path].saved, 1) for path in head]
+    in_all, inside, layers = _layers(plan, {path: of[path] for path in blocks})
+    after: Standing = [*base, *below, *in_all, *above]
+    copies: Standing = []
     if plan.copies_live_on and plan.checkpoint_every:
-        for name in blocks:
-            L = shard.layers_in_flight if not plan.order else plan.layers[_block(name)]
-            copies.append((f"copies:{name}", ceiling(L, plan.checkpoint_every)))
+        for path in blocks:
+            L = shard.layers_in_flight if not plan.order else plan.layers[block_of(path)]
+            copies.append((of[path].copies, ceiling(L, plan.checkpoint_every)))
 
-    moments: dict[str, dict[str, Moment]] = {"before_forward": {"start": base}, "after_forward": {"end": after}}
-    forward = {"return": [*after, *copies, *gathered, ("returned", 1)]}
+    def beside(path: str) -> Standing:
+        return [(held.gathered, 1), *([(held.unpacked, 1)] if path in plan.setting.packed else [])]
+
+    def done_with(path: str) -> Standing:
+        return [(of[path].fresh, 1), (of[path].transient, 1)]
+
+    forward = {"return": Moment([*after, *copies, (held.gathered, 1), (returned, 1)], "head")}
     for name, layer in inside.items():
-        own = [path for path in blocks if _block(path) == layer.block]
+        own = [path for path in blocks if block_of(path) == layer.block]
         for index, path in enumerate(own):
-            if groups[f"momentary:{path}"]:
-                done_here: Moment = [] if plan.checkpoint_every else [(f"kept:{one}", 1) for one in own[: index + 1]]
-                still = [*base, *outside(before_blocks), *layer.others, *done_here]
-                forward[f"{name}, {path}"] = [*still, *copies, *beside(path), (f"momentary:{path}", 1)]
-    moments["forward"] = forward
+            if of[path].momentary.items:
+                done_here: Standing = [] if plan.checkpoint_every else [(of[one].saved, 1) for one in own[: index + 1]]
+                still = [*base, *below, *layer.others, *done_here, *copies, *beside(path)]
+                forward[f"{name}, {path}"] = Moment([*still, (of[path].momentary, 1)], "block", name)
 
     backward: dict[str, Moment] = {}
-    done: Moment = []
-    for index in range(len(after_blocks) - 1, -1, -1):
-        path = after_blocks[index]
-        done = [*done, (f"gradients:{path}", 1)]
-        still = [*base, *outside(before_blocks), *in_all, *outside(after_blocks[: index + 1])]
-        backward[path] = [*still, *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
+    done: Standing = []
+    for index in range(len(head) - 1, -1, -1):
+        path = head[index]
+        done = [*done, (of[path].gradients, 1)]
+        still = [*base, *below, *in_all, *above[: index + 1], *done, (held.gathered, 1)]
+        backward[path] = Moment([*still, *done_with(path)], "head")
     for name, layer in layers.items():
-        own = [path for path in blocks if _block(path) == layer.block]
-        base_block = [*base, *outside(before_blocks), *layer.others, *done, ("residual", 1), *reduced]
-        base_block += [(f"gradients:{path}", layer.upper[_block(path)]) for path in blocks if _some(layer.upper[_block(path)])]
+        own = [path for path in blocks if block_of(path) == layer.block]
+        still = [*base, *below, *layer.others, *done, (residual, 1), (held.reduced, 1)]
+        still += [(of[path].gradients, layer.upper[block_of(path)]) for path in blocks if _some(layer.upper[block_of(path)])]
         for index in range(len(own) - 1, -1, -1):
             path = own[index]
-            kept_inside: Moment = [(f"{'again' if plan.checkpoint_every else 'kept'}:{one}", 1) for one in own[: index + 1]]
-            made: Moment = [(f"gradients:{one}", 1) for one in own[index:]]
-            here = [*base_block, *beside(path), *kept_inside, *made]
-            backward[f"{name}, {path}"] = [*here, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
-    done = [*done, *((f"gradients:{path}", plan.layers[_block(path)]) for path in blocks)]
-    for path in reversed(before_blocks):
-        done = [*done, (f"gradients:{path}", 1)]
-        backward[path] = [*base, *outside(before_blocks), *done, *gathered, (f"fresh:{path}", 1), (f"transient:{path}", 1)]
-    moments["backward"] = backward
-    moments["optimizer"] = {"update": [*base, *done, ("optimizer transients", 1)]}
-    return Step(groups, moments, [*base, *outside(before_blocks), *in_all])
+            standing: Standing = [(of[one].recomputed if plan.checkpoint_every else of[one].saved, 1) for one in own[: index + 1]]
+            made: Standing = [(of[one].gradients, 1) for one in own[index:]]
+            backward[f"{name}, {path}"] = Moment([*still, *beside(path), *standing, *made, *done_with(path)], "block", name)
+    done = [*done, *((of[path].gradients, plan.layers[block_of(path)]) for path in blocks)]
+    for path in reversed(embedding):
+        done = [*done, (of[path].gradients, 1)]
+        backward[path] = Moment([*base, *below, *done, (held.gathered, 1), *done_with(path)], "embedding")
+    moments = {
+        "before_forward": {"start": Moment(base, "embedding")},
+        "after_forward": {"end": Moment(after, "head")},
+        "forward": forward,
+        "backward": backward,
+        "optimizer": {"update": Moment([*base, *done, (held.update, 1)], "embedding")},
+    }
+    token = of["embedding/token"].gradients if "embedding/token" in of else Group()
+    return Step(moments, Moment([*base, *below, *in_all]), held, token)
 
 
 class Layer(NamedTuple):
     """A layer that the forward or backward pass has reached."""
 
     block: str
-    others: Moment  # what the layers keep that are not yet done, with its own checkpoint
+    others: Standing  # what the layers keep that are not yet done, with its own checkpoint
     upper: Mapping[str, Any]  # how many layers of each kind the backward pass has left behind
 
 
-def _block(path: str) -> str:
-    return path.partition("/")[0]
-
-
-def _layers(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str, Layer], dict[str, Layer]]:
+def _layers(plan: Structure, blocks: Mapping[str, OfOperation]) -> tuple[Standing, dict[str, Layer], dict[str, Layer]]:
     """What all layers keep; the last layer of the forward pass; and those of the backward pass that may be the fullest."""
+    checkpoint = _checkpoint(plan)
     if plan.order:
-        return _layers_that_differ(plan, blocks)
+        return _layers_that_differ(plan, blocks, checkpoint)
     every, L, flying = plan.checkpoint_every, plan.shard.shape.n_layer, plan.shard.layers_in_flight
-    whole = flying - (ceiling(flying, every) if every else 0)
+    other = flying - L  # of other micro-batches, when the backward pass of one reaches its last block
+    if not every:
+        once: Standing = [(own.once, 1) for own in blocks.values()]
 
-    def in_blocks(less: int = 0) -> Moment:
-        """What all the blocks keep, or all but one that keeps everything."""
-        found: Moment = [(f"kept:{name}", whole - less if not every else whole) for name in blocks] if _some(whole) else []
-        found += [(f"once:{name}", 1) for name in blocks if not every]
-        return found + ([("checkpoint:block", ceiling(flying, every)), ("once:checkpoint", 1)] if every else [])
+        def saved(times: Any) -> Standing:
+            return [(own.saved, times) for own in blocks.values()] + once
 
-    top = Layer("block", in_blocks(1), {"block": 0})
-    bottom = Layer("block", _last_left(plan, blocks, flying - L), {"block": L - 1})
-    return in_blocks(), {"last block": top}, {"first block": top, "last block": bottom}
+        in_all, at_top, at_bottom = saved(flying), saved(flying - 1) if _some(flying - 1) else once, saved(other)
+    else:
+
+        def checkpoints(layers: Any) -> Standing:
+            return [(checkpoint.each["block"], layers), (checkpoint.once, 1)]
+
+        def between(layers: Any) -> Standing:
+            return [(own.saved, layers - ceiling(layers, every)) for own in blocks.values()] if every > 1 else []
+
+        in_all = at_top = between(flying) + checkpoints(ceiling(flying, every))
+        at_bottom = checkpoints(ceiling(other, every) + 1) + between(other)
+    top, bottom = Layer("block", at_top, {"block": 0}), Layer("block", at_bottom, {"block": L - 1})
+    return in_all, {"last block": top}, {"first block": top, "last block": bottom}
 
 
-def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str, Layer], dict[str, Layer]]:
+def _layers_that_differ(
+    plan: Structure, blocks: Mapping[str, OfOperation], checkpoint: "Checkpoint"
+) -> tuple[Standing, dict[str, Layer], dict[str, Layer]]:
     """Between two kinds memory bends: the first and the last layer of each run of layers of one kind may be the fullest."""
-    once: Moment = [("once:checkpoint", 1)] if plan.checkpoint_every else _once(blocks)
+    once: Standing = [(checkpoint.once, 1)] if plan.checkpoint_every else _once(blocks)
     kinds = list(plan.layers)
 
-    def below(counts: Mapping[str, int]) -> Moment:
+    def below(counts: Mapping[str, int]) -> Standing:
         standing = {kind: counts[kind] + plan.further[kind] for kind in kinds}
         if plan.checkpoint_every:
-            return [(f"checkpoint:{kind}", standing[kind]) for kind in kinds if _some(standing[kind])] + once
-        return [(f"kept:{name}", standing[_block(name)]) for name in blocks if _some(standing[_block(name)])] + once
+            return [(checkpoint.each[kind], standing[kind]) for kind in kinds if _some(standing[kind])] + once
+        return [(own.saved, standing[block_of(path)]) for path, own in blocks.items() if _some(standing[block_of(path)])] + once
 
     total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
     tops: dict[str, Layer] = {}
@@ -222,24 +280,12 @@ def _layers_that_differ(plan: Plan, blocks: list[str]) -> tuple[Moment, dict[str
     return below(total), tops, dict(reversed(reached.items()))
 
 
-def _once(blocks: list[str]) -> Moment:
+def _once(blocks: Mapping[str, OfOperation]) -> Standing:
     """What all layers keep together, such as rotary angles: of the first kind that has it."""
-    first: dict[str, str] = {}
-    for name in blocks:
-        first.setdefault(name.partition("/")[2], name)
-    return [(f"once:{name}", 1) for name in first.values()]
-
-
-def _last_left(plan: Plan, blocks: list[str], others_in_flight: Any) -> Moment:
-    """What the blocks keep when the backward pass of one micro-batch reaches its last block."""
-    if plan.checkpoint_every:
-        rest: Moment = [("checkpoint:block", ceiling(others_in_flight, plan.checkpoint_every) + 1), ("once:checkpoint", 1)]
-        return rest + [(f"kept:{name}", others_in_flight - ceiling(others_in_flight, plan.checkpoint_every)) for name in blocks]
-    return [(f"kept:{name}", others_in_flight) for name in blocks] + [(f"once:{name}", 1) for name in blocks]
-
-
-def _all(group: Group) -> Any:
-    return sum(group.values())
+    first: dict[str, Group] = {}
+    for path, own in blocks.items():
+        first.setdefault(path.partition("/")[2], own.once)
+    return [(group, 1) for group in first.values()]
 
 
 def rounding(saved: Saved) -> Any:
@@ -255,22 +301,31 @@ def _some(number: Any) -> bool:
     return not (isinstance(number, int) and number == 0)
 
 
-def _checkpoint_groups(plan: Plan) -> dict[str, Group]:
+class Checkpoint(NamedTuple):
     """What a recomputed block of each kind keeps of itself, and what all of them keep together."""
-    idle = any(path.startswith("block") for path in plan.idle)
-    shared = 0 if idle else n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
-    groups: dict[str, Group] = {"once:checkpoint": {"activations/block/checkpoint arguments": shared} if _some(shared) else {}}
+
+    each: dict[str, Group]
+    once: Group
+
+
+def _checkpoint(plan: Structure) -> Checkpoint:
+    if not plan.checkpoint_every:
+        return Checkpoint({}, Group())
+    idle = any(part_of(path) == "block" for path in plan.idle)
+    if idle:
+        return Checkpoint(dict.fromkeys(plan.layers, Group()), Group())
+    each = {}
     for block in plan.layers:
         saved = checkpointed(plan.implementation, plan.settings[block])
-        kept_of_it = sum((one.bytes for one in saved if not one.tensor.once), 0)
-        groups[f"checkpoint:{block}"] = {} if idle else {f"activations/{block}/checkpoint": kept_of_it}
-    return groups
+        each[block] = Group({f"activations/{block}/checkpoint": sum((one.bytes for one in saved if not one.tensor.once), 0)})
+    shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
+    return Checkpoint(each, Group({"activations/block/checkpoint arguments": shared} if _some(shared) else {}))
 
 
-def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
+def _of_operation(path: str, plan: Structure, gradient: Any) -> OfOperation:
     """What one operation keeps (once for the model apart), its low-precision copies, and what lives beside it for a moment."""
     operation = plan.implementation.operations[path]
-    setting = plan.loss if path == "loss" else plan.settings.get(_block(path), plan.setting)
+    setting = plan.loss if path == "loss" else plan.settings.get(block_of(path), plan.setting)
     place = "logits and loss" if path in ("loss", "head/output") else "activations"
     keeps: dict[str, Any] = {}
     again: dict[str, Any] = {}
@@ -300,7 +355,7 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     if path in plan.adapters:
         own = plan.adapters[path]
         for target in (keeps, again):
-            target[f"activations/{path}, adapter"] = own.kept + own.copies
+            target[f"activations/{path}, adapter"] = own.saved + own.copies
         copies[f"low-precision copies/{path}, adapter"] = own.copies
     whole = setting._replace(selective=False)
     recomputed = sum(s.bytes for s in kept(path, operation, whole) if s.tensor.core) if setting.selective else 0
@@ -308,13 +363,17 @@ def _groups_of(path: str, plan: Plan) -> dict[str, Group]:
     transient = n_bytes(flowing, setting) + recomputed + (plan.adapters[path].backward if path in plan.adapters else 0)
     momentary = n_bytes(operation.forward, setting)
     if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
-        momentary = maximum(momentary, _all(keeps)) - _all(keeps)
-    return {
-        f"kept:{path}": keeps,
-        f"again:{path}": again,
-        f"once:{path}": once,
-        f"copies:{path}": copies,
-        f"cached:{path}": cached,
-        f"transient:{path}": {f"transients/{path}": transient} if _some(transient) and not idle else {},
-        f"momentary:{path}": {f"transients/{path}": momentary} if _some(momentary) else {},
-    }
+        kept_of_it = sum(keeps.values())
+        momentary = maximum(momentary, kept_of_it) - kept_of_it
+    divided = ceiling(gradient, plan.divided_experts if of_experts(path) else plan.divided)
+    return OfOperation(
+        saved=Group(keeps),
+        recomputed=Group(again),
+        once=Group(once),
+        copies=Group(copies),
+        cached=Group(cached),
+        transient=Group({f"transients/{path}": transient} if _some(transient) and not idle else {}),
+        momentary=Group({f"transients/{path}": momentary} if _some(momentary) else {}),
+        gradients=Group({} if plan.fresh_gradients else {f"gradients/{path}": divided}),
+        fresh=Group({f"transients/fresh gradients/{path}": gradient} if plan.fresh_gradients else {}),
+    )

@@ -11,7 +11,8 @@ from gptcalc.footprint.adapters import adapter_elements, adapter_keeps, targets_
 from gptcalc.footprint.allocator import taken
 from gptcalc.footprint.saved import Setting, width, within
 from gptcalc.footprint.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.footprint.step import Group, Kept, Moment, Plan, Step, step_of
+from gptcalc.footprint.step import Adapter, Group, Held, Moment, Standing, Step, Structure, step_of
+from gptcalc.spec.paths import block_of, part_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
 from gptcalc.table.operations import operations
@@ -58,8 +59,8 @@ def training_step(i: Inputs) -> Step:
     paths = [path for path in rows if on_stage(path, i.shard.role)]
     weights = weights_of(list(rows.values()), recipe, paths)
     if tied and i.shard.role == "last":  # the head's own copy of the token embedding
-        trained = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
-        weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), trained, name="weight"))
+        learns = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
+        weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), learns, name="weight"))
     frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
     if tied and within("embedding/token", recipe.freeze):
         frozen = (*frozen, "head/output")
@@ -87,9 +88,8 @@ def training_step(i: Inputs) -> Step:
         for path, (k, n) in adapters.items():
             size = adapter_elements(k, n, recipe.lora_rank)
             in_fp32 = recipe.adapter_precision == "fp32"
-            weights.append(Weight(f"{path}, adapter", layers[path.partition("/")[0]], (size,), trained=True, wide=in_fp32))
+            weights.append(Weight(f"{path}, adapter", layers[block_of(path)], (size,), trained=True, wide=in_fp32))
 
-    held: dict[str, Group] = {"weights": _weights(i, weights, zero)}
     learning = PRECISIONS[recipe.adapter_precision or recipe.precision]
     gradient = width(state.gradients, learning)
     gradients = _gradients(weights, owners, gradient)
@@ -97,25 +97,28 @@ def training_step(i: Inputs) -> Step:
     states = states_of(weights, recipe, learning, state, *sharing)
     if recipe.offload_optimizer and not states and any(weight.trained for weight in weights):
         raise GptcalcError(f"optimizer {recipe.optimizer} has no state to offload", hint="leave --offload-optimizer out")
-    held["optimizer"] = {} if recipe.offload_optimizer else states
     resident = state.resident_gradients or recipe.accumulate > 1
     divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
-    if resident:
-        trained_weights = [weight for weight in weights if weight.trained]
-        held["resident"] = {
-            f"gradients/{path}": ceiling(size, divided_experts if of_experts(path) else divided)
-            for path, size in _by_path(trained_weights, gradient).items()
-        }
-    elif zero >= 2:
-        block = _largest_block([weight for weight in weights if weight.trained], precision.compute)
-        held["reduced"] = {"transients/gradients of a block, before they are scattered": block}
-    if zero == 3:
-        held["gathered"] = {"transients/gathered weights": _gathered(weights, precision.compute)}
-    elif recipe.qlora:
-        held["unpacked"] = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, precision.compute)}
+    trained = [weight for weight in weights if weight.trained]
+    standing = {
+        f"gradients/{path}": ceiling(size, divided_experts if of_experts(path) else divided)
+        for path, size in (_by_path(trained, gradient).items() if resident else ())
+    }
+    compute = precision.compute
+    reduced = {"transients/gradients of a block, before they are scattered": _largest_block(trained, compute)}
+    packed_one = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, compute)} if recipe.qlora else {}
+    held = Held(
+        weights=Group(_weights(i, weights, zero)),
+        optimizer=Group({} if recipe.offload_optimizer else states),
+        resident=Group(standing),
+        gathered=Group({"transients/gathered weights": _gathered(weights, compute)} if zero == 3 else {}),
+        reduced=Group(reduced if zero >= 2 and not resident else {}),
+        unpacked=Group(packed_one if zero < 3 else {}),
+        update=Group(update_transients(recipe, weights, width(state.weights, learning))),
+    )
     kept_by_adapters = {path: _adapter_keeps(i, path, k, n) for path, (k, n) in adapters.items()}
     idle, first = _below_the_first_trained(list(i.implementation.operations), set(gradients))
-    plan = Plan(
+    structure = Structure(
         i.implementation,
         setting,
         wide,
@@ -137,10 +140,10 @@ def training_step(i: Inputs) -> Step:
     )
     if state.resident_gradients:
         gradients = {}
-    step = step_of(plan, held, gradients, update_transients(recipe, weights, width(state.weights, learning)))
+    step = step_of(structure, held, gradients)
     if zero == 0 and not state.resident_gradients and not isinstance(i.batch, Symbol):
         _round_states(step)
-    learned = _weights(i, [weight for weight in weights if weight.trained], zero)
+    learned = _weights(i, trained, zero)
     return step._replace(trained=sum(learned.values()))
 
 
@@ -150,38 +153,30 @@ def _round_states(step: Step) -> None:
 
     Where the fullest moment comes after those activations are gone, all is wasted that can be: else more tokens would need less.
     """
-    totals = {name: sum(group.values()) for name, group in step.groups.items()}
-    kept = step.total(step.moments["after_forward"]["end"], totals) - step.total(step.moments["before_forward"]["start"], totals)
-    waste, weights = step.groups["weights"]["weights/allocator rounding"], totals["weights"]
-    update = step.total(step.moments["optimizer"]["update"], totals)
-    gradients = update - totals["weights"] - totals["optimizer"] - totals["optimizer transients"]
-    of_gradients = "resident" if "resident" in step.groups else "gradients:embedding/token"
-    sizes = {"optimizer": ("optimizer state", totals["optimizer"]), of_gradients: ("gradients", gradients)}
-    for group, (place, size) in sizes.items():
-        if group in step.groups:
-            cached = minimum(size, kept)
-            path = f"{place}/allocator rounding"
-            step.groups[group] = {**step.groups[group], path: (size - cached) * waste // weights}
-            step.groups[f"late {group}"] = {path: size * waste // weights - (size - cached) * waste // weights}
-    totals = {name: sum(group.values()) for name, group in step.groups.items()}
-    early: Any = 0
-    late: dict[tuple[str, str], Moment] = {}
+    held = step.held
+    saved = step.moments["after_forward"]["end"].total - step.moments["before_forward"]["start"].total
+    waste, weights = held.weights.items["weights/allocator rounding"], held.weights.total
+    gradients = step.moments["optimizer"]["update"].total - weights - held.optimizer.total - held.update.total
+    of_gradients = held.resident if held.resident.items else step.token_gradients
+    late: list[tuple[Group, Group]] = []
+    for group, place, size in ((held.optimizer, "optimizer state", held.optimizer.total), (of_gradients, "gradients", gradients)):
+        cached = minimum(size, saved)
+        path, early = f"{place}/allocator rounding", (size - cached) * waste // weights
+        group.add(path, early)
+        late.append((group, Group({path: size * waste // weights - early})))
+    before: Any = 0
+    after: Any = 0
+    emptier: list[tuple[Moment, Standing]] = []
     for phase, moments in step.moments.items():
-        for name, moment in moments.items():
-            if phase == "optimizer" or (phase == "backward" and not name.startswith(AFTER_BLOCKS)):
-                groups = {group for group, _ in moment}
-                late[phase, name] = [(f"late {group}", 1) for group in sizes if group in groups]
+        for moment in moments.values():
+            if phase == "optimizer" or (phase == "backward" and moment.part != "head"):
+                more = [(extra, 1) for group, extra in late if any(group is one for one, _ in moment.standing)]
+                emptier.append((moment, more))
+                after = maximum(after, moment._replace(standing=[*moment.standing, *more]).total)
             else:
-                early = maximum(early, step.total(moment, totals))
-    latest: Any = 0
-    for (phase, name), more in late.items():
-        latest = maximum(latest, step.total([*step.moments[phase][name], *more], totals))
-    for (phase, name), more in late.items():
-        step.moments[phase][name] += [(group, (latest > early) * 1) for group, _ in more]
-
-
-AFTER_BLOCKS = ("loss", "head/", "final_norm")
-"""Of the backward pass: before the blocks, while all that the forward pass kept still stands."""
+                before = maximum(before, moment.total)
+    for moment, more in emptier:
+        moment.standing.extend((group, (after > before) * 1) for group, _ in more)
 
 
 def _below_the_first_trained(paths: list[str], trained: set[str]) -> tuple[frozenset[str], str]:
@@ -191,10 +186,10 @@ def _below_the_first_trained(paths: list[str], trained: set[str]) -> tuple[froze
     'head/output'
     """
     idle: list[str] = []
-    blocks = any(path.startswith("block") for path in trained)
+    blocks = any(part_of(path) == "block" for path in trained)
     for path in paths:
-        if path in trained or (blocks and path.startswith("block")):
-            return frozenset(idle), "" if path.startswith(("embedding/", "block")) else path
+        if path in trained or (blocks and part_of(path) == "block"):
+            return frozenset(idle), path if part_of(path) == "head" else ""
         idle.append(path)
     return frozenset(), ""
 
@@ -205,7 +200,7 @@ def _gradients(weights: list[Weight], owners: Mapping[str, str], width: int) -> 
     for weight in weights:
         if weight.trained:
             path = owners.get(weight.path, weight.path.removesuffix(", adapter"))
-            one = width * (weight.size if path.startswith("block") else weight.total)
+            one = width * (weight.size if part_of(path) == "block" else weight.total)
             found[path] = found[path] + one if path in found else one
     return found
 
@@ -222,7 +217,7 @@ def _by_path(weights: list[Weight], factor: Any) -> dict[str, Any]:
     return found
 
 
-def _weights(i: Inputs, weights: list[Weight], zero: int) -> Group:
+def _weights(i: Inputs, weights: list[Weight], zero: int) -> dict[str, Any]:
     precision, stored = PRECISIONS[i.recipe.precision], i.runtime.state.weights
     found: dict[str, Any] = {}
     for weight in weights:
@@ -271,7 +266,7 @@ def _gathered(weights: list[Weight], compute: int) -> Any:
     """FSDP gathers one block while it computes with another, and keeps what is outside the blocks gathered."""
     total: Any = 2 * _largest_block(weights, compute)
     for weight in weights:
-        if not weight.path.startswith("block"):
+        if part_of(weight.path) != "block":
             total = total + compute * weight.total
     return total
 
@@ -280,8 +275,8 @@ def _largest_block(weights: list[Weight], compute: int) -> Any:
     """The weights of one layer, of the kind that has most."""
     sizes: dict[str, Any] = {}
     for weight in weights:
-        block = weight.path.partition("/")[0]
-        if block.startswith("block"):
+        block = block_of(weight.path)
+        if part_of(block) == "block":
             sizes[block] = sizes[block] + compute * weight.size if block in sizes else compute * weight.size
     largest, *rest = list(sizes.values()) or [0]
     for size in rest:
@@ -294,7 +289,7 @@ def _own_experts(i: Inputs, kind: Any) -> dict[str, Any]:
     return {"Y": ceiling(kind.n_expert, i.recipe.layout.ep)}
 
 
-def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Kept:
+def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Adapter:
     assert i.recipe.lora_rank is not None
     amp = _autocast(i.recipe)
     compute = PRECISIONS[i.recipe.precision].compute
@@ -309,7 +304,7 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Kept:
     # The gradient of its input comes beside the base's: in fp32 under autocast, and then in the type that was widened to it.
     flowing = (4 if i.recipe.qlora else 4 + compute) if amp else compute
     kept = adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared)
-    return Kept(kept, copies, flowing * product((tokens, k)))
+    return Adapter(kept, copies, flowing * product((tokens, k)))
 
 
 def _some(number: Any) -> bool:

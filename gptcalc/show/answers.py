@@ -9,9 +9,11 @@ from gptcalc.node import Node
 from gptcalc.run.answer import Run
 from gptcalc.run.published import Replica
 from gptcalc.run.verify import Check
+from gptcalc.search.design import Design
 from gptcalc.search.scale import Scale
+from gptcalc.search.sweep import Variants
 from gptcalc.serve.answer import Inference
-from gptcalc.show import compare, infer, memory, replicate, scale, train, verify
+from gptcalc.show import compare, design, infer, memory, replicate, scale, sweep, train, verify
 from gptcalc.show.table import Column, Table, bar, formula, integer, percent, small
 from gptcalc.show.tree import branches
 from gptcalc.table.compare import Comparison
@@ -37,6 +39,10 @@ def tables(answer: Any) -> list[Table]:
     """An answer's tables; of arrays, the shape of what they hold."""
     if isinstance(answer, list):
         return _of_rows(answer)
+    if isinstance(answer, Variants):
+        return sweep.tables(answer)
+    if isinstance(answer, Design):
+        return design.tables(answer)
     if isinstance(answer, Node):
         known = "array" if _arrays(answer.value) else integer(answer.value)
         return [itemised(f"{known} {answer.unit}", answer)]
@@ -103,7 +109,7 @@ def _records(answer: Any) -> list[dict[str, Any]]:
         if all(hasattr(row, "_asdict") and not hasattr(row, "parts") for row in answer):
             return [row._asdict() for row in answer]
         return [{"answer": number, **record} for number, row in enumerate(answer) for record in _records(row)]
-    if isinstance(answer, Scale):
+    if isinstance(answer, Scale | Variants | Design):
         return answer.to_list()
     roots: Any = answer
     if isinstance(answer, Flops):

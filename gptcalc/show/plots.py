@@ -6,7 +6,9 @@ from string import ascii_lowercase
 from typing import Any
 
 from gptcalc.search.choice import Choice
+from gptcalc.search.measures import MEASURES
 from gptcalc.search.scale import Scale
+from gptcalc.search.sweep import Variants
 from gptcalc.serve.answer import Inference
 from gptcalc.serve.fleet import Fleet
 
@@ -131,6 +133,46 @@ def scaling(curve: list[Choice]) -> str:
     plotext.yticks(list(powers), [f"{2.0**power:,.0f}" for power in powers])
     plotext.xlabel("devices; the best plan of each number of them")
     plotext.ylabel("tokens/s")
+    return text_of(plotext)
+
+
+MOST_CURVES, MOST_TICKS = 6, 8
+
+
+def swept(answer: Variants) -> str:
+    """The first measure over the first varied field that is a number, a curve for each combination of the others' values."""
+    from gptcalc.errors import GptcalcError
+    from gptcalc.show.sweep import WRITERS, plain
+
+    def numbers(values: list[Any]) -> bool:
+        return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values if one is not None)
+
+    across = next((name for name in answer.varied if numbers(answer.columns[name])), None)
+    name = answer.by or answer.shown[0]
+    if across is None or not numbers(answer.columns[name]) or not answer.value:
+        raise GptcalcError("there is nothing to draw: a plot has numbers on both sides", hint="vary a number, and show one first")
+    plotext = figure()
+    curves: dict[str, list[tuple[Any, Any]]] = {}
+    for at, value in enumerate(answer.columns[name]):
+        if value is not None:
+            point = answer.point(at)
+            x = point.pop(across)
+            curves.setdefault(", ".join(f"{key} {plain(one)}" for key, one in point.items()), []).append((x, value))
+    for label, curve in list(curves.items())[:MOST_CURVES]:
+        curve.sort()
+        x, y = [one for one, _ in curve], [value for _, value in curve]
+        plotext.plot(x, y, marker=line(), **({"label": label} if label else {}))
+        plotext.scatter(x, y, marker="o")
+    shown = [value for curve in list(curves.values())[:MOST_CURVES] for _, value in curve]
+    height = nice((max(shown) - min(shown) or max(shown) or 1) / 5)
+    across_all = sorted({x for curve in curves.values() for x, _ in curve})
+    if len(across_all) <= MOST_TICKS:
+        plotext.xticks(across_all, [plain(x) for x in across_all])
+    ticks = [height * k for k in range(int(min(shown) // height), int(max(shown) // height) + 2)]
+    plotext.yticks(ticks, [WRITERS[MEASURES[name].unit](tick) if tick else "0" for tick in ticks])
+    more = f"; {MOST_CURVES} of {len(curves)} curves" if len(curves) > MOST_CURVES else ""
+    plotext.xlabel(f"{across}{more}")
+    plotext.ylabel(name)
     return text_of(plotext)
 
 

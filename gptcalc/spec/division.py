@@ -65,10 +65,29 @@ def divided(
 ) -> Division:
     """The layout of a run: dp from the count of devices or the count from dp, micro-batches from the step's sequences.
 
+    Raises GptcalcError for every rule that is broken, naming both numbers and the nearest legal ones.
+    """
+    layout, sizes = sized(defaults, options, batch=batch, seq=seq, count=count, global_batch=global_batch, accumulate=accumulate)
+    check(model, sizes)
+    micro_batches = sizes.global_batch // (batch * sizes.dp)
+    layout = layout._replace(dp=sizes.dp, micro_batches=None if is_one(layout.pp) else micro_batches)
+    return Division(layout, sizes.count, sizes.global_batch, micro_batches, not is_one(sizes.count))
+
+
+def sized(
+    defaults: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    batch: Any,
+    seq: Any,
+    count: Any,
+    global_batch: Any,
+    accumulate: int | None = None,
+) -> tuple[Layout, Sizes]:
+    """The layout that is asked for, its dp still one, and all sizes that follow from it, legal or not.
+
     `options` are the sizes that are given, `defaults` those of a stack.
     Without a global batch a step is one micro-batch of each replica, or `accumulate` of them.
-
-    Raises GptcalcError for every rule that is broken, naming both numbers and the nearest legal ones.
     """
     given = {name: options[name] for name in (*SIZES, *CHOICES) if options.get(name) is not None}
     layout = Layout(**{**{name: defaults[name] for name in CHOICES if name in defaults}, **given, "dp": 1})
@@ -80,7 +99,4 @@ def divided(
         dp = maximum(count // own, 1)  # of fewer devices than a replica has there is none, as `check` says
     sequences = batch * dp * (accumulate or 1) if global_batch is None else global_batch
     sizes = {name: getattr(layout, name) for name in ("tp", "pp", "cp", "ep", "virtual_stages", "sequence_parallel")}
-    check(model, Sizes(**sizes, dp=dp, count=count, global_batch=sequences, batch=batch, seq=seq))
-    micro_batches = sequences // (batch * dp)
-    layout = layout._replace(dp=dp, micro_batches=None if is_one(layout.pp) else micro_batches)
-    return Division(layout, count, sequences, micro_batches, not is_one(count))
+    return layout, Sizes(**sizes, dp=dp, count=count, global_batch=sequences, batch=batch, seq=seq)

@@ -1,6 +1,7 @@
 """Which layouts there can be: each rule once, for one layout and for arrays of them.
 
 - `check`: raises for what breaks a rule, with both numbers and the nearest legal ones. `legal`: the same rules as a mask.
+- `broken`: the refusal of each place of arrays that breaks one.
 
 A rule `holds` by plain arithmetic, so that it takes ints or float arrays alike; `says` is the refusal of one place.
 """
@@ -83,7 +84,7 @@ def check(model: ModelSpec, sizes: Sizes) -> None:
                 message, hint = rule.says(model, sizes)
                 raise GptcalcError(message, hint=hint)
         elif not held.all():
-            message, hint = rule.says(model, _place(sizes, held))
+            message, hint = rule.says(model, _place(sizes, held.shape, int(held.argmin())))
             raise GptcalcError(f"{message}, in one place of the arrays", hint=hint)
 
 
@@ -100,16 +101,30 @@ def legal(model: ModelSpec, sizes: Sizes) -> Any:
     return held
 
 
-def _place(sizes: Sizes, held: Any) -> Sizes:
-    """The sizes of the first place where a rule does not hold, as ints."""
+def broken(model: ModelSpec, sizes: Sizes) -> dict[int, GptcalcError]:
+    """Of sizes some of which are arrays, the places that break a rule, in the arrays' order, each with the first that it breaks."""
     import numpy as np
 
-    at = int(np.argmin(held))
+    shape = np.broadcast_shapes(*(np.shape(getattr(sizes, field.name)) for field in fields(sizes)))
+    found: dict[int, GptcalcError] = {}
+    for rule in RULES:
+        held = np.broadcast_to(rule.holds(model, sizes), shape).ravel()
+        for at in np.flatnonzero(~held).tolist():
+            if at not in found:
+                message, hint = rule.says(model, _place(sizes, shape, at))
+                found[at] = GptcalcError(message, hint=hint)
+    return found
+
+
+def _place(sizes: Sizes, shape: tuple[int, ...], at: int) -> Sizes:
+    """The sizes of one place of arrays, as ints."""
+    import numpy as np
+
     found = {}
     for field in fields(sizes):
         value = getattr(sizes, field.name)
         if hasattr(value, "dtype"):
-            value = int(np.broadcast_to(value, held.shape).ravel()[at])
+            value = int(np.broadcast_to(value, shape).ravel()[at])
         found[field.name] = value
     return replace(sizes, **found)
 

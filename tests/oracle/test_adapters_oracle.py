@@ -73,7 +73,7 @@ def predicted(recompute: str, **options) -> dict[str, int]:
     model = gc.model({**CONFIG.to_dict(), "architectures": None})
     recipe = {"attention_kernel": "eager", "recompute": recompute, "optimizer": "sgd", "runtime": "transformers"}
     step = gc.memory(model, batch=BATCH, seq=SEQ, **recipe, **options).training.step
-    bill = step.breakdown(step.moments["after_forward"]["end"])
+    bill = step.moments["after_forward"]["end"].breakdown
     return {path: size for path, size in bill.items() if "rounding" not in path and not path.startswith("weights")}
 
 

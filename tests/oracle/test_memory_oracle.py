@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 import transformers
+from bills import without_rounding
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -81,10 +82,9 @@ def predicted(config, precision: str, recompute: str) -> dict[str, int]:
     options = {"precision": precision, "recompute": recompute, "attention_kernel": "eager", "optimizer": "sgd"}
     model = gc.model({**config.to_dict(), "architectures": None})
     step = gc.memory(model, batch=BATCH, seq=SEQ, runtime="transformers", **options).training.step
-    totals = {name: sum(size for path, size in group.items() if "rounding" not in path) for name, group in step.groups.items()}
-    return {
-        phase: max(step.total(moment, totals) for moment in moments.values()) - totals["weights"] for phase, moments in step.moments.items()
-    }
+    weights = without_rounding(step.held.weights.items)
+    fullest = {phase: max(without_rounding(one.breakdown) for one in moments.values()) for phase, moments in step.moments.items()}
+    return {phase: size - weights for phase, size in fullest.items()}
 
 
 @pytest.mark.parametrize("recompute", ["none", "full"])
