@@ -61,9 +61,9 @@ def several(
     Units: bytes.   Raises: GptcalcError for an unknown device, too many answers, and where every one of them is refused.
 
     >>> from gptcalc.spec.files import load_model
-    >>> rows = several(load_model("gpt2"), [], ["bf16", "int8"], "inference")
+    >>> rows = several(load_model("gpt2"), [], ["fp32", "bf16"], "inference")
     >>> [row.answer.to_dict()["weights"] for row in rows]
-    [248879616, 163803648]
+    [497759232, 248879616]
     """
     given = {name: value for name, value in (options or {}).items() if name not in ("device", "precision", "mode")}
     both = mode is None and len(precisions) > 1 and given.keys() <= options_of(ServingOptions).keys()

@@ -102,6 +102,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     peak = count * peak_of(device.name, device.peak, recipe.precision)
     notes = beyond_context(model, T)
     timed: StepTime | None = None
+    steps_of: list[StepPlan] = []
     stated = memory = None
     many = mfu is None and (plan.parallel or plan.stack is not None)
     if mfu is not None:
@@ -111,7 +112,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
         cut = recipe if many else recipe._replace(layout=Layout())
-        steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
+        steps_of = [StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks]
         first, *other = (step_times(one, by_kernel=not many) for one in steps_of)
         timed = either(where, first, *other) if other else first
         if many:
@@ -146,6 +147,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
+        plan=steps_of[0] if timed else None,
         device=device.name,
         device_kind=device.kind,
         count=count,

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from gptcalc.footprint.answer import FITS
 from gptcalc.run.answer import Ends, Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, span
 from gptcalc.show.devices import seller
 from gptcalc.show.sequences import sequences
-from gptcalc.show.several import STYLES, YES
+from gptcalc.show.several import STYLES
 from gptcalc.show.table import Column, Table, percent
 from gptcalc.show.table import Verdict as Color
 from gptcalc.show.train import color_of, duration_of, least_of
@@ -50,7 +51,7 @@ def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
     ]
     if any(run.memory for run in runs):
         columns.append(Column("fits", style=STYLES.__getitem__))
-        rows = [[*row, None if r.memory is None else YES[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
+        rows = [[*row, None if r.memory is None else FITS[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
     if least is not None or soonest is not None:
         columns.append(Column("", style="green"))
         rows = [[*row, _marks(r, soonest, least)] for row, r in zip(rows, runs, strict=True)]

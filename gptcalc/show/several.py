@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gptcalc.footprint.answer import ServingMemory, TrainingMemory
+from gptcalc.footprint.answer import FITS, ServingMemory, TrainingMemory
 from gptcalc.footprint.several import Held
 from gptcalc.show.amounts import Amount, money, whole
 from gptcalc.show.devices import seller
@@ -13,8 +13,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary
 
 PURPOSES = {"inference": "to serve", "training": "to train"}
-YES = {True: "yes", False: "no", None: "perhaps"}
-STYLES = {"yes": "green", "no": "bold red", "perhaps": "yellow"}
+STYLES = {FITS[True]: "green", FITS[False]: "bold red", FITS[None]: "yellow"}
 
 
 def table(model: ModelSpec, rows: Sequence[Held], inputs: Mapping[str, Any]) -> Table:
@@ -154,7 +153,7 @@ def _weights(row: Held) -> int | None:
 
 
 def _fits(row: Held) -> str | None:
-    return YES[row.fits] if row.answer else None
+    return FITS[row.fits] if row.answer else None
 
 
 def _room(group: Sequence[Held]) -> int | None:

@@ -1,18 +1,22 @@
 """`train` as tables: the run, where a step's time goes, which kernels take it; or several devices side by side."""
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from gptcalc.run.answer import Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
 from gptcalc.show.storage import aside
-from gptcalc.show.table import Column, Label, Table, bar, gauge, percent, small
+from gptcalc.show.table import Column, Label, Table, bar, formula, gauge, percent, small
 from gptcalc.show.table import Verdict as Color
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary, short
+
+if TYPE_CHECKING:
+    from gptcalc.run.explained import Term
 
 LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients put together"}
 """Of passes over memory that are named after the code that makes them."""
@@ -210,15 +214,43 @@ def step(run: Run, depth: int) -> Table:
 
 
 def derivation(run: Run) -> Table:
-    """Every leaf of a step with the kernels of one run of it."""
+    """Every term of a step: what it is of, its formula, the numbers put in, and where it comes from."""
+    from gptcalc.run.explained import MEANINGS, terms
+
+    found = terms(run)
+    sources = list(dict.fromkeys(term.source for term in found))
     columns = [
         Column("part"),
+        Column("of", fold=True, style="dim"),
+        Column("formula", formula, fold=True),
+        Column("numbers", formula, fold=True),
         Column("time", span, right=True),
-        Column("kernels of one run" if not run.communication else "how it comes about", fold=True),
+        Column("source", lambda source: f"[{sources.index(source) + 1}]" if source else ""),
     ]
-    rows: list[list[Any]] = [[path, node.value, node.formula] for path, node in run.parts.leaves()]
-    notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/kernels"]
-    return Table(f"what the {span(run.step_time)} are made of", columns, [*rows, ["total", run.step_time, ""]], notes)
+    rows = list(_grown(found, 0))
+    used = set(re.findall(r"\b(?:[A-Za-z]|norm)\b", " ".join(term.formula for term in found)))
+    letters = ", ".join(f"{letter}: {meaning}" for letter, meaning in MEANINGS.items() if letter in used)
+    notes = [letters, *(f"[{number}] {source}" for number, source in enumerate(sources, start=1))]
+    notes.append(f"next: gptcalc devices {run.device} --explain (each constant's meaning and source)")
+    rows.append(["total", None, None, None, run.step_time, None])
+    return Table(f"what the {span(run.step_time)} are made of", columns, rows, notes, bold=frozenset({len(rows) - 1}))
+
+
+def _grown(found: list["Term"], level: int) -> Iterator[list[Any]]:
+    """Rows of terms under the parts of their paths; a part of several has their sum."""
+    groups: dict[str, list[Term]] = {}
+    for term in found:
+        groups.setdefault("/".join(term.path.split("/")[: level + 1]), []).append(term)
+    for path, own in groups.items():
+        label = Label.of("  " * level + path.rpartition("/")[2], path)
+        deeper = [term for term in own if term.path != path]
+        here = [term for term in own if term.path == path]
+        if deeper or len(here) > 1:
+            yield [label, None, None, None, sum(term.seconds for term in own), None]
+        for term in here:
+            name = Label.of("  " * (level + 1) + "kernel", path) if len(own) > 1 else label
+            yield [name, term.what, term.formula, term.numbers, term.seconds, term.source]
+        yield from _grown(deeper, level + 1)
 
 
 def too_large(run: Run) -> list[str]:
