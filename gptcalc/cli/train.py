@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.completion import complete_device
 from gptcalc.cli.naming import counted
 from gptcalc.cli.options import (
     OUTPUT,
@@ -14,7 +15,6 @@ from gptcalc.cli.options import (
     Model,
     Quiet,
     Set,
-    complete_device,
     load,
     options_from,
     settings_of,
