@@ -14,6 +14,7 @@ from gptcalc.time.kernels import FULL_CLOCK, most, sustained_clock
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
 SENT = ("all-reduce", "all-gather")
 HOST = "waiting for the processor"
+LAUNCHING = "launching kernels"
 
 
 class Timed(NamedTuple):
@@ -41,6 +42,7 @@ class Phase(NamedTuple):
     clock: Any
     operations: list[Timed]
     host: Any
+    launching: float = 0.0
 
     @property
     def mean(self) -> Any:
@@ -58,6 +60,8 @@ class Phase(NamedTuple):
         busy = sum((one.seconds for one in self.operations), 0.0)
         if not (isinstance(self.host, float) and self.host == 0.0):
             items[HOST] = _mean(most((self.host - busy, 0.0)))
+        if self.launching:
+            items[LAUNCHING] = self.launching
         return breakdown(name, items, texts)
 
     def by_bound(self, *, of: str = "") -> dict[str, Any]:
@@ -74,6 +78,7 @@ class Phase(NamedTuple):
                 left = left - here
         if not (isinstance(self.host, float) and self.host == 0.0):
             found["launch"] = found["launch"] + _mean(most((self.host - sum((one.seconds for one in self.operations), 0.0), 0.0)))
+        found["launch"] = found["launch"] + (0.0 if of else self.launching)
         return found
 
     @property
@@ -114,7 +119,8 @@ def timed(work: Work, launches: list[Launch]) -> Phase:
     operations = [_operation(chip, one, clock) for one in launches]
     device = sum((one.seconds for one in operations), 0.0)
     host = _host(work, operations)
-    return Phase(most((device, host)), clock, operations, host)
+    launching = work.server.launching * sum(kind.n_layer for _, kind in work.shape.blocks)
+    return Phase(most((device, host)) + launching, clock, operations, host, launching)
 
 
 def _operation(chip: Chip, launch: Launch, clock: Any) -> Timed:
