@@ -205,7 +205,7 @@ def _word(name: str, value: str) -> str:
     return SPELLINGS.get(word, word) if name.endswith("precision") else word
 
 
-MODEL_HELP = "A preset's name, a YAML file, or a Hugging Face config.json (or a folder that holds one)."
+MODEL_HELP = "A preset's name, a YAML file, a GGUF file, or a Hugging Face config.json (or a folder that holds one)."
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Form = Annotated[Format, OUTPUT("--format", "-f", help="How the answer is written.")]

@@ -81,7 +81,7 @@ class Inference(NamedTuple):
 
     @property
     def certainty(self) -> Certainty:
-        return certainty_of(self.request, self.work)
+        return certainty_of(self.request, self.work, max(one.recurring for one in (self.point.prefill, self.point.decode)))
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
@@ -102,6 +102,7 @@ class Inference(NamedTuple):
             "tokens_per_second_of_one_user": plain(1 / p.per_token),
             "prompt_tokens_per_second": plain(self.request.replicas * p.batch * p.prompt / p.prefill_time),
             "kv_cache_bytes": plain(self.room.kv_cache),
+            "state_bytes": self.room.to_dict()["state"],
             "max_batch": self.room.max_batch,
             "max_users": None if self.room.max_batch is None else self.room.max_batch * self.request.replicas,
             "fits": plain(self.room.fits),

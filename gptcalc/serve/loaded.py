@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, NegativeAnswer
+from gptcalc.footprint.serving import state
 from gptcalc.node import Node, plain
 from gptcalc.serve.capacity import Capacity, cache_of, capacity_of
 from gptcalc.serve.certainty import Factors, factors_of
@@ -164,6 +165,7 @@ class Loaded(NamedTuple):
             "decode_step_time_last": s.last,
             "decode_time": (r.output - 1) * self.tpot,
             "kv_cache_bytes": self._cached(),
+            "state_bytes": self._state(),
             "max_batch": self._everywhere(cap.full) // self.replicas,
             "max_users": self.max_concurrency,
             "fits": self.fits,
@@ -190,8 +192,11 @@ class Loaded(NamedTuple):
 
     def _cached(self) -> Any:
         r = self.request
-        one = cache_of(self.replica.work, r.prompt + r.output / 2, whole=self.replica.engine.windows == "whole", page=1)
+        one = cache_of(self.replica.work, r.prompt + r.output / 2, whole=self.replica.engine.windows == "whole")
         return self.steady.running * one / self.replica.pp
+
+    def _state(self) -> Any:
+        return self.steady.running * state(self.replica.work.shape, 1, width=self.replica.work.width) / self.replica.pp
 
 
 def served(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:

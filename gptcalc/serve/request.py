@@ -147,12 +147,6 @@ def check_decoder(model: ModelSpec) -> None:
         raise GptcalcError(f"{model.name} has an encoder: only decoders are served")
     if any(kind.switches.idle_cross_attention for _, kind in shape_of(model).blocks):
         raise GptcalcError(f"{model.name} is a decoder without its encoder, and has nothing to read in its second attention")
-    mixer = next((kind.switches.mixer for _, kind in shape_of(model).blocks if kind.mixer is not None), None)
-    if mixer is not None:
-        raise GptcalcError(
-            f"{model.name} has layers of {mixer}: how long their recurrence takes is not known",
-            hint="memory --mode inference counts their weights, cache and state; flops --phase decode their arithmetic",
-        )
 
 
 def check_context(model: ModelSpec, prompt: int, output: int) -> None:

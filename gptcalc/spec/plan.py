@@ -244,6 +244,9 @@ class ServingOptions(StoredOptions):
     tp: Annotated[Whole | None, Option("Tensor parallel size.", "1", LAYOUT, "devices", "count")] = None
     pp: Annotated[Whole | None, Option("Pipeline stages.", "1", LAYOUT, "devices", "count")] = None
     block_size: Annotated[int | None, Option("Tokens of a page of the cache.", "1", SERVING, "tokens", "count")] = None
+    cache_layout: Annotated[
+        str | None, Option("Whose: least full expanded vllm sglang llama.cpp.", "least: what is read again", SERVING, wants="NAME")
+    ] = None
     prefill: Annotated[
         Whole | None, Option("Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING, "tokens", "count")
     ] = None
