@@ -125,7 +125,8 @@ def timed(work: Work, launches: list[Launch]) -> Phase:
     operations = [_operation(chip, one, clock) for one in launches]
     device = sum((one.seconds for one in operations), 0.0)
     host = _host(work, operations)
-    launching = work.server.launching * sum(kind.n_layer for _, kind in work.shape.blocks)
+    sent = sum((one.runs for one in operations if one.kind in SENT), 0)
+    launching = work.server.launching * sum(kind.n_layer for _, kind in work.shape.blocks) + work.server.messaging * sent
     return Phase(most((device, host)) + launching, clock, operations, host, launching)
 
 
