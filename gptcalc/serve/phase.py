@@ -42,7 +42,6 @@ class Phase(NamedTuple):
     clock: Any
     operations: list[Timed]
     host: Any
-    launching: float = 0.0
 
     @property
     def mean(self) -> Any:
@@ -66,8 +65,6 @@ class Phase(NamedTuple):
         busy = sum((one.seconds for one in self.operations), 0.0)
         if not (isinstance(self.host, float) and self.host == 0.0):
             items[HOST] = _mean(most((self.host - busy, 0.0)))
-        if self.launching:
-            items[LAUNCHING] = self.launching
         return breakdown(name, items, texts)
 
     def by_bound(self, *, of: str = "") -> dict[str, Any]:
@@ -84,7 +81,6 @@ class Phase(NamedTuple):
                 left = left - here
         if not (isinstance(self.host, float) and self.host == 0.0):
             found["launch"] = found["launch"] + _mean(most((self.host - sum((one.seconds for one in self.operations), 0.0), 0.0)))
-        found["launch"] = found["launch"] + (0.0 if of else self.launching)
         return found
 
     @property
@@ -123,11 +119,13 @@ def timed(work: Work, launches: list[Launch]) -> Phase:
         whole = sum((one.kernel.seconds(chip) for one in launches), 0.0)
         clock = sustained_clock(chip, busy, whole - busy)
     operations = [_operation(chip, one, clock) for one in launches]
-    device = sum((one.seconds for one in operations), 0.0)
     host = _host(work, operations)
     sent = sum((one.runs for one in operations if one.kind in SENT), 0)
     launching = work.server.launching * sum(kind.n_layer for _, kind in work.shape.blocks) + work.server.messaging * sent
-    return Phase(most((device, host)) + launching, clock, operations, host, launching)
+    if launching:
+        operations.append(Timed(LAUNCHING, "launch", launching, 0, 0, {"launch": launching}, 1, ""))
+    device = sum((one.seconds for one in operations), 0.0)
+    return Phase(most((device, host)), clock, operations, host)
 
 
 def _operation(chip: Chip, launch: Launch, clock: Any) -> Timed:

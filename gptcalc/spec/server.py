@@ -132,7 +132,7 @@ def server_names() -> tuple[str, ...]:
     """The inference runtimes there are files for: code that runs one batch.
 
     >>> server_names()
-    ('eager', 'graph')
+    ('eager', 'fastertransformer', 'graph')
     """
     return _names()[0]
 
