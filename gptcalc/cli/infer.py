@@ -15,6 +15,8 @@ from gptcalc.cli.options import (
     SERVING,
     Explain,
     Form,
+    Images,
+    ImageSize,
     KvPrecision,
     Model,
     Price,
@@ -43,6 +45,8 @@ def infer(
         int | None,
         RUN("--output", min=1, help="New tokens, the first from the prefill.", show_default="256, or a quarter of what it reaches"),
     ] = None,
+    images: Images = None,
+    image_size: ImageSize = None,
     server: Annotated[
         str | None,
         LOAD(
@@ -122,6 +126,7 @@ def infer(
     options: dict[str, Any] = {"count": count, "batch": batch, "prompt": prompt, "output": output, "precision": precision}
     options |= {"kv_precision": kv_precision, "group_size": group_size, "block_size": block_size, "runtime": runtime, "tp": tp, "pp": pp}
     options |= {"server": server, "concurrency": concurrency, "rate": rate, "ep": ep, "attention_dp": attention_dp, "draft": draft}
+    options |= {"images": images, "image_size": image_size}
     options |= {"prefill_pool": prefill_pool, "decode_pool": decode_pool}
     options |= {"capex": capex, "amortise": amortise, "power_price": power_price, "write": write}
     options |= {"memory_share": memory_share, "chunk": chunk, "lengths": lengths, "shared_prefix": shared_prefix, "hit_share": hit_share}

@@ -228,6 +228,8 @@ KvPrecision = Annotated[
     str | None,
     SERVING("--kv-precision", help="Of the cache: fp32 fp16 bf16 fp8 int8 int4.", show_default="bf16; beside fp32 weights fp32"),
 ]
+Images = Annotated[int | None, RUN("--images", min=1, help="Pictures that go with each prompt.", show_default=False)]
+ImageSize = Annotated[str | None, RUN("--image-size", metavar="WxH", help="Pixels of each picture.", show_default="1024x1024")]
 Price = Annotated[str | None, MONEY("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")]
 
 TYPES: dict[str, Any] = {"count": int, "flag": bool, "choice": bool, "words": list[str], "level": int}

@@ -148,6 +148,8 @@ def infer(
     price: Any = None,
     sweep: str | None = None,
     target: str | None = None,
+    images: int | None = None,
+    image_size: str | None = None,
     **load: Any,
 ) -> Inference | Loaded | Fleet:
     """What serving a model takes, on `count` devices of one kind: `batch` sequences at once in each replica, or a server under load.
@@ -155,6 +157,7 @@ def infer(
     Options: `count`, `batch`, `prompt`, `output` (new tokens, the first from the prefill), `precision` (of weights; "stored", as the
     model's quantized file has them, where it has one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages),
     `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour).
+    `images` pictures of `image_size` ("1024x1024") go with each prompt.
     `batch` and `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
 
     Under load, by any of: `server` (a name of presets/servers or a file of one), `concurrency` (requests in flight, "max") or `rate` (a
@@ -189,9 +192,12 @@ def infer(
         raise GptcalcError("a command line is written of what keeps a promise", hint="give --rate and --target too")
     found = device if hasattr(device, "peak") else load_device(device)
     price = _owned(found, price, owning) if owning else price
+    if load and images is not None:
+        raise GptcalcError("how a server under load reads pictures is not known", hint="leave out --images, or what is about the load")
     if load:
         given = {"batch": batch, "block_size": block_size, "runtime": runtime, "sweep": sweep, "target": target}
         return _under_load(spec, found, price, given, options | load)
+    options |= {"images": images, "image_size": image_size}
     options |= {"batch": 1 if batch is None else batch, "block_size": 1 if block_size is None else block_size}
     return _alone(spec, found, price, sweep, target, options | {"runtime": "graph" if runtime is None else runtime})
 

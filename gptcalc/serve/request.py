@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
+from gptcalc.serve.seeing import Seen
+from gptcalc.spec.images import pictures_of
 from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, whole_number
 
@@ -33,6 +35,7 @@ class Request(NamedTuple):
     runtime: str
     tp: int
     pp: int
+    seen: Seen | None = None
 
     @property
     def replicas(self) -> int:
@@ -48,7 +51,9 @@ class Request(NamedTuple):
         """As JSON has them, defaults included."""
         from gptcalc.node import plain
 
-        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
+        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device", "seen")}
+        if self.seen is not None:
+            fields |= {"images": self.seen.count, "image_tokens": self.seen.tokens}
         fields |= {
             "device": self.device.name,
             "kv_precision": cache_precision(self.precision, self.kv_precision),
@@ -75,9 +80,13 @@ def request_of(
     runtime: str = "graph",
     tp: int | None = None,
     pp: int | None = None,
+    images: int | None = None,
+    image_size: str | None = None,
 ) -> Request:
     """The request with its defaults: all devices in one tensor-parallel replica, as many as one takes where no count is given; weights
     as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in.
+
+    `images` pictures of `image_size` go with each prompt, whose tokens are those of its text.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
@@ -85,6 +94,9 @@ def request_of(
     output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
     if prompt is None:
         prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
+    seen = seen_of(model, images, image_size)
+    if seen is not None:
+        prompt = prompt + seen.tokens
     given = {"batch": batch, "prompt": prompt, "output": output, "block_size": block_size}
     given |= {name: value for name, value in (("count", count), ("tp", tp), ("pp", pp)) if value is not None}
     read = read_numbers(model, seq=1, **given)
@@ -106,8 +118,18 @@ def request_of(
         precision = device.usual_type
     group_size = None if group_size is None else whole_number("group_size", group_size)
     return Request(
-        model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
+        *(model, device, count, read["batch"], read["prompt"], output),
+        *(precision, kv_precision, group_size, block_size, runtime, tp, pp, seen),
     )
+
+
+def seen_of(model: ModelSpec, images: int | None, image_size: str | None) -> Seen | None:
+    """The pictures that go with a prompt; None where there are none.
+
+    Raises GptcalcError for a model whose pictures are not known.
+    """
+    found = pictures_of(model, images, image_size)
+    return None if found is None else Seen(*found, model.towers)
 
 
 def check_decoder(model: ModelSpec) -> None:

@@ -227,6 +227,8 @@ class ServingOptions(Fields):
     mode: Annotated[Literal["inference"], Option(*MODE, wants="MODE")]
     batch: Annotated[Whole | None, Option("Sequences that are served at once.", "1", unit="sequences", kind="count")] = None
     seq: Annotated[Whole | None, Option("Tokens of a sequence, prompt and answer.", USUAL_SEQ, unit="tokens", kind="count")] = None
+    images: Annotated[Whole | None, Option("Pictures that go with each prompt.", unit="images", kind="count")] = None
+    image_size: Annotated[str | None, Option("Pixels of each picture.", "1024x1024", wants="WxH")] = None
     device: Annotated["Device | None", Option("Does it fit there?", wants="NAME", completes="devices")] = None
     precision: Annotated[
         str | None, Option("Of the weights; int8 and int4 too.", "as stored, or bf16 (fp16 without)", RECIPE, wants="TYPE")
