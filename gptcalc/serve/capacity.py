@@ -38,8 +38,8 @@ class Capacity(NamedTuple):
 def weights_of(replica: Worker) -> float:
     """Bytes of the weights on the fullest device: its stage's layers, and the embedding or the head."""
     layers = outside = 0.0
-    ends = []
     work = replica.work
+    ends = {"embedding": 0.0, "head": 0.0}
     for row in operations(work.shape, 1, 1, 1):
         size = sum(2.0 * product((row.runs, *shape)) for name, shape in row.weights if not (row.kind == "matmul" and name == "weight"))
         for runs, quantized in work.stored_runs(row) if row.kind == "matmul" and row.weights else []:
@@ -47,14 +47,16 @@ def weights_of(replica: Worker) -> float:
             size += runs * experts * matrix_bytes(work, row, runs, quantized=quantized)
         if row.path.startswith("block"):
             layers += size
-        elif row.path.startswith(("embedding/", "head/")):
-            ends.append(size)
+        elif (end := row.path.partition("/")[0]) in ends:
+            ends[end] += size
+            if replica.pp > 1 and row.path == "embedding/token" and work.shape.switches.tied:
+                ends["head"] += size  # a copy on the last stage
         else:
             outside += size
     if replica.pp == 1:
-        return float(layers + sum(ends) + outside)
+        return float(layers + sum(ends.values()) + outside)
     n_layer = sum(kind.n_layer for _, kind in work.shape.blocks)
-    return float(layers * ceil(n_layer, replica.pp) / n_layer + max(ends, default=0.0) + outside)
+    return float(layers * ceil(n_layer, replica.pp) / n_layer + max(ends.values()) + outside)
 
 
 def widest(s: Shape[Any]) -> Any:

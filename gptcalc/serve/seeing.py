@@ -22,21 +22,21 @@ OF_PATCHES = ("patches/", "layers/", "stem/")
 
 
 class Seen(NamedTuple):
-    """`count` pictures in each prompt, alike, and the towers that read them."""
+    """`number` pictures in each prompt, alike, and the towers that read them."""
 
-    count: int
+    number: int
     picture: Picture
     towers: tuple[Tower, ...]
 
     @property
     def tokens(self) -> int:
         """In each prompt."""
-        return self.count * self.picture.tokens
+        return self.number * self.picture.tokens
 
 
 def towers(work: Work, seen: Seen, batch: Any) -> Iterator[tuple[Kernel, Any, Any]]:
     """The kernels that read every picture of `batch` prompts; with FLOPs and bytes. A tower is whole on each rank."""
-    pictures = batch * seen.count
+    pictures = batch * seen.number
     for tower in seen.towers:
         for path, (runs, *shape) in tower.tensors.items():
             if len(shape) != 2 or not path.endswith("/weight") or "positions" in path:

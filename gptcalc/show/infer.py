@@ -104,7 +104,7 @@ def _notes(answer: Inference) -> list[str]:
 
 def _pictures(answer: Inference) -> str:
     seen = answer.request.seen
-    return f" ({seen.tokens:,} of them of {seen.count} picture{'s' * (seen.count > 1)})" if seen else ""
+    return f" ({seen.tokens:,} of them of {seen.number} picture{'s' * (seen.number > 1)})" if seen else ""
 
 
 def operations(name: str, phase: Phase) -> Table:

@@ -121,7 +121,7 @@ def pixels(size: str) -> tuple[int, int]:
 USUAL_SIZE = "1024x1024"
 
 
-def pictures_of(model: Any, images: int | None, image_size: str | None) -> tuple[int, Picture] | None:
+def pictures_of(model: Any, images: object, image_size: str | None) -> tuple[int, Picture] | None:
     """How many pictures go with a prompt, and what each is; None where there are none.
 
     Raises GptcalcError for a model that reads no pictures, or whose rule is not known, and for what is no number or size.
