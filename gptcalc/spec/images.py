@@ -33,13 +33,13 @@ class Images(Record):
 
     rule: Literal["fixed", "area", "rows", "tiles", "canvas"]
     patch: int = Field(ge=1, le=1024)
-    factor: int = Field(0, ge=0, le=4096)
-    least: int = Field(0, ge=0)
-    most: int = Field(0, ge=0)
-    longest: int = Field(0, ge=0)
-    tile: int = Field(0, ge=0, le=65536)
-    tokens: int = Field(0, ge=0)
-    extra: int = Field(0, ge=0)
+    factor: int | None = Field(None, ge=1, le=4096)
+    least: int | None = Field(None, ge=1)
+    most: int | None = Field(None, ge=1)
+    longest: int | None = Field(None, ge=1)
+    tile: int | None = Field(None, ge=1, le=65536)
+    tokens: int | None = Field(None, ge=1)
+    extra: int | None = Field(None, ge=1)
     breaks: bool = False
 
     def of(self, width: int, height: int) -> Picture:
@@ -48,60 +48,73 @@ class Images(Record):
         Raises GptcalcError for one that the processor refuses.
         """
         if self.rule == "fixed":
-            return Picture(self.tokens + self.extra, (self.tile // self.patch) ** 2)
+            return Picture(self._of("tokens") + (self.extra or 0), (self._of("tile") // self.patch) ** 2)
         if self.rule == "area":
             return self._area(width, height)
         if self.rule == "rows":
             return self._rows(width, height)
         return self._tiles(width, height) if self.rule == "tiles" else self._canvas(width, height)
 
+    def _of(self, name: str) -> int:
+        """A number that the rule needs.
+
+        Raises GptcalcError where it is not given.
+        """
+        value: int | None = getattr(self, name)
+        if value is None:
+            raise GptcalcError(f"images: the rule '{self.rule}' needs {name}")
+        return value
+
     def _area(self, width: int, height: int) -> Picture:
         if max(width, height) > MOST_STRETCHED * min(width, height):
             raise GptcalcError(f"a picture of {width} x {height} is more than {MOST_STRETCHED} times as long as it is wide")
-        f = self.factor
+        f, least, most = self._of("factor"), self._of("least"), self._of("most")
         rows, columns = max(1, round(height / f)), max(1, round(width / f))
-        if rows * columns * f * f > self.most:
-            by = sqrt(width * height / self.most)
+        if rows * columns * f * f > most:
+            by = sqrt(width * height / most)
             rows, columns = max(1, floor(height / by / f)), max(1, floor(width / by / f))
-        elif rows * columns * f * f < self.least:
-            by = sqrt(self.least / (width * height))
+        elif rows * columns * f * f < least:
+            by = sqrt(least / (width * height))
             rows, columns = ceil(height * by / f), ceil(width * by / f)
-        return Picture(rows * columns + self.extra, rows * columns * (f // self.patch) ** 2)
+        return Picture(rows * columns + (self.extra or 0), rows * columns * (f // self.patch) ** 2)
 
     def _rows(self, width: int, height: int) -> Picture:
-        by = max(1.0, height / self.longest, width / self.longest)
+        longest, factor = self._of("longest"), self._of("factor")
+        by = max(1.0, height / longest, width / longest)
         if by > 1:
             width, height = max(1, floor(width / by)), max(1, floor(height / by))
-        rows, columns = ceil(height / self.factor), ceil(width / self.factor)
-        return Picture(rows * (columns + self.breaks), rows * columns * (self.factor // self.patch) ** 2)
+        rows, columns = ceil(height / factor), ceil(width / factor)
+        return Picture(rows * (columns + self.breaks), rows * columns * (factor // self.patch) ** 2)
 
     def _tiles(self, width: int, height: int) -> Picture:
         """InternVL: the grid nearest in aspect ratio; of equals the larger while the picture covers over half of it."""
+        tile, least, most = self._of("tile"), self._of("least"), self._of("most")
         grids = sorted(
-            {(c, r) for c in range(1, self.most + 1) for r in range(1, self.most + 1) if self.least <= c * r <= self.most},
+            {(c, r) for c in range(1, most + 1) for r in range(1, most + 1) if least <= c * r <= most},
             key=lambda g: g[0] * g[1],
         )
         best, apart = (1, 1), float("inf")
         for columns, rows in grids:
             difference = abs(width / height - columns / rows)
-            larger = difference == apart and width * height > 0.5 * self.tile**2 * columns * rows
+            larger = difference == apart and width * height > 0.5 * tile**2 * columns * rows
             if difference < apart or larger:
                 best, apart = (columns, rows), difference
         tiles = best[0] * best[1]
         crops = tiles + (tiles > 1)
-        return Picture(crops * self.tokens + self.extra, crops * (self.tile // self.patch) ** 2, crops)
+        return Picture(crops * self._of("tokens") + (self.extra or 0), crops * (tile // self.patch) ** 2, crops)
 
     def _canvas(self, width: int, height: int) -> Picture:
         """Llama 4: the canvas that scales a picture up the least or, where none does, down the least."""
-        grids = [(c, r) for c in range(1, self.most + 1) for r in range(1, self.most + 1) if c * r <= self.most]
-        scales = {g: min(g[0] * self.tile / width, g[1] * self.tile / height) for g in grids}
+        tile, most = self._of("tile"), self._of("most")
+        grids = [(c, r) for c in range(1, most + 1) for r in range(1, most + 1) if c * r <= most]
+        scales = {g: min(g[0] * tile / width, g[1] * tile / height) for g in grids}
         up = [scale for scale in scales.values() if scale >= 1]
         chosen = min(up) if up else max(scales.values())
         columns, rows = min((g for g in grids if scales[g] == chosen), key=lambda g: g[0] * g[1])
         tiles = columns * rows
         crops = tiles + (tiles > 1)
         separators = tiles if tiles > 1 else 0
-        return Picture(crops * self.tokens + self.extra + separators, crops * (self.tile // self.patch) ** 2, crops)
+        return Picture(crops * self._of("tokens") + (self.extra or 0) + separators, crops * (tile // self.patch) ** 2, crops)
 
 
 def pixels(size: str) -> tuple[int, int]:
