@@ -93,9 +93,10 @@ class Factors(NamedTuple):
     text: str
 
 
-LOADED = {"dense": (1.17, 2.1), "experts": (1.43, 4.1)}
-"""Of models without experts and with: time per token, time to first token. 1,210 runs of vLLM, SGLang and TensorRT-LLM on H100, H200 and
-B200 (presets/served), on which the three or four constants of each server were fitted too: `gptcalc replicate loads` shows each."""
+LOADED = {"dense": (1.2, 2.3), "experts": (1.4, 4.2)}
+"""Of models without experts and with: time per token, time to first token. Nine in ten of 1,210 runs of vLLM, SGLang and TensorRT-LLM on
+H100, H200 and B200 (presets/served) are within, each table (a server with one model on one device) predicted with the constants of its
+server that were fitted on the server's other tables: tests/benchmarks/serving_left_out.py. `gptcalc replicate loads` shows each run."""
 
 MEASURED_ON = ("h100-80gb", "h200", "b200")
 MEASURED_SERVERS = ("vllm", "sglang", "trtllm")

@@ -226,6 +226,7 @@ class ModelSpec(Record):
     q_lora_rank: int | None = None  # channels of the queries' latent
     indexer: Indexer | None = None
     compressed: Compressed | None = None
+    latent_turns: bool = True  # the channels of a key that bypass the latent turn (Kimi Linear: they do not, and are shared all the same)
     latent_rotary_norm: bool = False  # the rotated key that all heads share is normalised (dots3)
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 

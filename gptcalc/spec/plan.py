@@ -208,15 +208,15 @@ class MemoryOptions(StepOptions, AdapterOptions):
     precision: Annotated[
         str | None,
         Option(
-            f"{PRECISION}; served int8 and int4 too.",
+            f"{PRECISION}; served int8 and int4 too; or several, fp32,bf16.",
             "autocast to the 16 bits that the device has; LoRA: those; inference: as stored, or bf16 (fp16 without)",
             RECIPE,
             wants="TYPE",
         ),
     ] = None
-    device: Annotated["Device | None", Option("Does it fit there? A name, as h100-80gb, or a file.", wants="NAME", completes="devices")] = (
-        None
-    )
+    device: Annotated[
+        "Device | None", Option("Does it fit there? A name, or several: a100:8,h100; or a file.", wants="NAME", completes="devices")
+    ] = None
     stage: Annotated[
         Literal["worst", "first", "middle", "last"] | None,
         Option("Of the pipeline: worst first middle last.", "worst", LAYOUT, wants="WHICH"),

@@ -59,7 +59,7 @@ class InferOptions(OneKind, DeployOptions, KeptOptions):
     runtime: Annotated[
         str | None,
         Option(
-            "graph (recorded once, fused: a CUDA graph) or eager (transformers).",
+            "graph (recorded once, fused: a CUDA graph), eager (transformers), fastertransformer.",
             "graph",
             SERVING,
             wants="NAME",
