@@ -29,7 +29,8 @@ def whisper_renamed(p: Parts, c: Sizes) -> None:
 def conformer(p: Parts, c: Sizes) -> None:
     """Granite Speech: attention between two half MLPs, and a convolution of each channel over time."""
     d, runs, inner = c["hidden_dim"], c["num_layers"], c["hidden_dim"] * c["feedforward_mult"]
-    heads, wide = c["num_heads"] * c["dim_head"], c["hidden_dim"] * c["conv_expansion_factor"]
+    head = c["dim_head"] if c.raw("dim_head") else d // c["num_heads"]
+    heads, wide = c["num_heads"] * head, d * c["conv_expansion_factor"]
     p.linear("stem", c["input_dim"], d)
     for half in ("first_mlp", "last_mlp"):
         p.layernorm(f"layers/{half}/norm", d, runs)
@@ -38,7 +39,7 @@ def conformer(p: Parts, c: Sizes) -> None:
     p.linear("layers/attention/query", d, heads, False, runs)
     p.linear("layers/attention/key_value", d, 2 * heads, False, runs)
     p.linear("layers/attention/output", heads, d, True, runs)
-    p.add("layers/attention/positions", 2 * c["max_pos_emb"] + 1, c["dim_head"], runs=runs)
+    p.add("layers/attention/positions", 2 * c["max_pos_emb"] + 1, head, runs=runs)
     p.layernorm("layers/convolution/norm", d, runs)
     p.linear("layers/convolution/up", d, 2 * wide, True, runs)
     p.add("layers/convolution/kernel", wide, c["conv_kernel_size"], runs=runs)

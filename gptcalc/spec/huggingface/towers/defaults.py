@@ -50,7 +50,7 @@ OF_TYPE = _table("""
         out_hidden_size=1536 patch_size=14 projection_intermediate_size=10240 spatial_merge_size=2 temporal_patch_size=2
     glm_ocr_vision attention_bias=true depth=24 hidden_size=1024 in_channels=3 intermediate_size=4096 num_heads=16 \
         out_hidden_size=1536 patch_size=14 spatial_merge_size=2 temporal_patch_size=2
-    granite_speech_encoder conv_expansion_factor=2 conv_kernel_size=15 dim_head=128 feedforward_mult=4 hidden_dim=1024 input_dim=160 \
+    granite_speech_encoder conv_expansion_factor=2 conv_kernel_size=15 feedforward_mult=4 hidden_dim=1024 input_dim=160 \
         max_pos_emb=512 num_heads=8 num_layers=10 output_dim=42
     glmasr_encoder hidden_size=1280 intermediate_size=5120 num_attention_heads=20 num_hidden_layers=32 num_key_value_heads=20 \
         num_mel_bins=128
