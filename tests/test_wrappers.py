@@ -234,3 +234,22 @@ def test_a_width_that_towers_share_is_not_changed_alone() -> None:
     with pytest.raises(ValueError, match="width of the projectors"):
         load_model(config, {"d_model": 2048})
     assert load_model(config, {"n_layer": 3}).n_layer == 3
+
+
+def test_a_tower_whose_sizes_are_not_in_the_file_is_left_out(run: Callable[..., Any], tmp_path: Path) -> None:
+    """What Llama 4's class would take is of no published tower: the language model alone, and said."""
+    path = tmp_path / "config.json"
+    text = {"model_type": "llama4_text", "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    text |= {"hidden_size": 64, "intermediate_size": 48, "intermediate_size_mlp": 96, "vocab_size": 100, "num_local_experts": 4}
+    path.write_text(json.dumps({"model_type": "llama4", "text_config": text}))
+    model = load_model(path)
+    assert model.towers == ()
+    assert any(name.startswith("vision_config") for name in model.left_out)
+    assert "no published tower" in run("params", path).out
+    path.write_text(json.dumps({"model_type": "llama4", "text_config": text, "vision_config": {"hidden_size": 32}}))
+    assert load_model(path).towers
+
+
+def test_granite_speech_is_whole() -> None:
+    """Its Q-Former reads the width that its own config says, whatever the encoder's is: transformers 5.24's class."""
+    assert params(load_model({"model_type": "granite_speech"})).value == 6990441514

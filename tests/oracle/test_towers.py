@@ -25,7 +25,7 @@ from gptcalc.table.params import params
 SEEDS = range(4)
 FEW = {"num_hidden_layers", "depth", "encoder_layers", "num_layers", "num_global_layers"}
 FIXED = {"num_channels", "in_channels", "projector_input_dim", "projector_output_dim", "vocab_size", "d_model", "hidden_dim"}
-GIVEN = {"gemma4": {"vision_config": {}, "audio_config": {}}} | OTHERS
+GIVEN = {"gemma4": {"vision_config": {}, "audio_config": {}}, "llama4": {"vision_config": {}}} | OTHERS
 
 
 def varied(key: str, value: Any, rng: random.Random) -> Any:

@@ -17,7 +17,7 @@ from gptcalc.spec.huggingface.towers.pictures import pictures
 from gptcalc.spec.huggingface.towers.projectors import Ends
 from gptcalc.spec.huggingface.towers.table import AROUND, CHOSEN, TOWERS, Around
 
-NAMES = {"vision_config": "vision tower", "audio_config": "audio tower"}
+NAMES = {"vision_config": "vision tower", "audio_config": "audio tower", "encoder_config": "audio tower"}
 NAMES |= {"high_res_vision_config": "high-resolution vision tower"}
 
 SAME = (
@@ -64,6 +64,8 @@ def _beside(model_type: str, around: Around, data: Mapping[str, Any], text: Size
         given = data.get(key)
         if given is None and key in around.only_if_given:
             continue
+        if given is None and key in around.needed:
+            raise GptcalcError(f"the file has no {key}, and the sizes that its class would take are of no published tower")
         kind = _kind(given, kinds, f"{model_type}.{key}", f"{where}: {key}")
         parts[key] = _sizes(given, kind, f"{model_type}.{key}", f"{where}: {key}")
         tower = Parts()

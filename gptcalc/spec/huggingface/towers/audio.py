@@ -26,6 +26,30 @@ def whisper_renamed(p: Parts, c: Sizes) -> None:
     _whisper(p, c["hidden_size"], c["num_hidden_layers"], c["intermediate_size"], c["num_mel_bins"], rows)
 
 
+def conformer(p: Parts, c: Sizes) -> None:
+    """Granite Speech: attention between two half MLPs, and a convolution of each channel over time."""
+    d, runs, inner = c["hidden_dim"], c["num_layers"], c["hidden_dim"] * c["feedforward_mult"]
+    head = c["dim_head"] if c.raw("dim_head") else d // c["num_heads"]
+    heads, wide = c["num_heads"] * head, d * c["conv_expansion_factor"]
+    p.linear("stem", c["input_dim"], d)
+    for half in ("first_mlp", "last_mlp"):
+        p.layernorm(f"layers/{half}/norm", d, runs)
+        p.mlp(runs, d, inner, path=f"layers/{half}")
+    p.layernorm("layers/attention/norm", d, runs)
+    p.linear("layers/attention/query", d, heads, False, runs)
+    p.linear("layers/attention/key_value", d, 2 * heads, False, runs)
+    p.linear("layers/attention/output", heads, d, True, runs)
+    p.add("layers/attention/positions", 2 * c["max_pos_emb"] + 1, head, runs=runs)
+    p.layernorm("layers/convolution/norm", d, runs)
+    p.linear("layers/convolution/up", d, 2 * wide, True, runs)
+    p.add("layers/convolution/kernel", wide, c["conv_kernel_size"], runs=runs)
+    p.layernorm("layers/convolution/batch_norm", wide, runs)
+    p.linear("layers/convolution/down", wide, d, True, runs)
+    p.layernorm("layers/norm", d, runs)
+    p.linear("project_1", d, c["output_dim"])
+    p.linear("project_2", c["output_dim"], d)
+
+
 def glmasr(p: Parts, c: Sizes) -> None:
     head = c["head_dim"] if c.raw("head_dim") else c["hidden_size"] // c["num_attention_heads"]
     kv = c["num_key_value_heads"] * head

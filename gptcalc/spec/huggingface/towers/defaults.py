@@ -50,6 +50,8 @@ OF_TYPE = _table("""
         out_hidden_size=1536 patch_size=14 projection_intermediate_size=10240 spatial_merge_size=2 temporal_patch_size=2
     glm_ocr_vision attention_bias=true depth=24 hidden_size=1024 in_channels=3 intermediate_size=4096 num_heads=16 \
         out_hidden_size=1536 patch_size=14 spatial_merge_size=2 temporal_patch_size=2
+    granite_speech_encoder conv_expansion_factor=2 conv_kernel_size=15 feedforward_mult=4 hidden_dim=1024 input_dim=160 \
+        max_pos_emb=512 num_heads=8 num_layers=10 output_dim=42
     glmasr_encoder hidden_size=1280 intermediate_size=5120 num_attention_heads=20 num_hidden_layers=32 num_key_value_heads=20 \
         num_mel_bins=128
     got_ocr2_vision global_attn_indexes=[2,5,8,11] hidden_size=768 image_size=1024 mlp_dim=3072 num_attention_heads=12 \
@@ -149,6 +151,7 @@ ABSENT = _table("""
 OUTER = _table("""
     aria projector_patch_to_query_dict={"1225":128,"4900":256}
     blip-2 num_query_tokens=32
+    granite_speech downsample_rate=5 window_size=15
     cohere2_vision alignment_intermediate_size=36864 downsample_factor=2
     aya_vision downsample_factor=2
     cosmos3_edge projector_hidden_size=11520

@@ -222,6 +222,14 @@ def instructblip(p: Parts, e: Ends) -> None:
     _blip(p, e, True)
 
 
+def granite_speech(p: Parts, e: Ends) -> None:
+    """Queries for each window, which the file's own `encoder_hidden_size` says the encoder's width to."""
+    c = e.parts["projector_config"]
+    h = _q_former(p, c, c["encoder_hidden_size"], False)
+    p.add("queries", e.o["window_size"] // e.o["downsample_rate"], h)
+    p.linear("linear", h, e.t["hidden_size"])
+
+
 def hyperclova(p: Parts, e: Ends) -> None:
     p.linear("linear", e.v["out_hidden_size"], e.t["hidden_size"])
 

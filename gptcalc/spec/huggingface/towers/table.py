@@ -57,6 +57,7 @@ TOWERS: Mapping[str, Tower] = {
     **dict.fromkeys(("minicpm_ocr_vision", "minicpmv4_6_vision", "minicpmv4_7_vision"), merging.minicpm),
     "granite_docling_vision": merging.granite_docling,
     "qwen2_audio_encoder": audio.whisper,
+    "granite_speech_encoder": audio.conformer,
     **dict.fromkeys(("voxtral_encoder", "moss_transcribe_diarize_audio"), audio.whisper_renamed),
     "glmasr_encoder": audio.glmasr,
     "qwen2_5_omni_audio_encoder": audio.qwen2_5_omni,
@@ -75,16 +76,18 @@ TOWERS: Mapping[str, Tower] = {
 class Around(NamedTuple):
     """What is around one wrapper's language model: the type of each part, several where its config says which, and its projector.
 
-    `copies`: how often each part is built; `only_if_given`: parts that are not built where the file has none.
+    `copies`: how often each part is built; `only_if_given`: parts that are not built where the file has none; `needed`: parts whose sizes
+    must be in the file, since those that the class takes where it has none are of no published model.
     """
 
     parts: Mapping[str, tuple[str, ...]]
     projector: Projector
     copies: int = 1
     only_if_given: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
 
 
-# Wrapper, its projector, and its parts with their types.
+# Wrapper, its projector, and its parts with their types; `!`: a part that the file must have.
 _ROWS = """
     aria aria vision_config=idefics3_vision
     blip-2 blip2 vision_config=blip_2_vision_model qformer_config=blip_2_qformer
@@ -117,12 +120,13 @@ _ROWS = """
     smolvlm idefics3 vision_config=smolvlm_vision
     instructblip instructblip vision_config=instructblip_vision_model qformer_config=instructblip_qformer
     instructblipvideo instructblip vision_config=instructblipvideo_vision_model qformer_config=instructblipvideo_qformer
+    granite_speech granite_speech encoder_config=granite_speech_encoder projector_config=blip_2_qformer
     internvl internvl vision_config=internvl_vision
     qianfan_ocr internvl vision_config=qianfan_ocr_vision
     kimi_k25 kimi vision_config=kimi_k25_vision
     lfm2_vl lfm2 vision_config=siglip2_vision_model
     lighton_ocr lighton vision_config=pixtral
-    llama4 llama4 vision_config=llama4_vision_model
+    llama4 llama4 vision_config=llama4_vision_model!
     llava llava vision_config=ANY
     llava_next llava_newline vision_config=ANY
     llava_next_video llava_newline vision_config=ANY
@@ -159,10 +163,11 @@ _ROWS = """
 
 def _row(line: str) -> tuple[str, Around]:
     wrapper, projector, *parts = line.split()
-    pairs = (part.split("=") for part in parts)
+    needed = tuple(part.partition("=")[0] for part in parts if part.endswith("!"))
+    pairs = (part.rstrip("!").split("=") for part in parts)
     types = {key: ANY if kind == "ANY" else (kind,) for key, kind in pairs}
     optional = tuple(types) if wrapper == "gemma4" else ()
-    return wrapper, Around(types, getattr(projectors, projector), 2 if wrapper == "video_llava" else 1, optional)
+    return wrapper, Around(types, getattr(projectors, projector), 2 if wrapper == "video_llava" else 1, optional, needed)
 
 
 AROUND: Mapping[str, Around] = dict(_row(line) for line in _ROWS.strip().splitlines())
