@@ -81,6 +81,26 @@ CONFIGS = {
         mlp_only_layers=[0],
     ),
 }  # fmt: skip
+LIKE_LLAMA = {
+    "hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 256,
+    "vocab_size": 301, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+CONFIGS |= {
+    "qwen3": transformers.AutoConfig.for_model("qwen3", **LIKE_LLAMA, head_dim=24),
+    "granite": transformers.AutoConfig.for_model(
+        "granite", **LIKE_LLAMA, residual_multiplier=0.22, logits_scaling=8.0, embedding_multiplier=12.0
+    ),
+    "smollm3": transformers.AutoConfig.for_model("smollm3", **LIKE_LLAMA, no_rope_layers=[1, 0, 1]),
+    "stablelm": transformers.AutoConfig.for_model("stablelm", **LIKE_LLAMA),
+    "olmo2": transformers.AutoConfig.for_model("olmo2", **LIKE_LLAMA),
+    "gemma": transformers.AutoConfig.for_model("gemma", **LIKE_LLAMA | {"num_key_value_heads": 1, "head_dim": 24}),
+    "cohere": transformers.AutoConfig.for_model("cohere", **LIKE_LLAMA, logit_scale=0.0625),
+    "phi": transformers.AutoConfig.for_model("phi", **LIKE_LLAMA | {"num_key_value_heads": 6}, partial_rotary_factor=0.5),
+}
+
+
+RMS_NORMS = ("llama", "mixtral", "qwen", "phi3", "glm", "ernie", "granite", "smollm3", "olmo2", "gemma", "cohere")
+"""Norms whose statistics no kernel of its own computes."""
 
 
 def saved_by_torch(config, precision: str, batch: int, seq: int) -> int:
@@ -163,7 +183,8 @@ def predicted(config, precision: str, batch: int, seq: int, kernel: str = "eager
 @pytest.mark.parametrize("name", CONFIGS)
 def test_saved_bytes_equal_torch(name, precision) -> None:
     batch, seq, config = 3, 40, CONFIGS[name]
-    norms = 0 if name.startswith(("llama", "mixtral", "qwen", "phi3", "glm", "ernie")) else 2 * config.num_hidden_layers + 1
+    layers = config.num_hidden_layers
+    norms = 0 if name.startswith(RMS_NORMS) else layers + 1 if name == "phi" else 2 * layers + 1
     narrower = 4 * batch * seq * norms if precision == "bf16" else 0  # on the CPU LayerNorm's statistics are 16-bit too
     assert predicted(config, precision, batch, seq) - narrower == saved_by_torch(config, precision, batch, seq)
 
