@@ -99,6 +99,9 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc verify my-model.yaml", "your own"),
         ("gptcalc verify gpt3-175b --explain", "each formula"),
     ],
+    "calibrate": [
+        ("gptcalc calibrate zero3-2021 --stack deepspeed-zero3-2021", "a stack's own constant, from the rows it was fitted on"),
+    ],
     "replicate": [
         ("gptcalc replicate", "all published runs"),
         ("gptcalc replicate gpt3-175b", "one of them"),
