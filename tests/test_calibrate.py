@@ -80,6 +80,19 @@ def test_what_is_written_is_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run("calibrate", "rows.jsonl", "--device", "l40s").err.startswith("error: l40s-calibrated.yaml: is there already")
 
 
+def test_a_server_takes_latencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    asked = {"device": "h100-80gb", "tp": 1, "prompt": 512, "output": 64}
+    rows = []
+    for users in (4, 16):
+        answer = gc.infer("llama3.1-8b", server="vllm", concurrency=users, **asked).to_dict()
+        rows.append({"model": "llama3.1-8b", **asked, "concurrency": users, "tpot": answer["tpot"] + 1e-3})  # each pass 1 ms longer
+    monkeypatch.chdir(tmp_path)
+    result = json.loads(run("calibrate", written(tmp_path / "rows.jsonl", rows), "--server", "vllm", "-f", "json").out)["result"]
+    assert result["median_error"]["after"] < 0.25 * result["median_error"]["before"]
+    later = gc.infer("llama3.1-8b", server="./vllm-calibrated.yaml", concurrency=4, **asked).to_dict()
+    assert later["tpot"] == pytest.approx(rows[0]["tpot"], rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("line", "asked", "says"),
     [

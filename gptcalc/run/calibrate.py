@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
@@ -12,6 +14,7 @@ from gptcalc.shown import Rows
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.server import ServerSpec
 
 Bounds = tuple[float, float]
 
@@ -22,7 +25,14 @@ COMPANIONS = ("matmul", "streaming", "sustained", "tensor_power", "memory_power"
 """Constants of a device that are not fitted here, and that what is fitted may stand in for."""
 
 ENGINE: dict[str, Bounds] = {"step": (0.0, 0.02), "sequence": (0.0, 1e-3), "layer": (0.0, 5e-3), "request": (0.0, 0.5)}
-"""The constants of a server that were fitted: seconds of presets/servers/README.md."""
+"""The constants of a server that were fitted, in seconds."""
+
+ENGINE_MEANINGS = {
+    "step": "the processor's seconds of one pass",
+    "sequence": "the same of each sequence in it",
+    "layer": "the least seconds that a layer takes where kernels are launched one by one",
+    "request": "seconds before a request's first pass",
+}
 
 MANY = 3
 """Rows for each constant, without which it rests on too little to be trusted."""
@@ -106,13 +116,23 @@ def calibrate(
             "say what is calibrated: --device, --stack or --server", hint="one of them; a device beside a server is its chip"
         )
     read = rows_of(rows)
-    target = _server(str(server), device) if server is not None else _device(device) if device is not None else _stack(str(stack))
+    with TemporaryDirectory() as folder:
+        own = None if server is None else _server(server, device, Path(folder))
+        target = own or (_device(device) if device is not None else _stack(str(stack)))
+        return _fitted(target, read, _timed(read, target), name or f"{target.name}-calibrated")
+
+
+def _timed(read: list[MeasuredRow], target: _Target) -> list[MeasuredRow]:
+    """The rows whose predictions constants decide.
+
+    Raises GptcalcError for rows that are nothing to a device, a stack or a server.
+    """
     timed = [row for row in read if row.quantity not in MEMORY]
-    odd = [row for row in timed if (row.quantity in LATENCIES) != (server is not None)]
+    odd = [row for row in timed if (row.quantity in LATENCIES) != (target.kind == "server")]
     if odd:
-        wants = "latencies need --server" if server is None else "steps need --device or --stack"
+        wants = "steps need --device or --stack" if target.kind == "server" else "latencies need --server"
         raise GptcalcError(f"{odd[0].run}: {odd[0].quantity} is nothing that a {target.kind} decides here", hint=wants)
-    return _fitted(target, read, timed, name or f"{target.name}-calibrated")
+    return timed
 
 
 def _fitted(target: _Target, read: list[MeasuredRow], timed: list[MeasuredRow], called: str) -> Calibration:
@@ -254,25 +274,34 @@ def _stack(name: str) -> _Target:
     return _Target("stack", spec.name, meanings, start, dict(spec.fitted), lambda v: Software(stack=changed(v)), companions, write)
 
 
-def _server(name: str, device: str | DeviceSpec | None) -> _Target:
-    import yaml
-
+def _server(name: str, device: str | DeviceSpec | None, folder: Path) -> _Target:
+    """`folder` takes the file of the server whose constants are tried."""
     from gptcalc.spec.device import as_device
     from gptcalc.spec.server import load_server
 
     spec, chip = load_server(name), None if device is None else as_device(device)
-    engine = spec.engine
-    if engine is None:
+    if spec.engine is None:
         raise GptcalcError(f"{spec.name} runs one batch and has no constants of an engine", hint="a server under load, such as vllm")
+    trial = folder / "trial.yaml"
 
     def with_values(values: dict[str, float]) -> Software:
-        return Software(device=chip, server=spec.model_copy(update={"engine": engine.model_copy(update=values)}))
+        trial.write_text(_server_text(spec, values, "trial", ""), "utf-8")
+        return Software(device=chip, server=str(trial))
 
     def write(called: str, constants: list[Constant], on: str) -> str:
-        own = {one.name: one.after for one in constants if one.deviation is not None}
-        fields = {"like": spec.path or spec.name, "title": called, "source": f"{spec.title}, {on}", "engine": own}
-        return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=140)
+        return _server_text(spec, {one.name: one.after for one in constants if one.deviation is not None}, called, on)
 
-    start = {one: float(getattr(engine, one)) for one in ENGINE}
-    meanings = dict.fromkeys(ENGINE, "seconds of the processor, as presets/servers/README.md has it")
-    return _Target("server", spec.name, meanings, start, dict(ENGINE), with_values, {}, write)
+    start = {one: float(getattr(spec.engine, one)) for one in ENGINE}
+    return _Target("server", spec.name, dict(ENGINE_MEANINGS), start, dict(ENGINE), with_values, {}, write)
+
+
+def _server_text(spec: ServerSpec, values: dict[str, float], called: str, on: str) -> str:
+    """A server as a file of one's own, for --server: like a bundled one, or all of a file that was one's own before."""
+    import yaml
+
+    from gptcalc.spec.reading import read_text, read_yaml, shown
+
+    fields: dict[str, Any] = dict(read_yaml(read_text(spec.path), shown(spec.path))) if spec.path else {"like": spec.name}
+    engine = dict(fields.get("engine") or {}) | {one: float(value) for one, value in values.items()}
+    fields |= {"title": called, "source": f"{spec.title}, {on}", "engine": engine}
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=140)

@@ -12,7 +12,6 @@ from gptcalc.spec.reading import quoted, read_text, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
-    from gptcalc.spec.server import ServerSpec
     from gptcalc.spec.stack import StackSpec
 
 STEPS = (
@@ -47,7 +46,7 @@ class Software(NamedTuple):
 
     device: DeviceSpec | None = None
     stack: StackSpec | None = None
-    server: ServerSpec | None = None
+    server: str | None = None
 
 
 def rows_of(source: str) -> list[MeasuredRow]:

@@ -76,16 +76,14 @@ class ServerSpec(Record):
     sources: dict[str, str] = Field(default={})
 
 
-def load_server(name: str | ServerSpec) -> ServerSpec:
-    """The server of a name, or of a file; one that is there already as it is.
+def load_server(name: str) -> ServerSpec:
+    """The server of a name, or of a file.
 
     Raises GptcalcError for a name that no file has, and for a malformed file.
 
     >>> load_server("graph").fused["gate_up"], load_server("vllm").engine.policy
     (['gate', 'up'], 'mixed')
     """
-    if isinstance(name, ServerSpec):
-        return name
     if isinstance(name, str) and is_path(name):
         return _read(Path(name), Path(name).stem).model_copy(update={"path": name})
     wanted = folded(name) if isinstance(name, str) else name
