@@ -30,7 +30,7 @@ N = TypeVar("N", bound=Number)
 Factors = tuple[Any, ...]
 """Numbers of one kind and plain ints, to be multiplied."""
 
-ALPHABET = "BTCMLkEVPydjeoqcHKQZFfsRWND"
+ALPHABET = "BTCMLkEVPydjeoqcHKQZFfsRWniaxpuwglmzND"
 """The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q. A letter of a kind of block, F_moe, goes with its own."""
 
 
@@ -158,6 +158,15 @@ def is_one(size: Any) -> bool:
     (True, False)
     """
     return isinstance(size, int) and size == 1
+
+
+def is_zero(size: Any) -> bool:
+    """Whether a size is the number 0; an array is not, nor is a symbol.
+
+    >>> is_zero(0), is_zero(0.0), is_zero(2)
+    (True, True, False)
+    """
+    return isinstance(size, int | float) and size == 0
 
 
 def differ(a: Any, b: Any) -> bool:
