@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import Explain, Form, complete_device, complete_engine, complete_stack
+from gptcalc.cli.completion import complete_device, complete_engine, complete_stack
+from gptcalc.cli.options import Explain, Form
 
 
 def calibrate(
