@@ -44,8 +44,9 @@ def test_a_constant_that_made_the_rows_is_found(tmp_path: Path) -> None:
     ("table", "asked", "name", "value"),
     [
         ("zero3-2021", {"stack": "deepspeed-zero3-2021"}, "network_share", 0.25),
-        ("maxtext", {"stack": "maxtext"}, "slices", 0.022),
+        ("maxtext", {"stack": "maxtext"}, "slices", 0.027),
         ("llm-foundry-h100", {"device": "h100-80gb"}, "attention_flash_1", 2.7),
+        ("bloom-trials", {"device": "a100-80gb"}, "unaligned_heads", 0.022),
     ],
 )
 @pytest.mark.slow
@@ -109,3 +110,22 @@ def test_rows_that_are_none_are_refused(tmp_path: Path, line: str, asked: dict[s
     (tmp_path / "rows.jsonl").write_text(line)
     with pytest.raises(gc.GptcalcError, match=says.replace("(", r"\(")):
         calibrate(str(tmp_path / "rows.jsonl"), **asked)
+
+
+def test_the_link_of_another_site_is_told() -> None:
+    options = {"tokens": "1B", "device": "a100", "count": 8}
+    divided = gc.train("gpt3-13b", tp=8, batch=4, global_batch=32, stack="megatron-2021", **options)
+    (said,) = [note for note in divided.notes if "fast link of half the rate" in note]
+    longer = float(said.split(" longer")[0].split()[-1].rstrip("%")) / 100
+    sent = sum(one["total"] for one in divided.communication if one["name"] == "tensor parallel") / divided.step_time
+    assert sent > 0.1
+    assert 0.5 * sent < longer <= sent + 0.005  # nothing hides it: twice the time of its bytes, and no more than that of all of it
+    assert not any("fast link of half" in note for note in gc.train("gpt3-1.3b", zero=3, **options).notes)
+
+
+@pytest.mark.parametrize("command", [("params",), ("flops",), ("memory", "--batch", 1), ("train", "--tokens", "1B")])
+def test_heads_of_odd_width_are_warned_of(run: Any, command: tuple[object, ...]) -> None:
+    asked, *options = command
+    odd = run(asked, "gpt2", "--set", "n_head=64", *options)
+    assert odd.err.startswith("warning: heads of 12 channels")
+    assert not run(asked, "gpt2", *options).err
