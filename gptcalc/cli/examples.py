@@ -100,7 +100,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc verify gpt3-175b --explain", "each formula"),
     ],
     "calibrate": [
-        ("gptcalc calibrate zero3-2021 --stack deepspeed-zero3-2021", "a stack's own constant, from the rows it was fitted on"),
+        ("gptcalc calibrate my-rows.jsonl --device a100", "a device"),
+        ("gptcalc calibrate my-rows.jsonl --stack fsdp", "training software"),
+        ("gptcalc calibrate my-rows.jsonl --server vllm", "a server"),
+        ("gptcalc calibrate my-rows.jsonl --device a100 --explain", "each constant"),
+        ("gptcalc calibrate maxtext --stack maxtext -o my-jax.yaml", "our own rows"),
     ],
     "replicate": [
         ("gptcalc replicate", "all published runs"),
