@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gptcalc.errors import GptcalcError
     from gptcalc.footprint.request import memory
     from gptcalc.node import Node
+    from gptcalc.run.calibrate import calibrate
     from gptcalc.run.published import replicate
     from gptcalc.run.request import train
     from gptcalc.run.verify import verify
@@ -34,6 +35,7 @@ _HOMES = {
     "GptcalcError": "gptcalc.errors",
     "ModelSpec": "gptcalc.spec.model",
     "Node": "gptcalc.node",
+    "calibrate": "gptcalc.run.calibrate",
     "compare": "gptcalc.table.compare",
     "conventions": "gptcalc.table.conventions",
     "design": "gptcalc.search.design",
@@ -57,6 +59,7 @@ __all__ = [
     "ModelSpec",
     "Node",
     "__version__",
+    "calibrate",
     "compare",
     "conventions",
     "design",

@@ -7,6 +7,7 @@ import typer
 import gptcalc
 from gptcalc.cli import (
     arithmetic,
+    calibrate,
     comparison,
     design,
     devices,
@@ -47,6 +48,7 @@ for command in (
     comparison.compare,
     proof.verify,
     replicate.replicate,
+    calibrate.calibrate,
 ):
     app.command(cls=Grouped)(command)
 app.command("import", cls=Grouped)(importing.import_)

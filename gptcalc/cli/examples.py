@@ -99,6 +99,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("gptcalc verify my-model.yaml", "your own"),
         ("gptcalc verify gpt3-175b --explain", "each formula"),
     ],
+    "calibrate": [
+        ("gptcalc calibrate my-rows.jsonl --device a100", "a device"),
+        ("gptcalc calibrate my-rows.jsonl --stack fsdp", "training software"),
+        ("gptcalc calibrate my-rows.jsonl --server vllm", "a server"),
+        ("gptcalc calibrate my-rows.jsonl --device a100 --explain", "each constant"),
+        ("gptcalc calibrate maxtext --stack maxtext -o my-jax.yaml", "our own rows"),
+    ],
     "replicate": [
         ("gptcalc replicate", "all published runs"),
         ("gptcalc replicate gpt3-175b", "one of them"),

@@ -228,7 +228,20 @@ def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
     from gptcalc.spec.files import load_model
 
-    return load_model(name, overrides_of(settings))
+    spec = load_model(name, overrides_of(settings))
+    if (width := odd_width(spec)) is not None:
+        typer.echo(
+            f"warning: heads of {width} channels, no multiple of 8: matmuls of explicit attention run at a small share of their rate",
+            err=True,
+        )
+    return spec
+
+
+def odd_width(spec: Any) -> int | None:
+    """The width of a model's heads where it is no multiple of 8, which tensor cores want."""
+    from gptcalc.spec.shape import shape_of
+
+    return next((kind.d_head for _, kind in shape_of(spec).blocks if isinstance(kind.d_head, int) and kind.d_head % 8), None)
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:

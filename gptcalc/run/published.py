@@ -187,7 +187,7 @@ def _table(name: str) -> list[Replica]:
         model = as_model(options.pop("model"))
         run = train(model, tokens=10**12, **({"seq": model.n_ctx} | options))
         for quantity, reported in one.reported.items():
-            predicted = _predicted(run, quantity)
+            predicted = predicted_of(run, quantity)
             note = "" if run.fits else "does not fit in memory, by these formulas"
             error, formula = predicted / reported - 1, "the kernels and messages of a step, as gptcalc train itemises them"
             rows.append(
@@ -223,7 +223,8 @@ SECONDS = ("step_seconds", "forward_ms", "backward_ms")
 """Quantities of a table that are times; the others are rates."""
 
 
-def _predicted(run: Run, quantity: str) -> float:
+def predicted_of(run: Run, quantity: str) -> float:
+    """A quantity of a table, as a run has it."""
     if quantity in ("forward_ms", "backward_ms"):  # of one layer: a stage without embedding and head
         assert run.pipeline is not None
         middle = run.pipeline["stages"]["middle"]

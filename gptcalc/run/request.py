@@ -17,7 +17,7 @@ from gptcalc.money import CARBON, PUE, TDP_SHARE, cost_of
 from gptcalc.node import Node, plain
 from gptcalc.ranges import Range, check_range, read_range, spreads, whole
 from gptcalc.run.answer import ARRAYS, Ends, Kernel, Pass, Pipeline, Run
-from gptcalc.run.doubts import step_of
+from gptcalc.run.doubts import slower_link, step_of
 from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.spec.division import CHOICES
@@ -117,6 +117,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         timed = chosen_of(which, [step_times(one, by_kernel=not many) for one in steps_of])
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
+            notes += slower_link(steps_of[0], timed) if len(stacks) == 1 else []
         step, parts = timed.value, timed.node
         memory = capacity_of(model, device, recipe, batch, T)
         chosen = asked.runtime is not None or (plan.stack is not None and "runtime" in plan.stack.defaults)

@@ -80,8 +80,10 @@ def _values(stack: StackSpec) -> list[list[Any]]:
 
 
 def _written(name: str, value: Any) -> str:
-    if value is None or value == ():
-        return "none" if value == () else "the runtime's"
+    if value is None or (not value and isinstance(value, tuple | dict)):
+        return "the runtime's" if value is None else "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{one} {low:g} to {high:g}" for one, (low, high) in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, tuple) else share(value) if name == "spread" else f"{value:g}"

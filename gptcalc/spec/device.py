@@ -53,11 +53,12 @@ class Link(Record):
 
 
 class Constant(Record):
-    """A measured number: what it means, and on what it was fitted."""
+    """A measured number: what it means, and on what it was fitted. `bounds`: of one that whole steps were fitted with, for `calibrate`."""
 
     value: float = Field(strict=False)
     meaning: str
     source: str
+    bounds: Annotated[tuple[float, float], Field(strict=False)] | None = None
 
 
 class DeviceSpec(Record):

@@ -65,6 +65,33 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return validated(Defaults, given, "").model_dump(include=set(given))
 
 
+FITTED = {
+    "contention": "seconds that computing loses to one second of hidden communication",
+    "network_share": "share of what the cluster's network gives to collectives",
+    "slices": "share that a step is longer for every doubling of the nodes or slices",
+    "grouped": "share of a matmul's rate that the common matmul of experts reaches",
+    "overlap.tensor_forward": "share of a matmul that hides tensor parallelism, forward",
+    "overlap.tensor_backward": "share of a matmul that hides tensor parallelism, backward",
+    "overlap.data": "share of the backward pass that hides the reduction of gradients",
+    "overlap.gather": "share of the blocks' compute that hides gathers of weights",
+    "overlap.pipeline": "share of the sends between stages that is hidden",
+    "overlap.context": "share of attention that hides its ring",
+    "overlap.expert": "share of a block's compute that hides exchanges of experts",
+}
+"""What of a stack measured steps can be fitted with, each with its meaning."""
+
+
+def _fitted(given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    for name, (low, high) in given.items():
+        check_word("constant of a stack that is fitted", name, tuple(FITTED))
+        if not 0 <= low < high <= 1:
+            raise GptcalcError(f"fitted: {name}: bounds from {low:g} to {high:g} are none", hint="[low, high], from 0 to 1")
+    return given
+
+
+Bounds = Annotated[tuple[float, float], Field(strict=False)]
+
+
 class StackSpec(Record):
     """A generation of training software: its defaults and what communication it hides. presets/stacks."""
 
@@ -108,6 +135,9 @@ class StackSpec(Record):
         default=(), strict=False, description="where its runtime is ideal, the kinds of model that published steps came near it with"
     )
     contention: float = Field(default=0.0, ge=0, le=1, description="seconds that computing loses to one second of hidden communication")
+    fitted: Annotated[dict[str, Bounds], AfterValidator(_fitted)] = Field(
+        default={}, description="what `calibrate` may move, and between which bounds"
+    )
     notes: tuple[str, ...] = Field(default=(), strict=False)
 
 
@@ -116,14 +146,16 @@ ELSEWHERE = {"deepspeed": ZERO, "zero": ZERO, "colossal-ai": ZERO, "accelerate":
 """Software that is known here under another option or name."""
 
 
-def load_stack(name: str) -> StackSpec:
-    """The stack of a name, or of a file.
+def load_stack(name: "str | StackSpec") -> StackSpec:
+    """The stack of a name, or of a file; one that is there already as it is.
 
     Raises GptcalcError for a name that no file has, and for a malformed file.
 
     >>> load_stack("megatron-2021").overlap.tensor_backward
     0.0
     """
+    if isinstance(name, StackSpec):
+        return name
     if isinstance(name, str) and is_path(name):
         return _stack(folded(Path(name).stem), read_text(name), Path(name))
     files = files_by_name("stacks")
