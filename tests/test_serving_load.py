@@ -12,7 +12,7 @@ from gptcalc.run.published import replicate
 from gptcalc.serve.capacity import capacity_of, weights_of
 from gptcalc.serve.certainty import LOADED
 from gptcalc.serve.demand import demand_of, replica_of
-from gptcalc.serve.replica import Pass, seconds
+from gptcalc.serve.replica import Pass, fullest, seconds, touched
 from gptcalc.spec.device import load_device
 from gptcalc.spec.files import load_model
 from gptcalc.spec.server import load_server
@@ -126,6 +126,43 @@ def test_the_cache_that_vllm_logs() -> None:
     assert answer["max_concurrency"] == math.floor(memory["cache"] / 131_072 / 8192)
 
 
+# What vLLM logs of a cache that keeps all pages whole: github.com/alvarobartt/hf-mem issues 60 (5.38 GiB for 78,384 tokens), 70
+# (12.00 GiB for 32 x 8,192), github.com/vllm-project/vllm issue 16118 (24.00 GiB a device for 1,048,576)
+LOGGED = [("gpt-oss-120b", 1, 78_384, 5.38), ("gpt-oss-20b", 1, 32 * 8192, 12.00), ("llama4-scout", 8, 1_048_576, 24.00)]
+
+
+@pytest.mark.parametrize(("model", "tp", "tokens", "gib"), LOGGED)
+def test_the_size_of_the_cache_as_vllm_logs_it(model: str, tp: int, tokens: int, gib: float) -> None:
+    answer = gc.infer(model, device="h200", server="vllm", tp=tp, precision="bf16" if tp > 1 else None, prompt=4000, output=96)
+    log, cap = answer.to_dict()["server_log"], answer.capacity
+    assert tokens * cap.per_token / 2**30 == pytest.approx(gib, abs=0.005)
+    assert log["kv_cache_size"] == cap.cache // cap.per_token // 16 * 16
+    assert log["maximum_concurrency"] == pytest.approx(log["kv_cache_size"] / 4096, rel=1e-3)
+
+
+def test_experts_that_are_chosen_unevenly() -> None:
+    """Evenly E·(1 - exp(-k·N/E)); exponential popularity: E·(1 - 1/(1 + k·N/E)), of which its integral says the same."""
+    assert touched(128, 4, 64, 0.0) == pytest.approx(128 * (1 - math.exp(-2)))
+    steps = 200_000
+    popular = [-math.log((at + 0.5) / steps) for at in range(steps)]  # an exponential distribution's quantiles
+    assert touched(128, 4, 64, 1.0) == pytest.approx(128 * (1 - sum(math.exp(-2 * one) for one in popular) / steps), rel=1e-4)
+    options = {"device": "h200", "server": "sglang", "precision": "fp8", "tp": 8, "ep": 8, "concurrency": 64}
+    even, usual, uneven = (gc.infer("deepseek-v3", **options, expert_skew=skew) for skew in (0, None, 4))
+    assert even.tpot > usual.tpot > uneven.tpot  # fewer experts are read
+    assert even.decode.mean > uneven.decode.mean
+    assert fullest(256, 8, 1.0) > fullest(256, 8, 0.5) > fullest(256, 8, 0.0) == 1
+
+
+def test_weights_of_four_bits_in_fp8_arithmetic() -> None:
+    """Half the bytes of fp8 and its rate for prompts; 16-bit arithmetic where the chip has no fp8."""
+    four, eight, plain = (gc.infer("llama3.1-70b", server="trtllm", tp=2, concurrency=1, precision=p) for p in ("w4a8", "fp8", "int4"))
+    assert four.capacity.weights < 0.6 * eight.capacity.weights
+    assert four.tpot < eight.tpot
+    assert four.prefill.mean < plain.prefill.mean
+    assert not four.factors.measured
+    assert any("dequantised" in note for note in gc.infer("llama3.1-70b", device="a100", tp=2, concurrency=1, precision="w4a8").notes)
+
+
 POOLS = {"server": "vllm", "prefill_pool": "2x(tp 4)", "decode_pool": "1x(tp 8)", "prompt": 2048, "output": 256}
 
 
@@ -215,6 +252,9 @@ def test_owned_hardware() -> None:
         ({"server": "vllm", "memory_share": 2}, "memory_share must be a share"),
         ({"server": "vllm", "rate": -1}, "rate must be"),
         ({"severs": "vllm"}, "no option"),
+        ({"server": "vllm", "expert_skew": 1}, "no experts"),
+        ({"server": "vllm", "rate": 1e9}, "beyond saturation"),
+        ({"server": "vllm", "precision": "bf17"}, "no precision"),
         ({"server": "vllm", "concurrency": [1, 2], "prompt": [64, 128, 256]}, "arrays of different lengths"),
         ({"server": "vllm", "batch": 4, "rate": 1.0}, "leave out|never idle"),
         ({"server": "vllm", "hit_share": 0.5}, "without a shared prefix"),

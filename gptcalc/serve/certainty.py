@@ -99,8 +99,9 @@ server that were fitted on the server's other tables: tests/benchmarks/serving_l
 
 MEASURED_ON = ("h100-80gb", "h200", "b200")
 MEASURED_SERVERS = ("vllm", "sglang", "trtllm")
+MEASURED_WEIGHTS = ("bf16", "fp8", "fp4", "stored")
 ELSEWHERE = 1.25
-"""How much wider: other chips, other servers and other versions of them."""
+"""How much wider: other chips, other weights, other servers and other versions of them."""
 
 
 def factors_of(d: Demand, replica: Worker) -> Factors:
