@@ -3,74 +3,16 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gptcalc.choices import Format
+from gptcalc.cli.completion import COMPLETIONS, complete, complete_engine, complete_server
 from gptcalc.errors import GptcalcError
 from gptcalc.spec.fields import Fields, Option, options_of
 from gptcalc.spec.plan import USUAL_SEQ
-
-
-def complete(typed: str) -> list[str]:
-    """The names of models that begin so."""
-    from gptcalc.spec.catalogue import names
-
-    return [name for name in names() if name.startswith(typed.lower())]
-
-
-def complete_device(typed: str) -> list[str]:
-    """The last of several names with commas between them."""
-    from gptcalc.spec.catalogue import names_of
-
-    before, comma, last = typed.rpartition(",")
-    return [before + comma + name for name in names_of("devices") if name.startswith(last.lower())]
-
-
-def complete_cluster(typed: str) -> list[str]:
-    """The names of clusters that begin so."""
-    from gptcalc.spec.catalogue import names_of
-
-    return [name for name in names_of("clusters") if name.startswith(typed.lower())]
-
-
-def complete_stack(typed: str) -> list[str]:
-    """The names of stacks that begin so."""
-    return _files("stacks", typed)
-
-
-def complete_runtime(typed: str) -> list[str]:
-    """The names of runtimes that begin so."""
-    return _files("runtimes", typed)
-
-
-def complete_server(typed: str) -> list[str]:
-    """The names of inference runtimes that begin so."""
-    from gptcalc.spec.server import server_names
-
-    return [name for name in server_names() if name.startswith(typed.lower())]
-
-
-def complete_engine(typed: str) -> list[str]:
-    """The names of servers that begin so."""
-    from gptcalc.spec.server import engine_names
-
-    return [name for name in engine_names() if name.startswith(typed.lower())]
-
-
-def _files(kind: str, typed: str) -> list[str]:
-    from gptcalc.spec.catalogue import files_by_name
-
-    return [name for name in files_by_name(kind) if name.startswith(typed.lower())]
-
-
-def complete_hardware(ctx: typer.Context, typed: str) -> list[str]:
-    """Of `devices`: whichever list is asked for."""
-    listed = complete_cluster if ctx.params.get("clusters") else complete_stack if ctx.params.get("stacks") else complete_device
-    return listed(typed)
 
 
 class Misread(typer.BadParameter):
@@ -201,8 +143,8 @@ def _respelt(args: list[str]) -> Iterator[str]:
 
 
 def _word(name: str, value: str) -> str:
-    word = value.lower()
-    return SPELLINGS.get(word, word) if name.endswith("precision") else word
+    words = value.lower().split(",")
+    return ",".join(SPELLINGS.get(word, word) if name.endswith("precision") else word for word in words)
 
 
 MODEL_HELP = "A preset's name, a YAML file, a GGUF file, or a Hugging Face config.json (or a folder that holds one)."
@@ -231,7 +173,6 @@ KvPrecision = Annotated[
 Price = Annotated[str | None, MONEY("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")]
 
 TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "choice": bool, "words": list[str], "level": int}
-COMPLETIONS = {"devices": complete_device, "clusters": complete_cluster, "stacks": complete_stack, "runtimes": complete_runtime}
 COMPLETIONS |= {"servers": complete_server, "engines": complete_engine}
 
 
@@ -283,44 +224,11 @@ def _parameter(name: str, one: Option) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def counted(typed: list[str]) -> list[tuple[str, int | None]]:
-    """Names of devices with commas between them, each with the count that stands behind its colon, where one does.
-
-    >>> counted(["a100:8,tpu-v5p:16", "t4"])
-    [('a100', 8), ('tpu-v5p', 16), ('t4', None)]
-    """
-    found: list[tuple[str, int | None]] = []
-    for word in (word.strip() for group in typed for word in group.split(",")):
-        name, colon, number = word.rpartition(":")
-        if colon and number[:1].isdigit():
-            found.append((name, count(number)))
-        elif word:
-            found.append((word, None))
-    return list(dict.fromkeys(found))
-
-
 def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
     from gptcalc.spec.files import load_model
 
     return load_model(name, overrides_of(settings))
-
-
-def matching(typed: str) -> list[str]:
-    """The names that a pattern such as `gpt3-*` stands for; any other MODEL as it is.
-
-    Raises GptcalcError where a pattern matches none.
-    """
-    if not set("*?") & set(typed) or Path(typed).exists():
-        return [typed]
-    from fnmatch import fnmatchcase
-
-    from gptcalc.spec.catalogue import names
-
-    found = [name for name in names() if fnmatchcase(name, typed.lower())]
-    if not found:
-        raise GptcalcError(f"no model's name is like '{typed[:100]}'", hint="gptcalc models lists them all")
-    return found
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:

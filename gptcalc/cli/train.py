@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.completion import complete_device
+from gptcalc.cli.naming import counted
 from gptcalc.cli.options import (
     OUTPUT,
     RUN,
@@ -13,8 +15,6 @@ from gptcalc.cli.options import (
     Model,
     Quiet,
     Set,
-    complete_device,
-    counted,
     load,
     options_from,
     settings_of,

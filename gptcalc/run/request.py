@@ -24,7 +24,7 @@ from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
-from gptcalc.time.breakdown import StepTime, either, longest_first
+from gptcalc.time.breakdown import StepTime, chosen_of, longest_first
 from gptcalc.time.kernels import ceil
 from gptcalc.time.plan import StepPlan
 from gptcalc.time.step import step_times
@@ -96,12 +96,13 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     if mfu is not None:
         _check_stated_mfu(asked, plan, goodput=goodput)
     recipe, layout, batch, T = plan.recipe, plan.recipe.layout, plan.batch, plan.seq
-    where, stacks = (True, [plan.stack]) if plan.stack else stacks_for(asked.runtime, layout.zero, layout, plan.count)
+    which, stacks = (0, [plan.stack]) if plan.stack else stacks_for(asked.runtime, layout.zero, layout, plan.count)
     count, sequences, software = plan.count, plan.sequences, stacks[0]
     useful, executed = flops_of(model, T, recipe, "full")
     peak = count * peak_of(device.name, device.peak, recipe.precision)
     notes = beyond_context(model, T)
     timed: StepTime | None = None
+    steps_of: list[StepPlan] = []
     stated = memory = None
     many = mfu is None and (plan.parallel or plan.stack is not None)
     if mfu is not None:
@@ -111,9 +112,8 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
         cut = recipe if many else recipe._replace(layout=Layout())
-        steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
-        first, *other = (step_times(one, by_kernel=not many) for one in steps_of)
-        timed = either(where, first, *other) if other else first
+        steps_of = [StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks]
+        timed = chosen_of(which, [step_times(one, by_kernel=not many) for one in steps_of])
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         step, parts = timed.value, timed.node
@@ -146,6 +146,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
+        plan=steps_of[which if isinstance(which, int) else 0] if timed else None,
         device=device.name,
         device_kind=device.kind,
         count=count,
@@ -167,11 +168,16 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in recipe._asdict().items() if name != "layout"}
         | (_divisions(recipe) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
-        | {"peak": peak_of(device.name, device.peak, recipe.precision)}
+        | {"peak": peak_of(device.name, device.peak, recipe.precision), "price_source": _seller(device) if asked.price is None else None}
         | {name: r.likely for name, r in cost.inputs.items()},
         **likely,
     )
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run
+
+
+def _seller(device: DeviceSpec) -> list[str] | None:
+    """Whose the catalogue's likely price is, and of when."""
+    return [device.prices[0].source, device.prices[0].date] if device.prices else None
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:

@@ -20,7 +20,12 @@ _ANGLES: Mapping[str, Mapping[str, Any]] = {
 
 
 def _angles(kind: str, config: Config) -> Fields:
-    given = _ANGLES if config["rope_parameters"] is None else config["rope_parameters"]
+    return angles_under(kind, config, _ANGLES)
+
+
+def angles_under(kind: str, config: Config, usual: Mapping[str, Mapping[str, Any]]) -> Fields:
+    """The angles of one kind of layer, which a file gives under its name; of type 'proportional' the first channels of a head turn."""
+    given = usual if config["rope_parameters"] is None else config["rope_parameters"]
     if not isinstance(given, dict) or not isinstance(given.get(kind), dict):
         raise config.refuse("rope_parameters", f"must have a mapping for {kind}")
     inside = dict(given[kind])
