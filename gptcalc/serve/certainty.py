@@ -110,7 +110,7 @@ def factors_of(d: Demand, replica: Worker) -> Factors:
     experts = any(kind.switches.experts for _, kind in replica.work.shape.blocks)
     kind = "experts" if experts else "dense"
     known = d.server.name in MEASURED_SERVERS and d.precision in MEASURED_WEIGHTS
-    measured = d.device.name in MEASURED_ON and known
+    measured = d.device.name in MEASURED_ON and known and not recurrent(replica.work)
     wider = (1.0 if measured else ELSEWHERE) * (d.device.unmeasured_factor or 1.0)
     tpot, ttft = (wider * factor for factor in LOADED[kind])
     of = ("mixtures of experts" if experts else "dense models") + ", none of them recurrent" * recurrent(replica.work)
