@@ -50,6 +50,29 @@ def test_steady_state_is_the_loops(model: str, server: str, tp: int, concurrency
     assert answer.e2e == pytest.approx(loop.e2e, rel=0.03)
 
 
+@pytest.mark.parametrize(("model", "tp", "share"), [("llama3.1-8b", 1, 0.3), ("llama3.1-8b", 1, 0.7), ("llama3.1-70b", 4, 0.5)])
+def test_requests_that_arrive_by_chance(model: str, tp: int, share: float) -> None:
+    """A share of the rate that 128 in flight reach, as a Poisson process: the same passes as events."""
+    options = {"server": "vllm", "tp": tp, "prompt": 1024, "output": 256}
+    rate = share * gc.infer(model, **options, concurrency=128, lengths="drawn").requests_per_second
+    answer = gc.infer(model, **options, rate=rate)
+    replica, engine = replica_of(answer.request), answer.request.server.engine
+    assert engine is not None
+    known: dict[tuple[int, int], float] = {}
+
+    def one_pass(decoding: int, chunk: float) -> float:
+        key = decoding, round(chunk / 64)
+        if key not in known:
+            known[key] = float(seconds(replica, Pass(float(decoding), 1024 + 128, 64.0 * key[1], 0.0, min(1.0, chunk / 1024))))
+        return known[key]
+
+    sizes = {"concurrency": 40, "prompt": 1024, "output": 256, "chunk": engine.chunk}
+    loop = simulate(one_pass, **sizes, request=engine.request, rate=rate, rounds=15)
+    assert answer.tpot == pytest.approx(loop.tpot, rel=0.05)
+    assert answer.ttft == pytest.approx(loop.ttft, rel=0.25)
+    assert answer.e2e == pytest.approx(loop.e2e, rel=0.05)
+
+
 @pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp", "graph", "eager"])
 def test_more_in_flight_is_slower_for_each_and_more_in_all(server: str) -> None:
     found = [gc.infer("llama3.1-8b", server=server, concurrency=n, prompt=1024, output=256) for n in (1, 4, 16, 64)]
@@ -207,6 +230,23 @@ def test_the_fewest_devices_for_a_promise() -> None:
     assert flow.tpot < alone.tpot
     assert all(one.of_a_user < other.of_a_user for one, other in zip(found.front, found.front[1:], strict=False))
     assert all(one.of_a_device > other.of_a_device for one, other in zip(found.front, found.front[1:], strict=False))
+
+
+def test_pools_are_searched_for_a_promise_too() -> None:
+    """What the search says of a pair of pools is what `infer` says of it, and a worker fewer in either pool breaks a promise."""
+    found = gc.infer("llama3.1-70b", device="h100", rate=10.0, **PROMISE)
+    best = next(one for one in found.offers if one.pools)
+    options = {"server": "vllm", "rate": 10.0, "prompt": 4000, "output": 500}
+    alone = gc.infer("llama3.1-70b", **options, prefill_pool=best.pools["prefill"], decode_pool=best.pools["decode"])
+    assert (alone.devices, alone.ttft, alone.tpot) == (best.devices, pytest.approx(best.ttft), pytest.approx(best.tpot))
+    for short in ("prefill", "decode"):
+        workers, each = best.pools[short].split("x", 1)
+        fewer = {f"{name}_pool": text for name, text in best.pools.items()} | {f"{short}_pool": f"{int(workers) - 1}x{each}"}
+        try:
+            slower = gc.infer("llama3.1-70b", **options, **fewer)
+        except NegativeAnswer:
+            continue
+        assert slower.ttft > 1 or slower.tpot > 0.03
 
 
 def test_a_promise_that_nothing_keeps() -> None:
