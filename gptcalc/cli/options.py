@@ -124,7 +124,7 @@ def _is_model(word: str) -> bool:
 
 
 SPELLINGS = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32", "float": "fp32", "single": "fp32"}
-SPELLINGS |= {"w4a16": "int4", "float8": "fp8", "e4m3": "fp8", "f16": "fp16", "f32": "fp32"}
+SPELLINGS |= {"float8": "fp8", "e4m3": "fp8", "f16": "fp16", "f32": "fp32"}
 """Names that frameworks have for precisions."""
 
 WORDS = ("--precision", "--kv-precision", "--optimizer", "--recompute", "--attention-kernel")
