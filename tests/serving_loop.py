@@ -1,5 +1,6 @@
 """An event simulation of a server's loop: requests in flight, passes of given seconds, chunks of prompts in the order they came."""
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable
@@ -35,9 +36,11 @@ def simulate(
     request: float,
     mixed: bool = True,
     rounds: int = 30,
+    rate: float | None = None,
 ) -> Means:
     """Means over the requests of a closed loop after its first five rounds; lengths are drawn from [0.8, 1.2] of what is given. A request
-    is in the queue `request` seconds after it was sent."""
+    is in the queue `request` seconds after it was sent.
+    With a `rate` they arrive by chance instead, so many a second."""
     dice = random.Random(1)
     total = concurrency * rounds
     asked = 0
@@ -50,6 +53,9 @@ def simulate(
 
     now = 0.0
     coming = deque(another(now) for _ in range(concurrency))
+    if rate is not None:
+        arrivals = [dice.expovariate(rate) for _ in range(total + concurrency)]
+        coming = deque(another(sum_) for sum_ in itertools.accumulate(arrivals))
     waiting: deque[Asked] = deque()
     running: list[Asked] = []
     done: list[tuple[float, float, float]] = []
@@ -78,7 +84,8 @@ def simulate(
         for one in [one for one in decodes if one.made >= one.output]:
             running.remove(one)
             done.append((one.first - one.arrived, (now - one.first) / (one.output - 1), now - one.arrived))
-            coming.append(another(now))
+            if rate is None:
+                coming.append(another(now))
         running += ended
     kept = done[5 * concurrency :]
     return Means(*(sum(column) / len(kept) for column in zip(*kept, strict=True)))

@@ -12,7 +12,7 @@ from gptcalc.run.published import replicate
 from gptcalc.serve.capacity import capacity_of, weights_of
 from gptcalc.serve.certainty import LOADED
 from gptcalc.serve.demand import demand_of, replica_of
-from gptcalc.serve.replica import Pass, seconds
+from gptcalc.serve.replica import Pass, fullest, seconds, touched
 from gptcalc.spec.device import load_device
 from gptcalc.spec.files import load_model
 from gptcalc.spec.server import load_server
@@ -48,6 +48,29 @@ def test_steady_state_is_the_loops(model: str, server: str, tp: int, concurrency
     assert answer.tpot == pytest.approx(loop.tpot, rel=0.03)
     assert answer.ttft == pytest.approx(loop.ttft, rel=0.25)
     assert answer.e2e == pytest.approx(loop.e2e, rel=0.03)
+
+
+@pytest.mark.parametrize(("model", "tp", "share"), [("llama3.1-8b", 1, 0.3), ("llama3.1-8b", 1, 0.7), ("llama3.1-70b", 4, 0.5)])
+def test_requests_that_arrive_by_chance(model: str, tp: int, share: float) -> None:
+    """A share of the rate that 128 in flight reach, as a Poisson process: the same passes as events."""
+    options = {"server": "vllm", "tp": tp, "prompt": 1024, "output": 256}
+    rate = share * gc.infer(model, **options, concurrency=128, lengths="drawn").requests_per_second
+    answer = gc.infer(model, **options, rate=rate)
+    replica, engine = replica_of(answer.request), answer.request.server.engine
+    assert engine is not None
+    known: dict[tuple[int, int], float] = {}
+
+    def one_pass(decoding: int, chunk: float) -> float:
+        key = decoding, round(chunk / 64)
+        if key not in known:
+            known[key] = float(seconds(replica, Pass(float(decoding), 1024 + 128, 64.0 * key[1], 0.0, min(1.0, chunk / 1024))))
+        return known[key]
+
+    sizes = {"concurrency": 40, "prompt": 1024, "output": 256, "chunk": engine.chunk}
+    loop = simulate(one_pass, **sizes, request=engine.request, rate=rate, rounds=15)
+    assert answer.tpot == pytest.approx(loop.tpot, rel=0.05)
+    assert answer.ttft == pytest.approx(loop.ttft, rel=0.25)
+    assert answer.e2e == pytest.approx(loop.e2e, rel=0.05)
 
 
 @pytest.mark.parametrize("server", ["vllm", "sglang", "trtllm", "tgi", "llama.cpp", "graph", "eager"])
@@ -126,6 +149,43 @@ def test_the_cache_that_vllm_logs() -> None:
     assert answer["max_concurrency"] == math.floor(memory["cache"] / 131_072 / 8192)
 
 
+# What vLLM logs of a cache that keeps all pages whole: github.com/alvarobartt/hf-mem issues 60 (5.38 GiB for 78,384 tokens), 70
+# (12.00 GiB for 32 x 8,192), github.com/vllm-project/vllm issue 16118 (24.00 GiB a device for 1,048,576)
+LOGGED = [("gpt-oss-120b", 1, 78_384, 5.38), ("gpt-oss-20b", 1, 32 * 8192, 12.00), ("llama4-scout", 8, 1_048_576, 24.00)]
+
+
+@pytest.mark.parametrize(("model", "tp", "tokens", "gib"), LOGGED)
+def test_the_size_of_the_cache_as_vllm_logs_it(model: str, tp: int, tokens: int, gib: float) -> None:
+    answer = gc.infer(model, device="h200", server="vllm", tp=tp, precision="bf16" if tp > 1 else None, prompt=4000, output=96)
+    log, cap = answer.to_dict()["server_log"], answer.capacity
+    assert tokens * cap.per_token / 2**30 == pytest.approx(gib, abs=0.005)
+    assert log["kv_cache_size"] == cap.cache // cap.per_token // 16 * 16
+    assert log["maximum_concurrency"] == pytest.approx(log["kv_cache_size"] / 4096, rel=1e-3)
+
+
+def test_experts_that_are_chosen_unevenly() -> None:
+    """Evenly E·(1 - exp(-k·N/E)); exponential popularity: E·(1 - 1/(1 + k·N/E)), of which its integral says the same."""
+    assert touched(128, 4, 64, 0.0) == pytest.approx(128 * (1 - math.exp(-2)))
+    steps = 200_000
+    popular = [-math.log((at + 0.5) / steps) for at in range(steps)]  # an exponential distribution's quantiles
+    assert touched(128, 4, 64, 1.0) == pytest.approx(128 * (1 - sum(math.exp(-2 * one) for one in popular) / steps), rel=1e-4)
+    options = {"device": "h200", "server": "sglang", "precision": "fp8", "tp": 8, "ep": 8, "concurrency": 64}
+    even, usual, uneven = (gc.infer("deepseek-v3", **options, expert_skew=skew) for skew in (0, None, 4))
+    assert even.tpot > usual.tpot > uneven.tpot  # fewer experts are read
+    assert even.decode.mean > uneven.decode.mean
+    assert fullest(256, 8, 1.0) > fullest(256, 8, 0.5) > fullest(256, 8, 0.0) == 1
+
+
+def test_weights_of_four_bits_in_fp8_arithmetic() -> None:
+    """Half the bytes of fp8 and its rate for prompts; 16-bit arithmetic where the chip has no fp8."""
+    four, eight, plain = (gc.infer("llama3.1-70b", server="trtllm", tp=2, concurrency=1, precision=p) for p in ("w4a8", "fp8", "int4"))
+    assert four.capacity.weights < 0.6 * eight.capacity.weights
+    assert four.tpot < eight.tpot
+    assert four.prefill.mean < plain.prefill.mean
+    assert not four.factors.measured
+    assert any("dequantised" in note for note in gc.infer("llama3.1-70b", device="a100", tp=2, concurrency=1, precision="w4a8").notes)
+
+
 POOLS = {"server": "vllm", "prefill_pool": "2x(tp 4)", "decode_pool": "1x(tp 8)", "prompt": 2048, "output": 256}
 
 
@@ -172,6 +232,23 @@ def test_the_fewest_devices_for_a_promise() -> None:
     assert all(one.of_a_device > other.of_a_device for one, other in zip(found.front, found.front[1:], strict=False))
 
 
+def test_pools_are_searched_for_a_promise_too() -> None:
+    """What the search says of a pair of pools is what `infer` says of it, and a worker fewer in either pool breaks a promise."""
+    found = gc.infer("llama3.1-70b", device="h100", rate=10.0, **PROMISE)
+    best = next(one for one in found.offers if one.pools)
+    options = {"server": "vllm", "rate": 10.0, "prompt": 4000, "output": 500}
+    alone = gc.infer("llama3.1-70b", **options, prefill_pool=best.pools["prefill"], decode_pool=best.pools["decode"])
+    assert (alone.devices, alone.ttft, alone.tpot) == (best.devices, pytest.approx(best.ttft), pytest.approx(best.tpot))
+    for short in ("prefill", "decode"):
+        workers, each = best.pools[short].split("x", 1)
+        fewer = {f"{name}_pool": text for name, text in best.pools.items()} | {f"{short}_pool": f"{int(workers) - 1}x{each}"}
+        try:
+            slower = gc.infer("llama3.1-70b", **options, **fewer)
+        except NegativeAnswer:
+            continue
+        assert slower.ttft > 1 or slower.tpot > 0.03
+
+
 def test_a_promise_that_nothing_keeps() -> None:
     found = gc.infer("llama3.1-70b", device="l4", rate=1.0, target="ttft=10ms,tpot=1ms", prompt=1000, output=100)
     assert not found.met
@@ -215,6 +292,9 @@ def test_owned_hardware() -> None:
         ({"server": "vllm", "memory_share": 2}, "memory_share must be a share"),
         ({"server": "vllm", "rate": -1}, "rate must be"),
         ({"severs": "vllm"}, "no option"),
+        ({"server": "vllm", "expert_skew": 1}, "no experts"),
+        ({"server": "vllm", "rate": 1e9}, "beyond saturation"),
+        ({"server": "vllm", "precision": "bf17"}, "no precision"),
         ({"server": "vllm", "concurrency": [1, 2], "prompt": [64, 128, 256]}, "arrays of different lengths"),
         ({"server": "vllm", "batch": 4, "rate": 1.0}, "leave out|never idle"),
         ({"server": "vllm", "hit_share": 0.5}, "without a shared prefix"),

@@ -50,6 +50,7 @@ WEIGHTS = {
     "fp8": Stored(8, 32, 128 * 128),  # DeepSeek-AI 2024, arXiv:2412.19437, 3.3.2: an fp32 scale for each 128 x 128 block
     "int8": Stored(8, 16, 0),  # Dettmers et al. 2022, arXiv:2208.07339: an fp16 scale for each row
     "int4": Stored(4, 20, 128),  # Frantar et al. 2022 (GPTQ), arXiv:2210.17323: an fp16 scale and a 4-bit zero for each group of 128
+    "w4a8": Stored(4, 16, 128),  # int4 for fp8 activations, symmetric: an fp16 scale for each group of 128 (TensorRT-LLM, W4A8_AWQ)
     "fp4": Stored(4, 8, 16),  # NVFP4: an fp8 scale for 16 values (NVIDIA 2025, Introducing NVFP4)
 }
 """Only the matrices of the blocks are quantized; embeddings, head, norms and biases stay in 16 bits, as GPTQ, AWQ and vLLM keep them."""
@@ -146,7 +147,7 @@ def stored_as(precision: str, group_size: int | None) -> Stored:
     stored = WEIGHTS[precision]
     if group_size is None:
         return stored
-    if precision != "int4":
+    if precision not in ("int4", "w4a8"):
         raise GptcalcError(
             f"a group size of {group_size} means nothing with precision {precision}", hint="int4 has groups, of 128 as a rule"
         )

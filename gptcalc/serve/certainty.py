@@ -100,15 +100,17 @@ server that were fitted on the server's other tables: tests/benchmarks/serving_l
 
 MEASURED_ON = ("h100-80gb", "h200", "b200")
 MEASURED_SERVERS = ("vllm", "sglang", "trtllm")
+MEASURED_WEIGHTS = ("bf16", "fp8", "fp4", "stored")
 ELSEWHERE = 1.25
-"""How much wider: other chips, other servers and other versions of them."""
+"""How much wider: other chips, other weights, other servers and other versions of them."""
 
 
 def factors_of(d: Demand, replica: Worker) -> Factors:
     """Of a server under load."""
     experts = any(kind.switches.experts for _, kind in replica.work.shape.blocks)
     kind = "experts" if experts else "dense"
-    measured = d.device.name in MEASURED_ON and d.server.name in MEASURED_SERVERS and not recurrent(replica.work)
+    known = d.server.name in MEASURED_SERVERS and d.precision in MEASURED_WEIGHTS
+    measured = d.device.name in MEASURED_ON and known and not recurrent(replica.work)
     wider = (1.0 if measured else ELSEWHERE) * (d.device.unmeasured_factor or 1.0)
     tpot, ttft = (wider * factor for factor in LOADED[kind])
     of = ("mixtures of experts" if experts else "dense models") + ", none of them recurrent" * recurrent(replica.work)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.serving import STORED, cache_precision, group_of
-from gptcalc.serve.replica import Worker, check_layout
+from gptcalc.serve.replica import SKEW, Worker, check_layout
 from gptcalc.serve.request import check_decoder, group_named, lengths_of, precision_named, sizes_of
 from gptcalc.serve.work import work_of
 from gptcalc.spec.catalogue import is_path
+from gptcalc.spec.legality import has_experts
 from gptcalc.spec.options import LARGEST, check_shapes, check_word, float_array, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.server import Engine, engine_names, load_server, server_names
@@ -26,6 +27,8 @@ MOST = "max"
 LENGTHS = {"drawn": 0.0, "alike": 1.0}
 MOST_LOADS = 100_000
 """Places of arrays of loads."""
+
+MOST_SKEWED = 100.0
 
 UNSAID = 0.5
 """How alike the requests of a closed loop are taken to be where nothing is said: the mean time to the first token is the geometric mean of
@@ -68,6 +71,7 @@ class Demand(NamedTuple):
     hit: float
     draft: int
     accepted: float
+    expert_skew: float = SKEW
 
     @property
     def alike(self) -> float:
@@ -130,7 +134,19 @@ def demand_of(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Deman
         shared,
         _hits(asked.hit_share, shared),
         *_speculation(asked.draft, asked.accepted),
+        _skew(model, asked.expert_skew),
     )
+
+
+def _skew(model: ModelSpec, value: Any) -> float:
+    if value is None:
+        return SKEW
+    if not has_experts(model):
+        raise GptcalcError(f"{model.name} has no experts to be chosen unevenly", hint="leave out --expert-skew")
+    array = float_array("expert_skew", value)
+    if array.ndim or not 0 <= float(array) <= MOST_SKEWED:
+        raise GptcalcError(f"expert_skew must be a number from 0 to {MOST_SKEWED:g}, not {quoted(value)}")
+    return float(array)
 
 
 def _server_named(server: Any, runtime: Any) -> str:
@@ -181,7 +197,18 @@ def precision_of(model: ModelSpec, device: DeviceSpec, precision: str | None) ->
 
 def replica_of(d: Demand) -> Worker:
     """One of the replicas that answer."""
-    return replica_on(d.model, d.device, d.server, d.layout, d.precision, d.kv_precision, d.group_size, chunk=d.chunk, share=d.memory_share)
+    return replica_on(
+        d.model,
+        d.device,
+        d.server,
+        d.layout,
+        d.precision,
+        d.kv_precision,
+        d.group_size,
+        chunk=d.chunk,
+        share=d.memory_share,
+        skew=d.expert_skew,
+    )
 
 
 def replica_on(
@@ -195,6 +222,7 @@ def replica_on(
     *,
     chunk: int,
     share: float,
+    skew: float = SKEW,
 ) -> Worker:
     """One replica of a server's code on so many devices."""
     tp, dp = layout.tp, layout.attention_dp
@@ -209,7 +237,7 @@ def replica_on(
         expert_tp=tp * dp // layout.ep,
     )
     engine = (server.engine or Engine()).model_copy(update={"chunk": chunk, "memory_share": share})
-    return Worker(work, engine, tp, layout.pp, layout.ep, dp, work.network if tp * dp * layout.pp > 1 else None)
+    return Worker(work, engine, tp, layout.pp, layout.ep, dp, work.network if tp * dp * layout.pp > 1 else None, skew)
 
 
 def _concurrency(value: Any, rate: Any) -> Any:

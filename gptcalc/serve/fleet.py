@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.serve.apart import Apart, Candidate, apart
 from gptcalc.serve.capacity import capacity_of
 from gptcalc.serve.demand import Demand, demand_of, replica_of
 from gptcalc.serve.launching import KNOWN, command_line
@@ -49,6 +50,7 @@ class Offer(NamedTuple):
     usd_per_hour: float | None
     usd_per_million_output_tokens: float | None
     ratios: dict[str, float]
+    pools: dict[str, str] | None = None  # where prompts are read apart: the layout is that of the pool that decodes
 
     @property
     def meets(self) -> bool:
@@ -108,7 +110,8 @@ class Fleet(NamedTuple):
 def fleet_of(model: ModelSpec, devices: list[DeviceSpec], asked: FleetOptions) -> Fleet:
     """The cheapest and the fastest way to serve `rate` requests a second within the promised mean times.
 
-    Sizes of a layout that are given are kept; the others are searched: powers of two up to sixteen devices a replica.
+    Sizes of a layout that are given are kept; the others are searched: powers of two up to sixteen devices a replica. Pools of their own
+    for prompts and for decoding are searched too, where no command line is asked for: `write` writes that of one server.
 
     Raises GptcalcError for promises that are none, and where no device can serve the model.
     """
@@ -122,6 +125,7 @@ def fleet_of(model: ModelSpec, devices: list[DeviceSpec], asked: FleetOptions) -
     found: list[Offer] = []
     corners: list[Corner] = []
     demands: dict[tuple[Any, ...], Demand] = {}
+    candidates: list[Candidate] = []
     trouble: GptcalcError | None = None
     for device in devices:
         usd = _usd(device, asked)
@@ -136,9 +140,13 @@ def fleet_of(model: ModelSpec, devices: list[DeviceSpec], asked: FleetOptions) -
             demands[device.name, *layout.values()] = d
             one = _tried(d, replica, rate, promises, usd, corners)
             fit += one is not None
+            if one is not None and asked.write is None:
+                candidates.append(Candidate(d, replica, usd))
             found += [one] if one is not None else []
     if not considered:
         raise trouble or GptcalcError("no layout of these devices can serve the model")
+    pair = apart(candidates, rate, promises) if candidates else None
+    found += [] if pair is None else [_apart(pair, rate, promises)]
     holds = sorted((one for one in found if one.meets), key=lambda one: (_cost(one), one.devices, one.pp, one.attention_dp, one.tpot))
     fastest = min(holds, key=lambda one: (one.tpot, one.ttft), default=None)
     closest = None if holds else min(found, key=lambda one: one.worst, default=None)
@@ -151,6 +159,30 @@ def fleet_of(model: ModelSpec, devices: list[DeviceSpec], asked: FleetOptions) -
         if asked.write is not None:
             line = command_line(demand, asked.write, max(1, round(2 * best.concurrency / best.replicas)))
     return Fleet(demand, promises, rate, considered, fit, holds[0] if holds else None, fastest, holds[:8], closest, _front(corners), line)
+
+
+def _apart(pair: Apart, rate: float, promises: dict[str, float]) -> Offer:
+    d, pools = pair.demand, pair.pools
+    tokens = rate * d.output
+    million = None if pair.usd_per_hour is None else pair.usd_per_hour / 3600 / tokens * 1e6
+    return Offer(
+        d.device.name,
+        pools.devices,
+        pools.decode.workers,
+        d.layout.tp,
+        d.layout.pp,
+        d.layout.ep,
+        d.layout.attention_dp,
+        d.chunk,
+        pair.in_flight,
+        pair.ttft,
+        pair.tpot,
+        tokens,
+        pair.usd_per_hour,
+        million,
+        {name: getattr(pair, name) / most for name, most in promises.items()},
+        pair.texts,
+    )
 
 
 def _rate(value: Any) -> float:

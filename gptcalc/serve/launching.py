@@ -16,7 +16,9 @@ KNOWN = ("vllm", "sglang", "trtllm")
 def command_line(d: Demand, name: str, sequences: int) -> str:
     """One replica of it, of so many sequences at once.
 
-    Source: `vllm serve --help` (0.12), SGLang's server_args.py (0.5), `trtllm-serve --help` (1.0).
+    Source: vllm/engine/arg_utils.py of vLLM 0.33 and sglang/srt/server_args.py of SGLang 0.5.23, where each of these options was looked up
+    (SGLang's --enable-dp-attention is its older spelling of --attn-dp-size there, and the only one of 0.5.1 to 0.5.9). Options of
+    trtllm-serve are from TensorRT-LLM's documentation of 1.0 and were not looked up in its code.
 
     Raises GptcalcError for a server whose options are not known.
     """

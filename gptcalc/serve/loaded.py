@@ -93,6 +93,14 @@ class Loaded(NamedTuple):
         """Whole sequences, prompt and answer, that the caches of all replicas hold at once."""
         return self._everywhere(self.capacity.full)
 
+    @property
+    def logged(self) -> dict[str, Any]:
+        """What vLLM logs as it starts: tokens of one group's cache in whole pages, and how many requests of this length it holds."""
+        page = self.replica.engine.page
+        pages = most((self.capacity.tokens // page, 0.0))
+        length = self.request.prompt + self.request.output
+        return {"kv_cache_size": pages * page, "tokens_per_request": length, "maximum_concurrency": most((self.capacity.full, 0.0))}
+
     def _everywhere(self, each: Any) -> Any:
         return _whole(self.replicas * self.replica.attention_dp * most((each // 1, 0)))
 
@@ -155,6 +163,7 @@ class Loaded(NamedTuple):
             "max_running": self._everywhere(cap.running),
             "kv_cache_tokens": _whole(most((cap.tokens // 1, 0))),
             "prompt_share_of_passes": least((1.0, s.busy)),
+            "server_log": self.logged,
             "queue_time": s.wait,
             "pass_times": {"decode": s.decode, "mixed": s.mixed, "prompt": s.alone},
             "time_to_first_token": self.ttft,

@@ -107,7 +107,7 @@ def pools_of(model: ModelSpec, device: DeviceSpec, prefill: Any, decode: Any, co
 
 def replicas_of(d: Demand, pools: Pools) -> tuple[Worker, Worker]:
     """A worker that reads prompts and one that decodes."""
-    options: Any = {"chunk": d.chunk, "share": d.memory_share}
+    options: Any = {"chunk": d.chunk, "share": d.memory_share, "skew": d.expert_skew}
     first, second = (
         replica_on(d.model, pool.device, d.server, pool.each, d.precision, d.kv_precision, d.group_size, **options) for pool in pools
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.server import ServerSpec
 
 AUTOCAST = {"amp-bf16": "bf16", "amp-fp16": "fp16"}
-COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8", "fp4": "fp4", "nvfp4": "fp4"}
+COMPUTED_IN = {"fp8": "fp8", "fbgemm_fp8": "fp8", "fp4": "fp4", "nvfp4": "fp4", "w4a8": "fp8"}
 """Precisions and files' methods whose kernels compute in what they store, where the chip can (transformers, FP8Linear and
 FbgemmFp8Linear). All others only store weights so: activations stay in 16 bits, and so does the arithmetic (LLM.int8's too, here)."""
 
@@ -153,7 +153,7 @@ def work_of(
         plain,
         4 if plain in ("fp32", "tf32") else 2,
         precision in AUTOCAST,
-        narrow and arithmetic == plain,
+        narrow and (arithmetic == plain or precision == "w4a8"),
         kv,
         tp,
         device,

@@ -30,7 +30,9 @@ def table(answer: Fleet) -> Table:
     model = answer.demand.model.name
     asked = f"{answer.rate:g} requests a second of {_lengths(answer)} within {promised}"
     if answer.cheapest:
-        headline = f"{model}: {answer.cheapest.devices} × {answer.cheapest.device} hold {asked}"
+        best = answer.cheapest
+        what = f"{best.devices} devices in two pools" if best.pools else f"{best.devices} × {best.device}"
+        headline = f"{model}: {what} hold {asked}"
     else:
         headline = f"{model}: nothing that was tried holds {asked}"
     notes = [
@@ -48,6 +50,9 @@ def _lengths(answer: Fleet) -> str:
 def _row(o: Offer) -> list[Any]:
     sizes = [("tp", o.tp), ("pp", o.pp), ("ep", o.ep), ("attention dp", o.attention_dp)]
     each = ", ".join([f"{name} {size}" for name, size in sizes if size > 1] or ["one device"])
+    if o.pools is not None:
+        each = f"prompts {o.pools['prefill']}, decoding {o.pools['decode']}"
+        return [f"{whole(o.devices)} in two pools", each, o.ttft, o.tpot, o.usd_per_hour, o.usd_per_million_output_tokens]
     return [
         f"{whole(o.devices)} × {o.device}",
         f"{each}; chunk {o.chunk:,}",

@@ -54,12 +54,20 @@ def summary(answer: Loaded) -> Table:
             f"{whole(found['kv_cache_tokens'])} tokens in {r.kv_precision}",
         ],
     ]
+    log = found["server_log"]
+    if r.server.engine is not None:
+        held = f"{log['maximum_concurrency']:.2f} requests of {log['tokens_per_request']:,} tokens"
+        rows.append(["  as vLLM logs it", Amount(log["kv_cache_size"], _tokens), f"maximum concurrency: {held}"])
     if answer.usd_per_hour is not None:
         hour = f"at {usd(answer.usd_per_hour.likely)} an hour"
         rows.append(["a million output tokens", Amount(answer.usd_per_million_output_tokens, usd), hour])
     columns = [Column(""), Column("value", lambda amount: amount.write(amount), right=True), Column("", fold=True, style="dim")]
     drawn = gauge(cap.weights + cap.activations + cap.reserve, cap.taken)
     return Table(f"{_where(answer)}: {times}", columns, rows, _notes(answer), verdict=_verdict(answer), gauge=drawn)
+
+
+def _tokens(value: float) -> str:
+    return f"{value:,.0f} tokens"
 
 
 def _count(value: float) -> str:

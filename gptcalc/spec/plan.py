@@ -227,7 +227,7 @@ class StoredOptions(Fields):
     """How a model that serves is stored, in `memory` as in `infer`."""
 
     precision: Annotated[
-        str | None, Option("Of the weights; int8, int4 and fp4 too.", "as stored, or bf16 (fp16 without)", SERVING, wants="TYPE")
+        str | None, Option("Of the weights; int8, int4, w4a8 and fp4 too.", "as stored, or bf16 (fp16 without)", SERVING, wants="TYPE")
     ] = None
     kv_precision: Annotated[
         str | None,

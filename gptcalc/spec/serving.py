@@ -90,6 +90,11 @@ class CrowdOptions(DeployOptions):
         Whole | None, Option("Groups with sequences of their own that share the experts.", "1", LAYOUT, "groups", "count")
     ] = None
 
+    expert_skew: Annotated[
+        float | None,
+        Option("How uneven experts are chosen: 0 evenly; the squared coefficient of variation.", "1", LOAD, "", "number", "S"),
+    ] = None
+
 
 class LoadOptions(OneKind, CrowdOptions):
     """A server under load."""
