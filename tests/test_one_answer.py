@@ -130,6 +130,49 @@ def test_with_nothing_but_a_device_memory_and_infer_store_the_same_types(device)
     assert held["precision"] == held["kv_precision"]
 
 
+@st.composite
+def servings(draw: st.DrawFn) -> dict[str, Any]:
+    """How a model is stored and divided where it serves, legal or not."""
+    drawn: dict[str, Any] = {"batch": draw(st.sampled_from([1, 3, 40])), "tp": draw(size), "pp": draw(size)}
+    drawn["precision"] = draw(st.sampled_from([None, "bf16", "fp8", "int8", "int4", "fp5"]))
+    drawn["kv_precision"] = draw(st.sampled_from([None, "bf16", "fp8", "int4", "fp5"]))
+    drawn["group_size"] = draw(st.sampled_from([None, None, 32]))
+    drawn["block_size"] = draw(st.sampled_from([None, 1, 16]))
+    return drawn
+
+
+@given(st.sampled_from([DENSE, GROUPED, MIXTURE]), servings(), st.sampled_from([(100, 28), (256, 1), (300, 200)]))
+@settings(deadline=None)
+def test_memory_of_serving_and_infer_agree(model: Any, options: dict[str, Any], lengths: tuple[int, int]) -> None:
+    """The same bytes on the fullest device, and whether they fit; or the same refusal."""
+    prompt, output = lengths
+    tokens = min(options["batch"] * prompt, max(8192, prompt))
+    held = answer(lambda: gc.memory(model, mode="inference", device="h100", seq=prompt + output, prefill=tokens, **options))
+    served = answer(lambda: gc.infer(model, device="h100", prompt=prompt, output=output, **options))
+    if isinstance(held, tuple) and not hasattr(held, "serving"):
+        assert served == held
+        return
+    of_memory, of_infer = held.to_dict(), served.to_dict()
+    for name in ("peak_allocated", "weights", "kv_cache", "activations"):
+        assert of_infer["memory"][name] == of_memory[name]
+    assert of_infer["fits"] == of_memory["fits"]
+    usual = gc.memory(model, mode="inference", device="h100", seq=prompt + output, **options).to_dict()
+    assert of_infer["max_batch"] == usual["max_batch"]  # as many tokens in a pass as a server reads
+
+
+@given(st.sampled_from([GROUPED, MIXTURE]), servings())
+@settings(deadline=None)
+def test_a_server_divides_a_model_as_memory_does(model: Any, options: dict[str, Any]) -> None:
+    """Under load the weights of the fullest device are the same, and what one refuses the other does."""
+    given_ = {name: options[name] for name in ("tp", "pp", "precision", "kv_precision", "group_size")}
+    held = answer(lambda: gc.memory(model, mode="inference", seq=256, **given_))
+    served = answer(lambda: gc.infer(model, server="vllm", concurrency=4, prompt=200, output=56, **given_))
+    if isinstance(held, tuple) and not hasattr(held, "serving"):
+        assert served == held
+    else:
+        assert served.capacity.weights == pytest.approx(held.to_dict()["weights"], rel=1e-3)
+
+
 MIXED = gc.model("gpt-oss-20b", {"n_layer": 4, "n_ctx": 512})
 
 

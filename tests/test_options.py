@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gptcalc as gc
-from gptcalc.serve.request import request_of
 from gptcalc.spec.plan import MemoryOptions, ServingOptions, TrainOptions
+from gptcalc.spec.serving import FleetOptions, InferOptions, LoadOptions
 
 WRONG: list[Any] = [
     *(None, True, False, 0, -1, 3, 10**40, -(10**40), 10**5000, 0.5, 2.0, -1.5, math.nan, math.inf, -math.inf, 1e300, 1j),
@@ -46,7 +46,7 @@ def keywords(function: Any) -> list[str]:
 
 TINY: dict[str, Any] = {"name": "tiny", "n_layer": 2, "d_model": 16, "n_head": 4, "vocab_size": 64, "n_ctx": 16}
 RUN = [*TrainOptions._fields, "odd"]
-SERVER = [*keywords(request_of), "price", "sweep", "target", "device"]
+SERVER = [*dict.fromkeys([*InferOptions._fields, *LoadOptions._fields, *FleetOptions._fields, "odd"])]
 SEVERAL: dict[str, Any] = {"count": 8, "stack": "megatron"}
 
 

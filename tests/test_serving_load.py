@@ -15,6 +15,7 @@ from gptcalc.serve.replica import Pass, seconds
 from gptcalc.spec.device import load_device
 from gptcalc.spec.files import load_model
 from gptcalc.spec.server import load_server
+from gptcalc.spec.serving import LoadOptions
 
 CASES = [
     ("llama3.1-8b", "vllm", 1, 8, 1024, 256),
@@ -103,8 +104,8 @@ def test_shared_prefixes_and_drafts_save_work() -> None:
 def test_experts_and_attention_over_devices() -> None:
     """Each device has an eighth of the experts, and with attention data parallelism all of the attention and its own sequences' cache."""
     model, device = load_model("deepseek-v3"), load_device("h200")
-    sharded = replica_of(demand_of(model, device, server="sglang", tp=8, precision="fp8"))
-    spread = replica_of(demand_of(model, device, server="sglang", attention_dp=8, ep=8, precision="fp8"))
+    sharded = replica_of(demand_of(model, device, LoadOptions(server="sglang", tp=8, precision="fp8")))
+    spread = replica_of(demand_of(model, device, LoadOptions(server="sglang", attention_dp=8, ep=8, precision="fp8")))
     experts = 58 * 256 * 3 * 7168 * 2048 / 8 * (1 + 4 / 128**2)
     whole = 61 * 7168 * (1536 + 576) + 58 * 256 * 7168 * 2  # the way down to the latents, the router: on every device
     rest = weights_of(spread) - experts
@@ -194,7 +195,7 @@ def test_owned_hardware() -> None:
         ({"server": "vllm", "prefill_pool": "", "decode_pool": "2x(tp 8)"}, "is no pool"),
         ({"server": "vllm", "prefill_pool": "4x(tp 4)", "decode_pool": "2x(tp 8)", "tp": 2}, "contradict"),
         ({"device": "h100,h200", "server": "vllm"}, "for a promise"),
-        ({"rate": 1.0, "target": "ttft=1s", "concurrency": 3}, "takes no count"),
+        ({"rate": 1.0, "target": "ttft=1s", "concurrency": 3}, "takes no concurrency"),
         ({"server": "vllm", "capex": 3e4, "price": 2}, "contradict"),
         ({"server": "vllm", "amortise": "4y"}, "owned hardware"),
         ({"server": "vllm", "capex": 3e4, "amortise": "soon"}, "is no time"),
@@ -213,6 +214,11 @@ def test_owned_hardware() -> None:
         ({"server": "vllm", "memory_share": 2}, "memory_share must be a share"),
         ({"server": "vllm", "rate": -1}, "rate must be"),
         ({"severs": "vllm"}, "no option"),
+        ({"server": "vllm", "concurrency": [1, 2], "prompt": [64, 128, 256]}, "arrays of different lengths"),
+        ({"server": "vllm", "batch": 4, "rate": 1.0}, "leave out|never idle"),
+        ({"server": "vllm", "hit_share": 0.5}, "without a shared prefix"),
+        ({"server": "vllm", "sweep": "batch=1..4"}, "means nothing for a server"),
+        ({"server": "vllm", "group_size": 64, "precision": "fp8"}, "means nothing with precision fp8"),
     ],
 )
 def test_refused(options: dict[str, object], message: str) -> None:

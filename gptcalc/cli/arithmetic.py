@@ -48,13 +48,18 @@ def params(
     spec = load(model, set_)
     node = formulas.params(spec)
     counted, files = None, None
+    by_tensor = spec.quantization is not None and bool(spec.quantization.tensors)
+    if by_tensor and not check:
+        from gptcalc.footprint.quantized import as_stored
+
+        as_stored(spec)  # refuses a file that has other tensors than the formula
     if check:
         from gptcalc.reference.headers import holds_weights
         from gptcalc.run.verify import counted_parameters
 
         counted = counted_parameters(spec)
         folder = str(Path(model).expanduser())
-        if holds_weights(folder):
+        if holds_weights(folder) or by_tensor:
             from gptcalc.run.witness import witness
 
             files = witness(spec, folder)

@@ -129,7 +129,7 @@ def under(heading: str) -> Any:
 
 RUN, LAYOUT, MONEY = under("Run"), under("Layout"), under("Money and energy")
 SERVING, LOAD, OUTPUT = under("Serving"), under("Load"), under("Output")
-HEADINGS = ("Sweep", "Run", "Recipe", "Adapters", "Layout", "Serving", "Money and energy")
+HEADINGS = ("Sweep", "Run", "Load", "Recipe", "Adapters", "Layout", "Serving", "Money and energy", "Output")
 """In the order in which help has them, before what a command says of its output."""
 
 
@@ -205,7 +205,7 @@ def _word(name: str, value: str) -> str:
     return SPELLINGS.get(word, word) if name.endswith("precision") else word
 
 
-MODEL_HELP = "A preset's name, a YAML file, or a Hugging Face config.json (or a folder that holds one)."
+MODEL_HELP = "A preset's name, a YAML file, a GGUF file, or a Hugging Face config.json (or a folder that holds one)."
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=MODEL_HELP, autocompletion=complete, show_default=False)]
 Form = Annotated[Format, OUTPUT("--format", "-f", help="How the answer is written.")]
@@ -230,14 +230,15 @@ KvPrecision = Annotated[
 ]
 Price = Annotated[str | None, MONEY("--price", help="USD per device and hour, or a range.", show_default="the catalogue's")]
 
-TYPES: dict[str, Any] = {"count": int, "flag": bool, "choice": bool, "words": list[str], "level": int}
+TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "choice": bool, "words": list[str], "level": int}
 COMPLETIONS = {"devices": complete_device, "clusters": complete_cluster, "stacks": complete_stack, "runtimes": complete_runtime}
+COMPLETIONS |= {"servers": complete_server, "engines": complete_engine}
 
 
-def options_from(*kinds: type[Fields]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def options_from(*kinds: type[Fields], headings: tuple[str, ...] = HEADINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of records, under what it names itself; it gets those that were typed as `given`."""
     found = {name: one for kind in reversed(kinds) for name, one in options_of(kind).items()}
-    ordered = sorted(found.items(), key=lambda item: HEADINGS.index(item[1].heading))
+    ordered = sorted(found.items(), key=lambda item: headings.index(item[1].heading))
 
     def typed(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters

@@ -68,12 +68,14 @@ class TrainingMemory(NamedTuple):
 
 @shown
 class ServingMemory(NamedTuple):
-    """`limits` holds max_batch and max_context where there is a device. `usual`: the length of the sequences was not given."""
+    """`limits` holds max_batch and max_context where there is a device; `each` is what one token and one sequence of the whole model
+    take. `usual`: the length of the sequences was not given."""
 
     serving: Serving
     apart: Reserve
     limits: dict[str, Any]
     inputs: dict[str, Any]
+    each: dict[str, Any]
     usual: bool = False
 
     def to_frame(self) -> Any:
@@ -102,6 +104,8 @@ class ServingMemory(NamedTuple):
             "state": parts.get("state", 0),
             "activations": parts["activations"],
             "kv_cache_without_windows": plain(self.serving.whole_cache),
+            "kv_cache_least": plain(self.serving.least_cache),
+            **self.each,
             "max_batch": None,
             "max_context": None,
             "cublas_workspaces": self.apart.workspace,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from gptcalc.node import Leaf, Node, tree
 from gptcalc.spec.files import as_model
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import Form, ModelSpec, Quantization
+from gptcalc.spec.reading import shown
 from gptcalc.spec.shape import shape_of
 from gptcalc.spec.unquantized import EMBEDDING, HEAD, IN_BLOCK, Names, names_experts
 from gptcalc.symbols import Symbol, ceiling, product
@@ -43,8 +45,12 @@ class AsStored(NamedTuple):
 
     def size(self, row: Operation[Any], name: str, shape: Any) -> Any:
         """Bytes of one of a row's tensors in all layers: numbers, or their text."""
-        if name != "weight":
+        path = row.path if name == "weight" else f"{row.path}/{name}"
+        if name != "weight" and path not in self.forms:
             return 2 * product((row.runs, *shape))
+        if self.quantization.tensors:
+            parts = [_bytes(form.element, product((number, *shape))) for form, number in self.stored(path, row.runs) if form is not None]
+            return sum(parts[1:], parts[0])
         sizes = [
             2 * product((number, *shape)) if form is None else packed(form, number, shape if row.kind == "matmul" else shape[::-1])
             for form, number in self.stored(row.path, row.runs)
@@ -122,6 +128,8 @@ def as_stored(model: ModelSpec) -> AsStored:
     quantization = model.quantization
     if quantization is None:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
+    if quantization.tensors:
+        return AsStored(quantization, _by_tensor(model, quantization))
     if model.n_layer > MOST_LAYERS:
         raise GptcalcError(f"{model.name} has {model.n_layer:,} layers: how each is stored is looked at for {MOST_LAYERS:,} at most")
     forms = sorted(quantization.forms or (form_of(quantization),), key=lambda form: not form.of)
@@ -147,6 +155,33 @@ def as_stored(model: ModelSpec) -> AsStored:
     if model.tied and EMBEDDING in found:
         found[HEAD] = found[EMBEDDING]
     return AsStored(quantization, found)
+
+
+def _by_tensor(model: ModelSpec, quantization: Quantization) -> dict[str, tuple[tuple[Form | None, int], ...]]:
+    """The form of each array, by the tensors of a file that names them all.
+
+    Raises GptcalcError, with the tensor's name, where file and formula do not have the same.
+    """
+    from gptcalc.reference.gguf import matched
+
+    found = matched(model, quantization.tensors)
+    for one in found.differences:
+        sizes = [" x ".join(map(str, shape)) if shape else "none" for shape in (one.stored, one.wanted)]
+        raise GptcalcError(
+            f"{model.name}: tensor '{shown(one.tensor)}' is {sizes[0]} in the file and {sizes[1]} by the formula",
+            hint="params FILE --check lists every tensor that differs",
+        )
+    counted: dict[str, Counter[Form]] = {}
+    for ours, bits in found.bits.items():
+        place, _, tensor = ours.rpartition(".")
+        path = IN_LAYER.sub(r"\1/", place).replace(".", "/") + ("" if tensor == "weight" else f"/{tensor}")
+        counted.setdefault(path, Counter())[Form.model_validate({"element": bits})] += 1
+    if model.tied:
+        counted[HEAD] = counted[EMBEDDING]
+    return {path: tuple(forms.items()) for path, forms in counted.items()}
+
+
+IN_LAYER = re.compile(r"^(block[^.]*)\.\d+\.")
 
 
 class _Choice(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
 from gptcalc.footprint.fit import verdict
+from gptcalc.footprint.kept import kept_of_one
 from gptcalc.footprint.plan import plan_of
 from gptcalc.footprint.reserve import reserve
 from gptcalc.footprint.serving import (
@@ -19,6 +20,7 @@ from gptcalc.footprint.serving import (
     serving_memory,
 )
 from gptcalc.node import plain, spread
+from gptcalc.spec.cache import LEAST
 from gptcalc.spec.device import as_device
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.files import as_model
@@ -116,7 +118,11 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
 
     def served(n: Any, tokens: Any, at_once: Any = limit) -> Serving:
         return serving_memory(
-            model, n, tokens, precision, kv_precision, layout, group_size=group_size, block_size=block_size, prefill=at_once
+            *(model, n, tokens, precision, kv_precision, layout),
+            group_size=group_size,
+            block_size=block_size,
+            prefill=at_once,
+            layout_of_cache=asked.cache_layout,
         )
 
     def longest(at_once: Any) -> int:
@@ -133,14 +139,16 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
         "kv_precision": cache_precision(precision, kv_precision),
         "group_size": group_of(precision, group_size),
         "block_size": block_size,
+        "cache_layout": asked.cache_layout or LEAST,
         "prefill": plain(one_pass(batch, seq) if limit is None else limit),
         "tp": tp,
         "pp": pp,
     }
     if precision == STORED and model.quantization:
         inputs["quantization"] = model.quantization.said
+    each = {name: plain(size) for name, size in kept_of_one(model, seq, precision, kv_precision, asked.cache_layout, block_size).items()}
     if spec is None:
-        return ServingMemory(answer, apart, {}, inputs, usual)
+        return ServingMemory(answer, apart, {}, inputs, each, usual)
     if not isinstance(answer.value, int):
         raise GptcalcError("a verdict is about one configuration, not an array of them", hint="compare the peaks with the device's memory")
     room = spec.memory - apart.apart
@@ -155,4 +163,4 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
         "max_context": longest(limit),
         "max_context_in_passes": longest(MOST_PREFILL if limit is None else limit),
     }
-    return ServingMemory(answer, apart, limits, inputs, usual)
+    return ServingMemory(answer, apart, limits, inputs, each, usual)

@@ -9,6 +9,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.footprint.phases import fullest, mixed, nodes
 from gptcalc.footprint.quantized import AsStored, as_stored
 from gptcalc.node import Node
+from gptcalc.spec.cache import CACHE_LAYOUTS, LEAST, CacheLayout, cache_layout
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
@@ -26,6 +27,14 @@ class Stored(NamedTuple):
     bits: int
     scale_bits: int = 0
     group: int | None = None
+
+
+class Cached(NamedTuple):
+    """How the cache is stored: bits of an element, tokens of a page, and what is kept."""
+
+    bits: int
+    block: int
+    layout: CacheLayout
 
 
 STORED = "stored"
@@ -58,6 +67,7 @@ class Serving(NamedTuple):
     breakdown: Node[Any]
     letters: dict[str, Any]  # what the formulas' letters stand for
     whole_cache: Any  # bytes of the cache of an engine that keeps what no window sees any more
+    least_cache: Any  # bytes of what attention reads again
 
     @property
     def value(self) -> Any:
@@ -76,11 +86,12 @@ def serving_memory(
     group_size: int | None = None,
     block_size: int = 1,
     prefill: Any = None,
+    layout_of_cache: str | None = None,
 ) -> Serving:
     """What serving `batch` sequences of `seq` tokens each (prompt and answer) takes on the fullest device.
 
-    `block_size` tokens of cache are allotted at a time (paging); `prefill` tokens are in one pass at most (where left out, what
-    `one_pass` takes of `batch` prompts of `seq`).
+    `block_size` tokens of cache are allotted at a time (paging), as `layout_of_cache` says (`spec.cache`); `prefill` tokens
+    are in one pass at most (where left out, what `one_pass` takes of `batch` prompts of `seq`).
 
     Units: bytes.   Raises: GptcalcError for unknown precisions and impossible divisions.   Source: in each part.
     """
@@ -90,21 +101,24 @@ def serving_memory(
     file = _file_of(model, layout) if precision == STORED else None
     kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
+    sizes = Cached(CACHE_BITS[kv], block_size, cache_layout(layout_of_cache))
     pad = not is_one(layout.tp)
     tokens = one_pass(batch, seq) if prefill is None else minimum(prefill, product((batch, seq)))
     found = []
     for role in roles_of(layout):
         shard = shard_of(shape, layout, seq, role, pad=pad, layers=model.layers)
-        items = _items(shard.shape, role, batch, seq, tokens, stored, CACHE_BITS[kv], block_size, file)
+        items = _items(shard.shape, role, batch, seq, tokens, stored, sizes, file)
         if role in ("first", "only"):
             items |= {f"weights/{tower.name}": in_bytes(max(stored.bits, 16), tower.parameters) for tower in model.towers}
         letters = symbolic(shape, identities=layout.tp == 1 and layout.pp == 1)
         numbers = shard.shape.letters | {"B": batch, "C": seq, "N": tokens}
         B, C = Symbol.letter("B"), Symbol.letter("C")
-        text = _items(letters, role, B, C, Symbol.letter("N"), stored, CACHE_BITS[kv], block_size, file)
+        text = _items(letters, role, B, C, Symbol.letter("N"), stored, sizes, file)
         breakdown = nodes("serving", {path: (size, text.get(path)) for path, size in items.items()})
-        whole = kv_cache(shard.shape, batch, seq, kv_bits=CACHE_BITS[kv], block=block_size, windows=False)
-        found.append(Serving(breakdown, numbers, whole))
+        least, whole = (
+            kv_cache(shard.shape, batch, seq, kv_bits=sizes.bits, block=block_size, windows=windows) for windows in (True, False)
+        )
+        found.append(Serving(breakdown, numbers, whole, least))
     _, index = fullest([one.value for one in found])
     if isinstance(index, int):
         return found[index]
@@ -174,8 +188,7 @@ def _items(
     seq: Any,
     tokens: Any,
     stored: Stored,
-    kv_bits: int,
-    block: int,
+    cached: Cached,
     file: AsStored | None,
 ) -> dict[str, Any]:
     items: dict[str, Any] = {}
@@ -197,10 +210,11 @@ def _items(
             in_bytes(max(stored.bits, 16), product((s.vocab_size, s.d_embedding))) if file is None else file.size(copy, *copy.weights[0])
         )
         items["weights/head/output"] = sizes
-    items["kv cache"] = kv_cache(s, batch, seq, kv_bits=kv_bits, block=block)
+    width = 4 if stored.bits == 32 else 2
+    items["kv cache"] = kv_cache(s, batch, seq, kv_bits=cached.bits, block=cached.block, layout=cached.layout)
     if any(kind.mixer is not None for _, kind in s.blocks):
-        items["state"] = state(s, batch, width=4 if stored.bits == 32 else 2)
-    items |= _activations(s, role, batch, tokens, 4 if stored.bits == 32 else 2)
+        items["state"] = state(s, batch, width=cached.layout.state or width)
+    items |= _activations(s, role, batch, tokens, width)
     return items
 
 
@@ -214,12 +228,21 @@ def _weight(path: str, items: dict[str, Any], runs: Any, shape: Any, stored: Sto
     return found
 
 
-def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: int = 1, windows: bool = True) -> Any:
+def kv_cache(
+    s: Shape[Any],
+    batch: Any,
+    seq: Any,
+    *,
+    kv_bits: int = 16,
+    block: int = 1,
+    windows: bool = True,
+    layout: CacheLayout = CACHE_LAYOUTS[LEAST],
+) -> Any:
     """Keys and values of every token that can still be seen: 2·L·K·Q elements a token, of the kv heads, not the heads.
 
     Latent attention keeps the latent and the rotated channels that all heads share, whole on every device. Each kind of block has its own
-    window, and its own cache; without `windows` what no query sees any more is kept too. A decoder's layers also keep what they read of
-    the encoder, counted as long as the sequence.
+    window, and its own cache, of which `layout` says what is kept; without `windows` all of it. A decoder's layers also
+    keep what they read of the encoder, counted as long as the sequence.
 
     Units: bytes.   Source: Shazeer 2019, arXiv:1911.02150; Kwon et al. 2023 (paging), arXiv:2309.06180; DeepSeek-AI 2024,
     arXiv:2405.04434, section 2.1.
@@ -230,18 +253,18 @@ def kv_cache(s: Shape[Any], batch: Any, seq: Any, *, kv_bits: int = 16, block: i
     >>> kv_cache(shape_of(load_model("llama2-70b")), 1, 4096) / 2**30
     1.25
     """
-    return sum((_cache_of_kind(kind, batch, seq, kv_bits, block, windows) for _, kind in s.blocks), 0)
+    layout = layout if windows else layout._replace(windows="whole")
+    return sum((_cache_of_kind(kind, batch, seq, kv_bits, block, layout) for _, kind in s.blocks), 0)
 
 
-def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int, windows: bool) -> Any:
+def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int, layout: CacheLayout) -> Any:
     total: Any = 0
     for kept in _kept(s):
         if isinstance(kept.token, int) and not kept.token:
             continue
-        seen = minimum(seq, kept.window) if windows and kept.window is not None else seq
-        if block > 1:
-            seen = ceiling(seen, block) * block
-        total = total + in_bytes(kv_bits, product((s.n_layer, kept.token, batch, seen)))
+        seen = layout.kept(seq, kept.window, block, chunks=s.switches.window_chunks)
+        each = s.d_attention + s.d_mixed if layout.expanded and s.switches.latent else kept.token
+        total = total + in_bytes(kv_bits, product((s.n_layer, each, batch, seen)))
     return total
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.footprint.reserve import reserve
@@ -10,15 +11,18 @@ from gptcalc.footprint.serving import MOST_PREFILL
 from gptcalc.node import Node, plain
 from gptcalc.serve.certainty import Certainty, certainty_of
 from gptcalc.serve.economy import Cost, Steady, cost_of, steady_of
+from gptcalc.serve.fleet import Fleet, fleet_of
+from gptcalc.serve.loaded import Loaded, served
+from gptcalc.serve.owning import price_of
 from gptcalc.serve.point import Point, point_of, settings
 from gptcalc.serve.request import Request, request_of
 from gptcalc.serve.room import Room, room_of
 from gptcalc.serve.work import Work, work_for
 from gptcalc.shown import frame, shown
+from gptcalc.spec.fields import takes_one_of
+from gptcalc.spec.serving import FleetOptions, InferOptions, LoadOptions, under_load
 
 if TYPE_CHECKING:
-    from gptcalc.serve.fleet import Fleet
-    from gptcalc.serve.loaded import Loaded
     from gptcalc.serve.sweep import Sweep
     from gptcalc.serve.target import Targets
     from gptcalc.spec.device import DeviceSpec
@@ -77,7 +81,7 @@ class Inference(NamedTuple):
 
     @property
     def certainty(self) -> Certainty:
-        return certainty_of(self.request, self.work)
+        return certainty_of(self.request, self.work, max(one.recurring for one in (self.point.prefill, self.point.decode)))
 
     @property
     def parts(self) -> tuple[Node[Any], Node[Any]]:
@@ -98,6 +102,7 @@ class Inference(NamedTuple):
             "tokens_per_second_of_one_user": plain(1 / p.per_token),
             "prompt_tokens_per_second": plain(self.request.replicas * p.batch * p.prompt / p.prefill_time),
             "kv_cache_bytes": plain(self.room.kv_cache),
+            "state_bytes": self.room.to_dict()["state"],
             "max_batch": self.room.max_batch,
             "max_users": None if self.room.max_batch is None else self.room.max_batch * self.request.replicas,
             "fits": plain(self.room.fits),
@@ -117,50 +122,13 @@ class Inference(NamedTuple):
         return result | ({"targets": self.targets.to_dict()} if self.targets else {})
 
 
-@overload
-def infer(model: ModelSpec | str, *, rate: float, target: str, **options: Any) -> Fleet: ...
+@takes_one_of(InferOptions, Inference, LoadOptions, Loaded, FleetOptions, Fleet)
+def infer(model: Any, **options: Any) -> Inference | Loaded | Fleet:
+    """What serving a model takes: one batch at a time as fast as the devices can, or a server that requests come to.
 
-
-@overload
-def infer(model: ModelSpec | str, *, server: str, **options: Any) -> Loaded: ...
-
-
-@overload
-def infer(model: ModelSpec | str, **options: Any) -> Inference: ...
-
-
-def infer(
-    model: ModelSpec | str,
-    *,
-    device: Any = "h100-80gb",
-    count: int | None = None,
-    batch: Any = None,
-    prompt: Any = None,
-    output: Any = None,
-    precision: str | None = None,
-    kv_precision: str | None = None,
-    group_size: int | None = None,
-    block_size: int | None = None,
-    runtime: str | None = None,
-    tp: int | None = None,
-    pp: int | None = None,
-    price: Any = None,
-    sweep: str | None = None,
-    target: str | None = None,
-    **load: Any,
-) -> Inference | Loaded | Fleet:
-    """What serving a model takes, on `count` devices of one kind: `batch` sequences at once in each replica, or a server under load.
-
-    Options: `count`, `batch`, `prompt`, `output` (new tokens, the first from the prefill), `precision` (of weights; "stored", as the
-    model's quantized file has them, where it has one), `kv_precision`, `group_size` (of int4), `block_size` (of the cache's pages),
-    `runtime` (graph or eager), `tp` (all of `count` where left out), `pp`, `price` (USD per device and hour).
-    `batch` and `prompt` may be arrays. `sweep` is "batch=1..256"; `target` "ttft=200ms,tpot=30ms", either or both.
-
-    Under load, by any of: `server` (a name of presets/servers or a file of one), `concurrency` (requests in flight, "max") or `rate` (a
-    second), `ep`, `attention_dp`, `memory_share`, `chunk` (tokens of a pass), `lengths` ("drawn", "alike"; left out: between the two),
-    `prefill_pool` and `decode_pool` ("4x(tp 4)", "2x(attention-dp 8 ep 8 h200)"), `shared_prefix` with `hit_share`, `draft` (tokens
-    guessed a step) with `accepted`. With `rate` and `target` devices are searched: `device` may be several, "h200,b200"; owned hardware
-    costs `capex` over `amortise` ("4y") and `power_price` (USD per kWh); `write` gives the winner's command line.
+    With any option of a load (`server`, `concurrency`, `rate`, ...) it is a server under load: means of its steady state. With `rate` and
+    `target` the fewest devices that keep the promise are searched, and `device` may be several. `batch`, `prompt` and `price` may be
+    arrays; under load `concurrency`, `prompt` and `output`.
 
     Units: seconds, bytes, tokens per second, USD.   Raises: GptcalcError for contradictory or impossible inputs.
     Source: the operation table through the kernel model; constants in presets/devices, passes in presets/servers.
@@ -169,114 +137,72 @@ def infer(
     >>> round(answer.point.prefill_time, 2), round(answer.point.per_token, 4), answer.point.decode.bound
     (0.32, 0.014, 'bandwidth')
     """
-    from gptcalc.spec.device import load_device
+    from gptcalc.spec.device import as_device
     from gptcalc.spec.files import as_model
 
     spec = as_model(model)
-    options: dict[str, Any] = {"count": count, "prompt": prompt, "output": output, "precision": precision, "kv_precision": kv_precision}
-    options |= {"group_size": group_size, "tp": tp, "pp": pp}
-    load = {name: value for name, value in load.items() if value is not None}
-    unknown = [name for name in load if name not in LOADED]
-    if unknown:
-        raise GptcalcError(f"infer has no option '{unknown[0]}'", hint=did_you_mean(unknown[0], (*LOADED, *options)))
-    owning = {name: load.pop(name) for name in OWNING if name in load}
-    if target is not None and "rate" in load:
-        return _fleet(spec, device, target, price, owning, options | load, [block_size, sweep, batch, runtime])
-    if isinstance(device, str) and "," in device:
+    given = {name: value for name, value in options.items() if value is not None}
+    check_known(given)
+    if "target" in given and "rate" in given:
+        return _fleet(spec, given)
+    device = options.get("device", "h100-80gb")
+    if isinstance(device, list | tuple) or (isinstance(device, str) and "," in device):
         raise GptcalcError("several devices are compared for a promise", hint="give --rate 20 --target ttft=1s,tpot=30ms too")
-    if "write" in load:
+    if "write" in given:
         raise GptcalcError("a command line is written of what keeps a promise", hint="give --rate and --target too")
-    found = device if hasattr(device, "peak") else load_device(device)
-    price = _owned(found, price, owning) if owning else price
-    if load:
-        given = {"batch": batch, "block_size": block_size, "runtime": runtime, "sweep": sweep, "target": target}
-        return _under_load(spec, found, price, given, options | load)
-    options |= {"batch": 1 if batch is None else batch, "block_size": 1 if block_size is None else block_size}
-    return _alone(spec, found, price, sweep, target, options | {"runtime": "graph" if runtime is None else runtime})
-
-
-OWNING = ("capex", "amortise", "power_price")
-LOADED: tuple[str, ...] = ("server", "concurrency", "rate", "ep", "attention_dp", "memory_share", "chunk", "lengths")
-LOADED += (*OWNING, "write", "prefill_pool", "decode_pool", "shared_prefix", "hit_share", "draft", "accepted")
-"""Options that are about a server under load."""
-
-
-def _under_load(model: ModelSpec, device: DeviceSpec, price: Any, given: dict[str, Any], options: dict[str, Any]) -> Loaded:
-    from gptcalc.serve.loaded import served
-
-    if given["runtime"] is not None and "server" in options:
-        raise GptcalcError("a runtime and a server contradict: a server has its own code", hint="leave out --runtime")
+    found = as_device(device)
+    if not under_load(given):
+        return _alone(spec, found, InferOptions(**given))
     for name in ("block_size", "sweep", "target"):
-        if given[name] is not None:
+        if name in given:
             raise GptcalcError(f"{name} means nothing for a server under load", hint=f"leave out --{name.replace('_', '-')}")
-    if given["batch"] is not None:
-        if "concurrency" in options or "rate" in options:
-            raise GptcalcError(
-                "batch is of a replica that is never idle: under load give concurrency or rate alone", hint="leave out --batch"
-            )
-        options["concurrency"] = given["batch"]
-    if given["runtime"] is not None:
-        options["server"] = given["runtime"]
-    return served(model, device, price=price, **options)
+    return served(spec, found, LoadOptions(**given))
 
 
-def _owned(device: DeviceSpec, price: Any, owning: dict[str, Any]) -> Any:
-    from gptcalc.serve.owning import owned
-
-    if price is not None:
-        raise GptcalcError("a price and a capex contradict: hardware is rented or owned", hint="give one of the two")
-    if "capex" not in owning:
-        raise GptcalcError(f"{next(iter(owning))} is of owned hardware", hint="give --capex, the price of one device, too")
-    return owned(device, owning["capex"], owning.get("amortise"), owning.get("power_price"))
+def check_known(given: Collection[str]) -> None:
+    """Raises GptcalcError for an option that there is not, with the nearest that there is."""
+    known = dict.fromkeys((*InferOptions._fields, *LoadOptions._fields, *FleetOptions._fields))
+    for name in given:
+        if name not in known:
+            raise GptcalcError(f"infer has no option '{name}'", hint=did_you_mean(name, known))
 
 
-def _fleet(
-    model: ModelSpec, device: Any, target: str, price: Any, owning: dict[str, Any], options: dict[str, Any], none: list[Any]
-) -> Fleet:
-    from gptcalc.serve.fleet import fleet_of
-    from gptcalc.spec.device import load_device
+def _fleet(model: ModelSpec, given: dict[str, Any]) -> Fleet:
+    from gptcalc.spec.device import as_device
 
-    if any(one is not None for one in none) or {"concurrency", "prefill_pool", "decode_pool", "count"} & {
-        name for name, value in options.items() if value is not None
-    }:
-        raise GptcalcError(
-            "a search of devices for a promise takes no count, batch, concurrency, runtime, sweep or pools", hint="leave it out"
-        )
-    names: list[Any] = device.split(",") if isinstance(device, str) else list(device) if isinstance(device, list | tuple) else [device]
-    found: list[DeviceSpec] = [
-        name if hasattr(name, "peak") else load_device(name.strip() if isinstance(name, str) else name) for name in names
-    ]
-    for one in found if owning else []:
-        _owned(one, price, owning)
-    options.pop("count")
-    return fleet_of(model, found, target, options.pop("rate"), price=price, owning=owning, **options)
+    odd = [name for name in given if name not in FleetOptions._fields]
+    if odd:
+        raise GptcalcError(f"a search of devices for a promise takes no {odd[0]}", hint=f"leave out --{odd[0].replace('_', '-')}")
+    asked = FleetOptions(**given)
+    device = asked.device
+    names = device.split(",") if isinstance(device, str) else device if isinstance(device, list | tuple) else [device]
+    return fleet_of(model, [as_device(name.strip() if isinstance(name, str) else name) for name in names], asked)
 
 
-def _alone(spec: ModelSpec, device: DeviceSpec, price: Any, sweep: Any, target: Any, options: dict[str, Any]) -> Inference:
-    from gptcalc.spec.options import check_shapes, check_word
-    from gptcalc.spec.server import server_names
+def _alone(spec: ModelSpec, device: DeviceSpec, asked: InferOptions) -> Inference:
+    from gptcalc.spec.options import check_shapes
 
-    check_word("inference runtime named", options["runtime"], server_names())
-    request = request_of(spec, device, **{name: value for name, value in options.items() if value is not None})
+    price = price_of(device, asked)
+    request = request_of(spec, device, asked)
     check_shapes(batch=request.batch, prompt=request.prompt, price=price)
-    asked = settings(request.batch, request.prompt)
-    if asked > MOST_SETTINGS:
-        raise GptcalcError(f"{asked:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time")
+    count = settings(request.batch, request.prompt)
+    if count > MOST_SETTINGS:
+        raise GptcalcError(f"{count:,} settings at once are more than {MOST_SETTINGS:,}", hint="ask for fewer batches or prompts at a time")
     several = any(isinstance(one, list) or getattr(one, "ndim", 0) for one in (request.batch, request.prompt, price))
-    if several and not (sweep is None and target is None):
+    if several and not (asked.sweep is None and asked.target is None):
         raise GptcalcError("sweeps and targets are about one batch, one prompt and one price, not arrays of them")
     work = work_for(request)
     point = point_of(work, request.batch, request.prompt, request.output, pp=request.pp)
     cost, notes = cost_of(request, point, price)
     answer = Inference(request, work, point, room_of(request), cost, steady_of(request, work, point), [*_notes(request, work), *notes])
-    if sweep is not None:
+    if asked.sweep is not None:
         from gptcalc.serve.sweep import sweep_of
 
-        answer = answer._replace(sweep=sweep_of(request, work, answer.room.room, sweep, price))
-    if target is not None:
+        answer = answer._replace(sweep=sweep_of(request, work, answer.room.room, asked.sweep, price))
+    if asked.target is not None:
         from gptcalc.serve.target import targets_of
 
-        answer = answer._replace(targets=targets_of(spec, request.device, target, price, options))
+        answer = answer._replace(targets=targets_of(spec, request.device, asked, price))
     return answer
 
 

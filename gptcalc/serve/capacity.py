@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gptcalc.footprint.serving import kv_cache
+from gptcalc.footprint.serving import kv_cache, state
 from gptcalc.serve.linear import matrix_bytes
 from gptcalc.serve.replica import Worker
 from gptcalc.serve.work import Work
@@ -38,8 +38,8 @@ class Capacity(NamedTuple):
 def weights_of(replica: Worker) -> float:
     """Bytes of the weights on the fullest device: its stage's layers, and the embedding or the head."""
     layers = outside = 0.0
-    ends = []
     work = replica.work
+    ends = {"embedding": 0.0, "head": 0.0}
     for row in operations(work.shape, 1, 1, 1):
         size = sum(2.0 * product((row.runs, *shape)) for name, shape in row.weights if not (row.kind == "matmul" and name == "weight"))
         for runs, quantized in work.stored_runs(row) if row.kind == "matmul" and row.weights else []:
@@ -47,14 +47,16 @@ def weights_of(replica: Worker) -> float:
             size += runs * experts * matrix_bytes(work, row, runs, quantized=quantized)
         if row.path.startswith("block"):
             layers += size
-        elif row.path.startswith(("embedding/", "head/")):
-            ends.append(size)
+        elif (end := row.path.partition("/")[0]) in ends:
+            ends[end] += size
+            if replica.pp > 1 and row.path == "embedding/token" and work.shape.switches.tied:
+                ends["head"] += size  # a copy on the last stage
         else:
             outside += size
     if replica.pp == 1:
-        return float(layers + sum(ends) + outside)
+        return float(layers + sum(ends.values()) + outside)
     n_layer = sum(kind.n_layer for _, kind in work.shape.blocks)
-    return float(layers * ceil(n_layer, replica.pp) / n_layer + max(ends, default=0.0) + outside)
+    return float(layers * ceil(n_layer, replica.pp) / n_layer + max(ends.values()) + outside)
 
 
 def widest(s: Shape[Any]) -> Any:
@@ -68,11 +70,16 @@ def cache_of(work: Work, tokens: Any, *, whole: bool, page: int = 1) -> Any:
     return kv_cache(work.shape, 1, tokens, kv_bits=work.kv_bits, block=page, windows=not whole)
 
 
+def kept_of(work: Work, tokens: Any, *, whole: bool) -> Any:
+    """`cache_of` with the state of recurrent layers."""
+    return cache_of(work, tokens, whole=whole) + state(work.shape, 1, width=work.width)
+
+
 def capacity_of(replica: Worker, prompt: Any, output: Any, *, shared: float = 0.0) -> Capacity:
     """How many sequences of P tokens of prompt and O new ones run at once in one group.
 
     A sequence that grows page by page is O/2 tokens into its answer on average; an engine that reserves has room for all of it.
-    `shared` tokens stand in it once for all.
+    `shared` tokens stand in it once for all; the state of recurrent layers is each sequence's own.
 
     Source: vLLM, gpu_worker.py, determine_available_memory: the share, less the peak of a profiling pass, is the cache.
     """
@@ -87,6 +94,7 @@ def capacity_of(replica: Worker, prompt: Any, output: Any, *, shared: float = 0.
     length = prompt + output
     grown = length if engine.reserves == "whole" else prompt + output / 2
     common = cache_of(work, shared, whole=whole) / replica.pp if shared else 0.0  # stands once
-    full, running = ((cache - common) / (cache_of(work, tokens - shared, whole=whole) / replica.pp) for tokens in (length, grown))
+    full, running = ((cache - common) / (kept_of(work, tokens - shared, whole=whole) / replica.pp) for tokens in (length, grown))
     per_token = cache_of(work, 1, whole=True) / replica.pp
-    return Capacity(total, taken, weights, activations, engine.reserve, cache, per_token, cache / per_token, full, running)
+    tokens = cache / per_token if per_token else full * length
+    return Capacity(total, taken, weights, activations, engine.reserve, cache, per_token, tokens, full, running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gptcalc.serve.recur import recurrent
 from gptcalc.serve.request import Request
 from gptcalc.serve.work import Work
 
@@ -23,6 +24,10 @@ it is within 13 %."""
 EAGER = 2.0
 """The factor each way of code that Python starts: transformers 4.46 with Qwen2.5-0.5B to -32B on one A100 (Qwen's speed benchmark) took
 0.93 to 1.81 times the predicted time; longer the longer its prompts."""
+
+
+RECURRENCE = 4.0
+"""How many times its bound a recurrence may take. Assumed: no kernel of one was measured, and none is known to reach its bound."""
 
 
 class Certainty(NamedTuple):
@@ -57,11 +62,13 @@ class Certainty(NamedTuple):
         return f"expected within {within}" + (f"; not measured: {', '.join(self.lacking)}" if self.lacking else "")
 
 
-def certainty_of(r: Request, work: Work) -> Certainty:
-    """Measured were dense decoders in 16 bits, each as one CUDA graph on one device: `serving_spread` in presets/devices."""
+def certainty_of(r: Request, work: Work, recurring: float = 0.0) -> Certainty:
+    """Measured were dense decoders in 16 bits, each as one CUDA graph on one device: `serving_spread` in presets/devices. `recurring` is
+    the share of recurrences in a predicted time."""
     device, kinds = r.device, [kind.switches for _, kind in work.shape.blocks]
     lacking = [] if device.serves_as_measured else [device.name]
     lacking += ["mixtures of experts"] * any(kind.experts for kind in kinds) + ["latent attention"] * any(kind.latent for kind in kinds)
+    lacking += ["recurrences"] * recurrent(work)
     lacking += ["weights as stored"] if work.file else [f"{r.precision} weights"] * (r.precision not in ("bf16", "fp16"))
     lacking += [f"a cache in {work.kv}"] * (work.kv not in ("bf16", "fp16") and r.precision in ("bf16", "fp16"))
     lacking += ["tensor parallelism"] * (r.tp > 1) + ["pipelines"] * (r.pp > 1)
@@ -69,7 +76,11 @@ def certainty_of(r: Request, work: Work) -> Certainty:
     eager = 1.0 if work.server.graph else EAGER
     if device.unmeasured_factor is not None or eager > 1:
         return Certainty(None, max(device.unmeasured_factor or 1.0, eager, round(1 / (1 - several), 1)), tuple(lacking))
-    return Certainty(max(several, UNMEASURED) if lacking else device.constants["serving_spread"].value, None, tuple(lacking))
+    if not lacking:
+        return Certainty(device.constants["serving_spread"].value, None, ())
+    share = max(several, UNMEASURED)
+    longer = 1 + (RECURRENCE - 1) * recurring
+    return Certainty(share + (1 - share) * (1 - 1 / longer), None, tuple(lacking))
 
 
 class Factors(NamedTuple):
@@ -95,10 +106,10 @@ def factors_of(d: Demand, replica: Worker) -> Factors:
     """Of a server under load."""
     experts = any(kind.switches.experts for _, kind in replica.work.shape.blocks)
     kind = "experts" if experts else "dense"
-    measured = d.device.name in MEASURED_ON and d.server.name in MEASURED_SERVERS
+    measured = d.device.name in MEASURED_ON and d.server.name in MEASURED_SERVERS and not recurrent(replica.work)
     wider = (1.0 if measured else ELSEWHERE) * (d.device.unmeasured_factor or 1.0)
     tpot, ttft = (wider * factor for factor in LOADED[kind])
-    of = "mixtures of experts" if experts else "dense models"
+    of = ("mixtures of experts" if experts else "dense models") + ", none of them recurrent" * recurrent(replica.work)
     said = "nine in ten measured" if measured else "not measured there; expected"
     text = f"{said}: time per token within a factor of {tpot:.2g} each way, time to first token {ttft:.2g} ({of})"
     return Factors(tpot, ttft, measured, text)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.arrays import read_numbers
-from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
+from gptcalc.footprint.serving import STORED, cache_precision, group_of
 from gptcalc.serve.replica import Worker, check_layout
-from gptcalc.serve.request import OUTPUT, PROMPT, check_context, check_decoder
+from gptcalc.serve.request import check_decoder, group_named, lengths_of, precision_named, sizes_of
 from gptcalc.serve.work import work_of
 from gptcalc.spec.catalogue import is_path
-from gptcalc.spec.legality import Sizes, check
-from gptcalc.spec.options import check_word, float_array, whole_number
+from gptcalc.spec.options import LARGEST, check_shapes, check_word, float_array, whole_number
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.server import Engine, engine_names, load_server, server_names
 from gptcalc.spec.shape import shape_of
@@ -21,10 +19,14 @@ if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.server import ServerSpec
+    from gptcalc.spec.serving import LoadOptions
 
 SERVER = "vllm"
 MOST = "max"
 LENGTHS = {"drawn": 0.0, "alike": 1.0}
+MOST_LOADS = 100_000
+"""Places of arrays of loads."""
+
 UNSAID = 0.75
 """How alike the requests of a closed loop are taken to be where nothing is said: their mean time to first token is between that of equal
 lengths and that of lengths drawn from [0.8, 1]. Of 1,264 runs, not told which of the two they are, half are within 28 % then."""
@@ -87,56 +89,29 @@ class Demand(NamedTuple):
         return fields
 
 
-def demand_of(
-    model: ModelSpec,
-    device: DeviceSpec,
-    *,
-    server: str | None = None,
-    concurrency: Any = None,
-    rate: Any = None,
-    count: int | None = None,
-    tp: int | None = None,
-    pp: int | None = None,
-    ep: int | None = None,
-    attention_dp: int | None = None,
-    prompt: Any = None,
-    output: Any = None,
-    precision: str | None = None,
-    kv_precision: str | None = None,
-    group_size: int | None = None,
-    memory_share: float | None = None,
-    chunk: int | None = None,
-    lengths: str | None = None,
-    shared_prefix: int | None = None,
-    hit_share: float = 1.0,
-    draft: int | None = None,
-    accepted: float | None = None,
-) -> Demand:
+def demand_of(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Demand:
     """The question with its defaults.
 
     Raises GptcalcError for numbers that are none, divisions that leave a rest, and options that contradict each other.
     """
     check_decoder(model)
-    if server is not None and not (isinstance(server, str) and is_path(server)):
-        check_word("server named", server, (*engine_names(), *server_names()))
-    code = load_server(SERVER if server is None else server)
+    code = load_server(_server_named(asked.server, asked.runtime))
     engine = code.engine or Engine()
-    if concurrency is not None and rate is not None:
+    if asked.concurrency is not None and asked.rate is not None:
         raise GptcalcError("a concurrency and a rate contradict: requests are kept in flight, or they arrive", hint="give one of the two")
-    output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
-    if prompt is None:
-        prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
-    read = read_numbers(model, seq=1, prompt=prompt, output=output)
-    longest = [one if isinstance(one, int) else int(one.max()) for one in (read["prompt"], read["output"])]
-    check_context(model, *longest)
-    if lengths is not None:
-        check_word("lengths", lengths, LENGTHS)
-    shared = 0 if shared_prefix is None else whole_number("shared_prefix", shared_prefix)
-    if shared > longest[0]:
-        raise GptcalcError(f"a shared prefix of {shared:,} tokens is longer than the prompt of {longest[0]:,}")
-    layout = layout_of(model, count, tp, pp, ep, attention_dp)
-    precision = precision_of(model, device, precision)
-    kv = kv_precision or (engine.cache.get(precision) if precision in engine.cache else None)
+    prompt, output = lengths_of(model, asked.prompt, asked.output)
+    check_shapes(MOST_LOADS, concurrency=asked.concurrency, prompt=prompt, output=output)
+    if asked.lengths is not None:
+        check_word("lengths", asked.lengths, LENGTHS)
+    shared = 0 if asked.shared_prefix is None else whole_number("shared_prefix", asked.shared_prefix)
+    shortest = prompt if isinstance(prompt, int) else int(prompt.min())
+    if shared > shortest:
+        raise GptcalcError(f"a shared prefix of {shared:,} tokens is longer than the prompt of {shortest:,}")
+    precision = precision_of(model, device, asked.precision)
+    layout = layout_of(model, asked.count, asked.tp, asked.pp, asked.ep, asked.attention_dp)
+    group_size = group_named(precision, asked.group_size)
+    kv = asked.kv_precision or (engine.cache.get(precision) if precision in engine.cache else None)
+    share = engine.memory_share if asked.memory_share is None else _share("memory_share", asked.memory_share)
     return Demand(
         model,
         device,
@@ -145,41 +120,63 @@ def demand_of(
         precision,
         cache_precision(precision, kv),
         group_size,
-        read["prompt"],
-        read["output"],
-        _concurrency(concurrency, rate),
-        None if rate is None else _positive("rate", rate),
-        engine.memory_share if memory_share is None else _share("memory_share", memory_share),
-        engine.chunk if chunk is None else whole_number("chunk", chunk),
-        lengths,
+        prompt,
+        output,
+        _in_flight(asked, layout),
+        None if asked.rate is None else _positive("rate", asked.rate),
+        share,
+        engine.chunk if asked.chunk is None else whole_number("chunk", asked.chunk),
+        asked.lengths,
         shared,
-        _share("hit_share", hit_share, none=True) if shared else 0.0,
-        *_speculation(draft, accepted),
+        _hits(asked.hit_share, shared),
+        *_speculation(asked.draft, asked.accepted),
     )
+
+
+def _server_named(server: Any, runtime: Any) -> str:
+    """Whose code serves: a server's, or that of one batch."""
+    if runtime is not None:
+        if server is not None:
+            raise GptcalcError("a runtime and a server contradict: a server has its own code", hint="leave out --runtime")
+        check_word("inference runtime named", runtime, server_names())
+        return str(runtime)
+    if server is not None and not (isinstance(server, str) and is_path(server)):
+        check_word("server named", server, (*engine_names(), *server_names()))
+    return SERVER if server is None else str(server)
+
+
+def _in_flight(asked: LoadOptions, layout: Devices) -> Any:
+    """Requests in flight over all replicas; None where a rate, or the room for them, says how many."""
+    if asked.batch is None:
+        return _concurrency(asked.concurrency, asked.rate)
+    if asked.concurrency is not None or asked.rate is not None:
+        raise GptcalcError("batch is of a replica that is never idle: under load give concurrency or rate alone", hint="leave out --batch")
+    return _concurrency(asked.batch, None) * layout.replicas
+
+
+def _hits(hit_share: Any, shared: int) -> float:
+    if hit_share is None:
+        return 1.0 if shared else 0.0
+    if not shared:
+        raise GptcalcError("a share of hits means nothing without a shared prefix", hint="give --shared-prefix too")
+    return _share("hit_share", hit_share, none=True)
 
 
 def layout_of(model: ModelSpec, count: Any, tp: Any, pp: Any, ep: Any, attention_dp: Any) -> Devices:
     """How many devices share what: all of `count` in one tensor-parallel group where nothing else is said."""
-    p, dp, parts = (1 if one is None else whole_number(name, one) for name, one in (("pp", pp), ("attention_dp", attention_dp), ("ep", ep)))
-    if tp is None:
-        tp = 1 if count is None else max(1, whole_number("count", count) // (p * dp))
-    tp = whole_number("tp", tp)
-    own = tp * p * dp
-    count = own if count is None else whole_number("count", count)
-    check(model, Sizes(tp=tp, pp=p, dp=count // own * dp, count=count, global_batch=count // own * dp))
+    dp, parts = (1 if one is None else whole_number(name, one) for name, one in (("attention_dp", attention_dp), ("ep", ep)))
+    tp, pp, count = sizes_of(model, tp, pp, count, dp)
     check_layout(shape_of(model), tp, parts, dp)
-    return Devices(tp, p, parts, dp, count)
+    return Devices(tp, pp, parts, dp, count)
 
 
 def precision_of(model: ModelSpec, device: DeviceSpec, precision: str | None) -> str:
     """The precision of the weights; a model that is published in fp8 or in four bits is served from its own file."""
-    if precision is not None:
-        check_word("precision", precision, (*WEIGHTS, STORED))
+    named = precision_named(model, device, precision)
     own = model.quantization
-    if own is None:
-        return device.usual_type if precision is None else precision
-    bits = {"fp8": 8, "fp4": 4}.get(precision or STORED)
-    return STORED if precision is None or bits == int(own.bits) else precision
+    if own is None or precision is None:
+        return named
+    return STORED if {"fp8": 8, "fp4": 4}.get(precision) == int(own.bits) else named
 
 
 def replica_of(d: Demand) -> Worker:
@@ -226,8 +223,8 @@ def _concurrency(value: Any, rate: Any) -> Any:
         value = int(value)
     if isinstance(value, list) or hasattr(value, "dtype"):
         array = float_array("concurrency", value)
-        if not (array >= 1).all():
-            raise GptcalcError("concurrency must be at least 1 in every place of the array")
+        if not array.size or not ((array >= 1) & (array <= LARGEST)).all():
+            raise GptcalcError(f"concurrency must be a number from 1 to {LARGEST:,} in every place of the array")
         return array
     return whole_number("concurrency", value)
 

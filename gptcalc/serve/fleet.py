@@ -9,10 +9,12 @@ from gptcalc.errors import GptcalcError
 from gptcalc.serve.capacity import capacity_of
 from gptcalc.serve.demand import Demand, demand_of, replica_of
 from gptcalc.serve.launching import KNOWN, command_line
+from gptcalc.serve.owning import price_of
 from gptcalc.serve.replica import Worker
 from gptcalc.serve.steady import Load, Steady, steady_of
 from gptcalc.serve.target import read_targets
-from gptcalc.spec.options import check_word, float_array
+from gptcalc.spec.options import check_word, float_array, whole_number
+from gptcalc.spec.serving import FleetOptions, LoadOptions
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -103,46 +105,35 @@ class Fleet(NamedTuple):
         return fields | {"front": [one._asdict() for one in self.front], "command_line": self.command_line}
 
 
-def fleet_of(
-    model: ModelSpec,
-    devices: list[DeviceSpec],
-    target: str,
-    rate: float,
-    *,
-    price: Any = None,
-    owning: dict[str, Any] | None = None,
-    write: str | None = None,
-    **options: Any,
-) -> Fleet:
+def fleet_of(model: ModelSpec, devices: list[DeviceSpec], asked: FleetOptions) -> Fleet:
     """The cheapest and the fastest way to serve `rate` requests a second within the promised mean times.
 
     Sizes of a layout that are given are kept; the others are searched: powers of two up to sixteen devices a replica.
 
     Raises GptcalcError for promises that are none, and where no device can serve the model.
     """
-    promises = read_targets(target)
-    array = float_array("rate", rate)
-    if array.ndim or not 0 < float(array) < float("inf"):
-        raise GptcalcError("rate must be one number above zero")
-    if write is not None:
-        check_word("server to write for named", write, KNOWN)
-    server = options.pop("server", None) or write
+    promises = read_targets(asked.target)
+    rate = _rate(asked.rate)
+    if asked.write is not None:
+        check_word("server to write for named", asked.write, KNOWN)
+    shared = {name: value for name, value in asked._asdict().items() if name in LoadOptions._fields}
+    base = LoadOptions(**shared | {"rate": rate, "server": asked.server or asked.write, "device": devices[0]})
     considered = fit = 0
     found: list[Offer] = []
     corners: list[Corner] = []
-    asked: dict[tuple[Any, ...], Demand] = {}
+    demands: dict[tuple[Any, ...], Demand] = {}
     trouble: GptcalcError | None = None
     for device in devices:
-        usd = _usd(device, price, owning)
-        for layout in _layouts(model, options):
+        usd = _usd(device, asked)
+        for layout in _layouts(model, asked):
             try:
-                d = demand_of(model, device, **{**options, **layout, "server": server, "rate": rate, "count": None})
+                d = demand_of(model, device, base._replace(**layout))
                 replica = replica_of(d)
             except GptcalcError as error:
                 trouble = trouble or error
                 continue
             considered += 1
-            asked[device.name, *layout.values()] = d
+            demands[device.name, *layout.values()] = d
             one = _tried(d, replica, rate, promises, usd, corners)
             fit += one is not None
             found += [one] if one is not None else []
@@ -152,40 +143,44 @@ def fleet_of(
     fastest = min(holds, key=lambda one: (one.tpot, one.ttft), default=None)
     closest = None if holds else min(found, key=lambda one: one.worst, default=None)
     best = holds[0] if holds else closest
-    base = next(iter(asked.values()))
+    demand = next(iter(demands.values()))
     line = None
     if best is not None:
-        base = asked[best.device, best.tp, best.pp, best.ep, best.attention_dp]
-        base = base._replace(chunk=best.chunk, layout=base.layout._replace(total=best.devices))
-        if write is not None:
-            line = command_line(base, write, max(1, round(2 * best.concurrency / best.replicas)))
-    return Fleet(base, promises, rate, considered, fit, holds[0] if holds else None, fastest, holds[:8], closest, _front(corners), line)
+        demand = demands[best.device, best.tp, best.pp, best.ep, best.attention_dp]
+        demand = demand._replace(chunk=best.chunk, layout=demand.layout._replace(total=best.devices))
+        if asked.write is not None:
+            line = command_line(demand, asked.write, max(1, round(2 * best.concurrency / best.replicas)))
+    return Fleet(demand, promises, rate, considered, fit, holds[0] if holds else None, fastest, holds[:8], closest, _front(corners), line)
+
+
+def _rate(value: Any) -> float:
+    array = float_array("rate", value)
+    if array.ndim or not 0 < float(array) < float("inf"):
+        raise GptcalcError("rate must be one number above zero")
+    return float(array)
 
 
 def _cost(one: Offer) -> float:
     return one.usd_per_hour if one.usd_per_hour is not None else float("inf")
 
 
-def _usd(device: DeviceSpec, price: Any, owning: dict[str, Any] | None) -> float | None:
+def _usd(device: DeviceSpec, asked: FleetOptions) -> float | None:
     from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
-    if owning:
-        from gptcalc.serve.owning import owned
-
-        return owned(device, owning["capex"], owning.get("amortise"), owning.get("power_price"))
-    cost = cost_of(exactly(1.0), device, price=price).cost
+    cost = cost_of(exactly(1.0), device, price=price_of(device, asked)).cost
     return None if cost is None else float(cost.likely)
 
 
-def _layouts(model: ModelSpec, options: dict[str, Any]) -> Iterator[dict[str, int]]:
+def _layouts(model: ModelSpec, asked: FleetOptions) -> Iterator[dict[str, int]]:
     from gptcalc.spec.legality import has_experts
 
     experts = has_experts(model)
     latent = any(kind.kv_lora_rank is not None for kind in (model, *model.kinds.values()))
 
     def sizes(name: str, found: tuple[int, ...]) -> tuple[int, ...]:
-        return found if options.get(name) is None else (options[name],)
+        given = getattr(asked, name)
+        return found if given is None else (whole_number(name, given),)
 
     for tp in sizes("tp", POWERS):
         for dp in sizes("attention_dp", (1, 4, 8, 16) if experts and latent else (1, 2, 4) if experts else (1,)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.serve.attend import cached_elements, decode_attention, prefill_attention
 from gptcalc.serve.linear import a_pass, distinct_experts, linear, matrix_bytes
+from gptcalc.serve.recur import convolved, recurrence
 from gptcalc.serve.work import Work
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.runtime import applies
@@ -47,7 +48,7 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
 
     The head is computed for the last token of each sequence only.
     """
-    rows = operations(work.shape, batch, seq, context, "causal")
+    rows = operations(work.shape, batch, seq, context, "causal", decode=phase == "decode")
     heads = {row.path: row for row in operations(work.shape, batch, 1, 1)}
     rows = [heads[row.path] if row.path.startswith(("final_norm", "head/")) else row for row in rows]
     found: list[Launch] = []
@@ -98,6 +99,11 @@ def _of(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, phase: st
         pairs = product(row.matmul[:-1]) / (2 * batch)  # of one sequence; of the one query of a decode step, its keys
         yield from _cache(work, s, batch, seq, batch * (pairs if phase == "decode" else seq), phase)
         yield Launch(*(prefill_attention(work, s, batch, seq, pairs) if phase == "prefill" else decode_attention(work, s, batch, pairs)))
+    elif row.kind == "recurrence":
+        yield Launch(*recurrence(work, row, batch, seq, decode=phase == "decode"))
+    elif row.kind == "convolution":
+        size = convolved(work, row, batch * seq)
+        yield Launch(a_pass(work, "pass", size), product(row.matmul), size)
     elif row.kind != "mix":
         arithmetic = sum((product(term) for term in row.other), 0)
         for launch in passes(work, row.kind, {"n": elements_of(row, batch * seq), "c": work.width}, phase):
@@ -126,7 +132,7 @@ def _linear(work: Work, group: list[Operation[Any]], batch: Any, seq: Any, runs:
         yield Launch(*linear(work, m, k, n, weights, quantized=quantized))
     if work.cast:
         yield Launch(a_pass(work, "pass", 6 * k * n), 0, 6 * k * n)
-    if work.tp > 1 and row.path.endswith(REDUCED):
+    if work.tp > 1 and (row.path.endswith(REDUCED) or (row.role == "mixer" and row.path.endswith("/output"))):
         yield _sent(work, "all-reduce", work.width * batch * seq * n)  # of experts after their sum
     if work.tp > 1 and row.path == "head/output":
         yield _sent(work, "all-gather", work.width * m * n * work.tp)

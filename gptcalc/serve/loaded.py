@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, NegativeAnswer
+from gptcalc.footprint.serving import state
 from gptcalc.node import Node, plain
 from gptcalc.serve.capacity import Capacity, cache_of, capacity_of
 from gptcalc.serve.certainty import Factors, factors_of
 from gptcalc.serve.demand import Demand, demand_of, replica_of
+from gptcalc.serve.owning import price_of
 from gptcalc.serve.phase import Phase
 from gptcalc.serve.queueing import percentiles
 from gptcalc.serve.replica import Pass, Worker, time_of
@@ -19,7 +21,9 @@ from gptcalc.time.kernels import least, most
 if TYPE_CHECKING:
     from gptcalc.ranges import Range
     from gptcalc.serve.pools import Pools
+    from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.serving import LoadOptions
 
 GRID, GRIDS = 48, 3
 """Numbers of requests in flight that are tried at once, and how often: the last two are 1e-5 of the most apart."""
@@ -161,6 +165,7 @@ class Loaded(NamedTuple):
             "decode_step_time_last": s.last,
             "decode_time": (r.output - 1) * self.tpot,
             "kv_cache_bytes": self._cached(),
+            "state_bytes": self._state(),
             "max_batch": self._everywhere(cap.full) // self.replicas,
             "max_users": self.max_concurrency,
             "fits": self.fits,
@@ -187,33 +192,36 @@ class Loaded(NamedTuple):
 
     def _cached(self) -> Any:
         r = self.request
-        one = cache_of(self.replica.work, r.prompt + r.output / 2, whole=self.replica.engine.windows == "whole", page=1)
+        one = cache_of(self.replica.work, r.prompt + r.output / 2, whole=self.replica.engine.windows == "whole")
         return self.steady.running * one / self.replica.pp
 
+    def _state(self) -> Any:
+        return self.steady.running * state(self.replica.work.shape, 1, width=self.replica.work.width) / self.replica.pp
 
-def served(model: ModelSpec, device: Any, *, price: Any = None, **options: Any) -> Loaded:
+
+def served(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     """A server under load.
 
     Raises GptcalcError for contradictory inputs, models that do not fit, and rates beyond saturation (with the largest that holds).
 
     >>> from gptcalc.spec.files import load_model
     >>> from gptcalc.spec.device import load_device
-    >>> answer = served(load_model("llama3.1-8b"), load_device("h100"), server="vllm", concurrency=16, prompt=1024, output=256)
-    >>> 0.008 < answer.tpot < 0.012
+    >>> from gptcalc.spec.serving import LoadOptions
+    >>> asked = LoadOptions(server="vllm", concurrency=16, prompt=1024, output=256)
+    >>> 0.008 < served(load_model("llama3.1-8b"), load_device("h100"), asked).tpot < 0.012
     True
     """
     from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
 
-    prefill, decode = options.pop("prefill_pool", None), options.pop("decode_pool", None)
-    if prefill is not None or decode is not None:
-        return _pooled(model, device, prefill, decode, price, options)
-    d = demand_of(model, device, **options)
+    if asked.prefill_pool is not None or asked.decode_pool is not None:
+        return _pooled(model, device, asked)
+    d = demand_of(model, device, asked)
     replica = replica_of(d)
     capacity = capacity_of(replica, d.prompt, d.output, shared=d.shared * d.hit)
     load = _load(d, replica, capacity)
     load = load._replace(concurrency=_in_flight(d, replica, load))
-    found = cost_of(exactly(float(d.layout.total)), d.device, price=price)
+    found = cost_of(exactly(float(d.layout.total)), d.device, price=price_of(device, asked))
     return Loaded(d, replica, capacity, load, steady_of(replica, load), found.cost, _notes(d, replica))
 
 
@@ -221,17 +229,17 @@ def _load(d: Demand, replica: Worker, capacity: Capacity) -> Load:
     return Load(1.0, d.prompt, d.output, _room(replica.engine, capacity), d.alike, d.shared * d.hit, d.draft, d.accepted)
 
 
-def _pooled(model: ModelSpec, device: Any, prefill: Any, decode: Any, price: Any, options: dict[str, Any]) -> Loaded:
+def _pooled(model: ModelSpec, device: DeviceSpec, asked: LoadOptions) -> Loaded:
     """A pool that reads prompts and one that decodes."""
     from gptcalc.money import cost_of
     from gptcalc.ranges import exactly
     from gptcalc.serve.pools import pools_of, replicas_of, steady_pools
 
-    given = [name for name in ("tp", "pp", "ep", "attention_dp") if options.get(name) is not None]
+    given = [name for name in ("tp", "pp", "ep", "attention_dp") if getattr(asked, name) is not None]
     if given:
         raise GptcalcError(f"{given[0]} and pools contradict: each pool has its own", hint="write 4x(tp 4)")
-    pools = pools_of(model, device, prefill, decode, options.pop("count", None))
-    d = demand_of(model, pools.decode.device, **options)
+    pools = pools_of(model, device, asked.prefill_pool, asked.decode_pool, asked.count)
+    d = demand_of(model, pools.decode.device, asked._replace(count=None))
     reader, writer = replicas_of(d, pools)
     for pool, replica in zip(pools, (reader, writer), strict=True):
         if float(_mean(capacity_of(replica, d.prompt, d.output).cache)) <= 0:
@@ -242,7 +250,7 @@ def _pooled(model: ModelSpec, device: Any, prefill: Any, decode: Any, price: Any
     most_ = load.room * writer.attention_dp * pools.decode.workers
     load = load._replace(concurrency=most_ if d.concurrency is None else d.concurrency)
     steady, flight = steady_pools(reader, writer, pools, load, d.rate)
-    usd = [cost_of(exactly(float(pool.devices)), pool.device, price=price).cost for pool in pools]
+    usd = [cost_of(exactly(float(pool.devices)), pool.device, price=price_of(pool.device, asked)).cost for pool in pools]
     cost = exactly(sum(one.likely for one in usd if one)) if all(usd) else None
     notes = ["a cache goes from pool to pool through the network cards of the devices that hold it"]
     d = d._replace(layout=pools.decode.each._replace(total=pools.decode.devices))

@@ -11,10 +11,26 @@ from gptcalc.spec.reading import quoted
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.serving import DeployOptions
 
 HOURS = {"y": 8766.0, "m": 730.5, "d": 24.0}
 PUE = 1.2
 """Power of a data centre over that of its machines: Google's is 1.1, the mean of the industry 1.5 (Uptime Institute 2024)."""
+
+
+def price_of(device: DeviceSpec, asked: DeployOptions) -> Any:
+    """What an hour of a device costs: the price that was given, that of owned hardware, or None for the catalogue's.
+
+    Raises GptcalcError for a price beside the cost of owned hardware, and for a part of that cost without the hardware's.
+    """
+    owning = [name for name in ("capex", "amortise", "power_price") if getattr(asked, name) is not None]
+    if not owning:
+        return asked.price
+    if asked.price is not None:
+        raise GptcalcError("a price and a capex contradict: hardware is rented or owned", hint="give one of the two")
+    if asked.capex is None:
+        raise GptcalcError(f"{owning[0]} is of owned hardware", hint="give --capex, the price of one device, too")
+    return owned(device, asked.capex, asked.amortise, asked.power_price)
 
 
 def owned(device: DeviceSpec, capex: Any, amortise: Any, power_price: Any) -> float:

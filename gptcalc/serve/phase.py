@@ -47,6 +47,12 @@ class Phase(NamedTuple):
         """Over the steps."""
         return _mean(self.seconds)
 
+    @property
+    def recurring(self) -> float:
+        """The share of recurrences in it; of arrays the largest."""
+        share = sum((one.seconds for one in self.operations if one.kind == "recurrence"), 0.0) / self.seconds
+        return float(share.max() if hasattr(share, "max") else share)
+
     def breakdown(self, name: str) -> Node[Any]:
         """Mean seconds of each operation, as a tree whose total is `mean`."""
         items: dict[str, Any] = {}

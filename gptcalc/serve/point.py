@@ -70,7 +70,7 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     stage = _slowest(prefill, pp)
     first_prompt = prefill.mean + hop
     whole = first_prompt + (groups - 1) * stage if pp > 1 else first_prompt
-    if steps == 1:
+    if steps == 1 or not getattr(decode.seconds, "ndim", 0):  # of recurrences alone a step takes as long whatever came before
         first = last = decode.mean
     elif contexts.shape[-1] == steps:
         first, last = decode.seconds[..., 0], decode.seconds[..., -1]

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, NegativeAnswer
-from gptcalc.serve.capacity import cache_of
+from gptcalc.serve.capacity import kept_of
 from gptcalc.serve.demand import Demand, Devices, layout_of, replica_on
 from gptcalc.serve.replica import Worker
 from gptcalc.serve.steady import Load, Steady, Times, times_of
@@ -130,7 +130,7 @@ def reading_of(reader: Worker, load: Load) -> Reading:
     one, all_ = (times_of(reader, 1.0, load, groups) for groups in (1, None))
     alone, together = one.alone * one.chunks, all_.alone * all_.chunks
     card = reader.network.card if reader.network is not None else CARD
-    size = cache_of(reader.work, load.prompt, whole=True) / reader.pp
+    size = kept_of(reader.work, load.prompt, whole=True) / reader.pp
     return Reading(alone, together / reader.attention_dp, size / card)
 
 

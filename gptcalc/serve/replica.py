@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.serve.attend import cached_elements, decode_attention, prefill_attention
-from gptcalc.serve.forward import Launch, elements_of, fused, name_of, passes
+from gptcalc.serve.forward import REDUCED, Launch, elements_of, fused, name_of, passes
 from gptcalc.serve.grouped import experts, projection
 from gptcalc.serve.linear import a_pass, matrix_bytes
 from gptcalc.serve.phase import Phase, timed
+from gptcalc.serve.recur import convolved, recurrence, rows_of
 from gptcalc.serve.work import Work
 from gptcalc.spec.legality import near_divisors
 from gptcalc.symbols import pick, product
@@ -124,11 +125,29 @@ def _of(replica: Worker, one: Pass, group: list[Operation[Any]], runs: Any, quan
         yield from _linear(replica, one, group, runs, quantized)
     elif row.kind == "scores":
         yield from _attention(work, one, row)
+    elif row.kind == "recurrence":
+        yield from _recurrence(work, one, row)
+    elif row.kind == "convolution":
+        size = convolved(work, row, one.tokens)
+        yield Launch(a_pass(work, "pass", size), product(row.matmul), size)
     elif row.kind != "mix":
         arithmetic = sum((product(term) for term in row.other), 0)
         for launch in passes(work, row.kind, {"n": elements_of(row, one.tokens), "c": work.width}, "decode"):
             yield launch._replace(flops=arithmetic)
             arithmetic = 0
+
+
+def _recurrence(work: Work, one: Pass, row: Operation[Any]) -> Iterator[Launch]:
+    """Decoding sequences through their states, and the chunk of a prompt."""
+    if not _none(one.decoding):
+        for own in rows_of(work, row.path, one.decoding, one.width, decode=True):
+            kernel, flops, moved = recurrence(work, own, one.decoding, one.width, decode=True)
+            yield Launch(kernel._replace(fixed=kernel.fixed * pick(one.decoding > 0, 1.0, 0.0)), flops, moved)
+    if not _none(one.chunk):
+        for own in rows_of(work, row.path, 1, one.chunk, decode=False):
+            kernel, flops, moved = recurrence(work, own, 1, one.chunk, decode=False)
+            there = pick(one.chunk > 0, 1.0, 0.0)
+            yield Launch(kernel._replace(path="prompts", memory=kernel.memory * there, fixed=kernel.fixed * there), flops, moved * there)
 
 
 def _attention(work: Work, one: Pass, row: Operation[Any]) -> Iterator[Launch]:
@@ -198,7 +217,7 @@ def _messages(replica: Worker, one: Pass, row: Operation[Any], m: Any, n: Any) -
         gathered = soonest(replica, "all_gather", narrow * dp * one.tokens * n, ranks)
         spread = soonest(replica, "reduce_scatter", work.width * dp * one.tokens * n, ranks)
         yield Launch(Kernel("exchange", "", "all-gather", memory=gathered + spread + (ranks - 1) * EXCHANGE))
-    elif row.path.endswith(("attention/output", "mlp/down", "experts/down")) and t > 1:
+    elif t > 1 and (row.path.endswith(REDUCED) or (row.role == "mixer" and row.path.endswith("/output"))):
         yield Launch(Kernel("all-reduce", "", "all-reduce", memory=soonest(replica, "all_reduce", size, t)))
     elif row.path == "head/output" and t > 1:
         yield Launch(Kernel("all-gather", "", "all-gather", memory=collective(net, "all_gather", work.width * m * n * t, t)))

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.arrays import read_numbers
-from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of
+from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of, stored_as
 from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, whole_number
+from gptcalc.spec.server import server_names
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.serving import InferOptions
 
 PROMPT, OUTPUT = 1024, 256
 
@@ -60,54 +62,81 @@ class Request(NamedTuple):
         return fields
 
 
-def request_of(
-    model: ModelSpec,
-    device: DeviceSpec,
-    *,
-    count: int | None = None,
-    batch: Any = 1,
-    prompt: Any = None,
-    output: Any = None,
-    precision: str | None = None,
-    kv_precision: str | None = None,
-    group_size: int | None = None,
-    block_size: int = 1,
-    runtime: str = "graph",
-    tp: int | None = None,
-    pp: int | None = None,
-) -> Request:
+def request_of(model: ModelSpec, device: DeviceSpec, asked: InferOptions) -> Request:
     """The request with its defaults: all devices in one tensor-parallel replica, as many as one takes where no count is given; weights
     as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
     check_decoder(model)
+    batch = read_numbers(model, seq=1, batch=1 if asked.batch is None else asked.batch)["batch"]
+    prompt, output = lengths_of(model, asked.prompt, asked.output)
+    if not isinstance(output, int):
+        raise GptcalcError("output must be one whole number where a batch is served, not an array")
+    block_size = 1 if asked.block_size is None else whole_number("block_size", asked.block_size)
+    precision = precision_named(model, device, asked.precision)
+    tp, pp, count = sizes_of(model, asked.tp, asked.pp, asked.count)
+    group_size = group_named(precision, asked.group_size)
+    cache_precision(precision, asked.kv_precision)
+    runtime = "graph" if asked.runtime is None else asked.runtime
+    check_word("inference runtime named", runtime, server_names())
+    return Request(model, device, count, batch, prompt, output, precision, asked.kv_precision, group_size, block_size, runtime, tp, pp)
+
+
+def precision_named(model: ModelSpec, device: DeviceSpec, precision: Any) -> str:
+    """The precision of the weights: as the model's quantized file stores them or, where it has none, 16 bits as the device has them.
+
+    Raises GptcalcError for one that there is not.
+    """
+    if precision is None:
+        return STORED if model.quantization else device.usual_type
+    check_word("precision", precision, (*WEIGHTS, STORED))
+    return str(precision)
+
+
+def group_named(precision: str, group_size: Any) -> int | None:
+    """Weights that share a scale, where it is said.
+
+    Raises GptcalcError where the precision has no groups.
+    """
+    if group_size is None:
+        return None
+    size = whole_number("group_size", group_size)
+    if precision == STORED:
+        raise GptcalcError(f"a group size of {size} means nothing for weights as they are stored", hint="give --precision int4")
+    stored_as(precision, size)
+    return size
+
+
+def lengths_of(model: ModelSpec, prompt: Any, output: Any) -> tuple[Any, Any]:
+    """Tokens of a prompt and new ones, which may be arrays.
+
+    Raises GptcalcError for numbers that are none, and contexts that the model was not made for.
+    """
     output = min(OUTPUT, max(1, model.n_ctx // 4)) if output is None else output
+    output = read_numbers(model, seq=1, output=output)["output"]
     if prompt is None:
-        prompt = max(1, min(PROMPT, model.n_ctx - output)) if isinstance(output, int) else PROMPT
-    given = {"batch": batch, "prompt": prompt, "output": output, "block_size": block_size}
-    given |= {name: value for name, value in (("count", count), ("tp", tp), ("pp", pp)) if value is not None}
-    read = read_numbers(model, seq=1, **given)
-    for name in ("count", "output", "block_size", "tp", "pp"):
-        if name in read and not isinstance(read[name], int):
-            raise GptcalcError(f"{name} must be one whole number where a model is served, not an array")
-    output, block_size, tp, pp = read["output"], read["block_size"], read.get("tp"), read.get("pp", 1)
-    count = read.get("count", (tp or 1) * pp)
-    tp = max(1, count // pp) if tp is None else tp
-    replicas = count // (tp * pp)
+        prompt = max(1, min(PROMPT, model.n_ctx - (output if isinstance(output, int) else int(output.max()))))
+    prompt = read_numbers(model, seq=1, prompt=prompt)["prompt"]
+    check_context(model, *(one if isinstance(one, int) else int(one.max()) for one in (prompt, output)))
+    return prompt, output
+
+
+def sizes_of(model: ModelSpec, tp: Any, pp: Any, count: Any, groups: int = 1) -> tuple[int, int, int]:
+    """Ranks that share a sequence, stages, and devices in all: what stages and groups leave of the count is tensor parallel.
+
+    Raises GptcalcError for sizes that are none, and layouts that break a rule (`spec.legality`).
+    """
+    pp = 1 if pp is None else whole_number("pp", pp)
+    count = None if count is None else whole_number("count", count)
+    if tp is None:
+        tp = 1 if count is None else max(1, count // (pp * groups))
+    tp = whole_number("tp", tp)
+    own = tp * pp * groups
+    count = own if count is None else count
+    replicas = count // own * groups
     check(model, Sizes(tp=tp, pp=pp, dp=replicas, count=count, global_batch=replicas))
-    longest = read["prompt"] if isinstance(read["prompt"], int) else int(read["prompt"].max())
-    check_context(model, longest, output)
-    if precision is not None:
-        check_word("precision", precision, (*WEIGHTS, STORED))
-    elif model.quantization:
-        precision = STORED
-    else:
-        precision = device.usual_type
-    group_size = None if group_size is None else whole_number("group_size", group_size)
-    return Request(
-        model, device, count, read["batch"], read["prompt"], output, precision, kv_precision, group_size, block_size, runtime, tp, pp
-    )
+    return tp, pp, count
 
 
 def check_decoder(model: ModelSpec) -> None:
@@ -118,12 +147,6 @@ def check_decoder(model: ModelSpec) -> None:
         raise GptcalcError(f"{model.name} has an encoder: only decoders are served")
     if any(kind.switches.idle_cross_attention for _, kind in shape_of(model).blocks):
         raise GptcalcError(f"{model.name} is a decoder without its encoder, and has nothing to read in its second attention")
-    mixer = next((kind.switches.mixer for _, kind in shape_of(model).blocks if kind.mixer is not None), None)
-    if mixer is not None:
-        raise GptcalcError(
-            f"{model.name} has layers of {mixer}: how long their recurrence takes is not known",
-            hint="memory --mode inference counts their weights, cache and state; flops --phase decode their arithmetic",
-        )
 
 
 def check_context(model: ModelSpec, prompt: int, output: int) -> None:

@@ -18,6 +18,7 @@ from gptcalc.spec.reading import quoted
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
+    from gptcalc.spec.serving import InferOptions
 
 PROMISES = {"ttft": "prefill_time", "tpot": "per_token"}
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -72,21 +73,21 @@ class Targets(NamedTuple):
         }
 
 
-def targets_of(model: ModelSpec, device: DeviceSpec, text: str, price: Any, options: dict[str, Any]) -> Targets:
+def targets_of(model: ModelSpec, device: DeviceSpec, options: InferOptions, price: Any) -> Targets:
     """The asked device, and every device of the catalogue that has a price, one to eight of them, from the cheapest on.
 
     Prompts of a batch are taken to arrive at once. Raises GptcalcError for promises that are none.
     """
     from gptcalc.spec.device import all_devices
 
-    promises = read_targets(text)
-    asked = request_of(model, device, **options)
+    promises = read_targets(options.target)
+    asked = request_of(model, device, options)
     here = _offer(asked, promises, price, asked.batch)
     found: list[tuple[float, Request]] = []
     for other in all_devices():
         for count in COUNTS:
             if other.prices:
-                request = _request(model, other, options | {"count": count})
+                request = _request(model, other, options._replace(count=count, tp=None, pp=None))
                 if request is not None:
                     found.append((other.prices[0].usd * count, request))
     found.sort(key=lambda pair: pair[0])
@@ -106,10 +107,10 @@ def targets_of(model: ModelSpec, device: DeviceSpec, text: str, price: Any, opti
     return Targets(promises, asked.batch, here, met, closest)
 
 
-def _request(model: ModelSpec, device: DeviceSpec, options: dict[str, Any]) -> Request | None:
+def _request(model: ModelSpec, device: DeviceSpec, options: InferOptions) -> Request | None:
     """The same question about another device; None where it cannot be asked (heads that do not divide)."""
     try:
-        return request_of(model, device, **{name: value for name, value in options.items() if name not in ("tp", "pp")})
+        return request_of(model, device, options)
     except GptcalcError:
         return None
 
@@ -158,7 +159,7 @@ def _broken(r: Request, work: Work, promises: dict[str, float], batch: int) -> l
     return [name for name, promise in promises.items() if getattr(point, PROMISES[name]) > promise]
 
 
-def read_targets(text: str) -> dict[str, float]:
+def read_targets(text: Any) -> dict[str, float]:
     """Seconds by promise.
 
     Raises GptcalcError for unknown promises and times that are none.

@@ -4,6 +4,7 @@ from typing import Any
 
 from gptcalc.serve.answer import Inference
 from gptcalc.serve.phase import Phase
+from gptcalc.serve.recur import recurrent
 from gptcalc.serve.target import Offer
 from gptcalc.show.amounts import Amount, span, whole
 from gptcalc.show.memory import stored, whole_pages
@@ -69,6 +70,7 @@ def summary(answer: Inference) -> Table:
         ["  one user's", Amount(1 / p.per_token, rate), ""],
         ["weights, of a device", Amount(room.to_dict()["weights"], binary), stored(r.inputs).partition(":")[0]],
         ["KV cache of all sequences", Amount(room.kv_cache, binary), r.inputs["kv_precision"]],
+        *([["state of all sequences", Amount(room.to_dict()["state"], binary), ""]] if recurrent(answer.work) else []),
         ["the largest batch that fits", Amount(room.max_batch or 0, whole), f"of {r.context:,} positions each"],
         ["steady state: tokens per second", Amount(steady.tokens_per_second, rate), f"{rate(steady.requests_per_second)} requests/s"],
         ["  time per output token (TPOT)", Amount(steady.time_per_output_token, span), f"{percent(others)} of it others' prompts"],

@@ -10,6 +10,7 @@ from gptcalc.show import training
 from gptcalc.show.storage import widths
 from gptcalc.show.table import Column, Table, Verdict, bar, formula, gauge, integer, percent, small
 from gptcalc.show.tree import branches, derivation, legend
+from gptcalc.spec.cache import CACHE_LAYOUTS, LEAST
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary
 
@@ -111,17 +112,31 @@ def _serving_notes(answer: ServingMemory, inputs: Mapping[str, Any]) -> list[str
         notes.append(f"prompts are read {inputs['prefill']:,} tokens in one pass, as servers do: --prefill N")
     elif inputs["seq"] > MOST_PREFILL and inputs["prefill"] == inputs["seq"]:
         notes.append(f"a prompt is read whole, as transformers does; a server cuts it: --prefill {MOST_PREFILL}")
-    notes += whole_pages(answer.peak["kv cache"].value, answer.serving.whole_cache)
+    notes += _kept(answer, str(inputs["cache_layout"]))
     if answer.limits:
         notes.append(_beside(answer))
     return notes
+
+
+def _kept(answer: ServingMemory, name: str) -> list[str]:
+    """What one token and one sequence take, and what an engine keeps beside the least."""
+    kept, least, each = answer.peak["kv cache"].value, answer.serving.least_cache, answer.each
+    token, further = each["kv_cache_per_token"], each["kv_cache_per_token_beyond_windows"]
+    parts = [f"a token takes {integer(token)} bytes of cache"] if token else []
+    parts += [f"{integer(round(further))} beyond the windows"] if token != further else []
+    parts += [f"a sequence {binary(each['kv_cache_per_sequence'])}"] if token else []
+    parts += [f"and {binary(each['state_per_sequence'])} of state, however long it is"] if each["state_per_sequence"] else []
+    notes = [", ".join(parts)] if parts else []
+    if name == LEAST:
+        return notes + whole_pages(kept, answer.serving.whole_cache)
+    return [*notes, f"cache as {name} lays it out ({CACHE_LAYOUTS[name].said}); the least that attention reads again: {binary(least)}"]
 
 
 def whole_pages(kept: int, whole: int) -> list[str]:
     """What to say where layers with windows keep less of the cache than some engines do."""
     if whole == kept:
         return []
-    engines = "an engine that keeps full pages in windowed layers (vLLM, SGLang without their hybrid cache manager)"
+    engines = "an engine that keeps full pages in windowed layers (vLLM, SGLang without their hybrid cache manager; --cache-layout)"
     return [f"the cache is {binary(kept)} with what the windows still see; {engines} needs {binary(whole)}"]
 
 

@@ -115,7 +115,8 @@ class Answer(NamedTuple):
             method, bits = self.model.quantization.method, widths(self.model.quantization.said)
             stored = self._stored()
             size = f"{integer(stored)} bytes ({binary(stored)})" if isinstance(stored, int) else f"not counted ({stored})"
-            notes.append(f"as stored: {size}, {method}: {bits} bits a quantized weight, the rest in 16")
+            each = "a weight, each tensor by its own type" if self.model.quantization.tensors else "a quantized weight, the rest in 16"
+            notes.append(f"as stored: {size}, {method}: {bits} bits {each}")
         for printed in self.model.published:
             if printed.quantity != "training_flops":
                 difference = self._compared(printed.quantity) / printed.value - 1

@@ -211,7 +211,7 @@ def is_path(name: str) -> bool:
     (False, True, True)
     """
     separators = {os.sep, os.altsep or os.sep, "/"}
-    return name in (".", "..") or name.lower().endswith(SUFFIXES) or any(separator in name for separator in separators)
+    return name in (".", "..") or name.lower().endswith((*SUFFIXES, ".gguf")) or any(separator in name for separator in separators)
 
 
 def _files() -> Iterator[Path]:

@@ -1,7 +1,8 @@
 """`Fields`: frozen records whose fields say what they are, for the command line, for `help` and for type checkers alike.
 
 - `Fields`, `Option`: a record, and what is said of one of its fields. `asked`: such a record from the options of a call.
-- `takes`, `takes_either`: a function whose keywords are a record's fields; of two records, by which the answer differs.
+- `takes`, `takes_either`, `takes_one_of`: a function whose keywords are a record's fields; of two or three records, by which the answer
+  differs.
 
 Pydantic's records would do the same for 80 ms of the 160 in which a help page is shown; NamedTuple's cannot inherit each other's fields.
 """
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+R = ParamSpec("R")
 A = TypeVar("A", covariant=True)
 B = TypeVar("B", covariant=True)
+C = TypeVar("C", covariant=True)
 F = TypeVar("F", bound="Fields")
 
 
@@ -43,7 +46,7 @@ class Option(NamedTuple):
     usual: str = ""
     heading: str = "Run"
     unit: str = ""
-    kind: str = "text"  # text, count, flag, choice (a flag that can be denied), words (repeatable), level
+    kind: str = "text"  # text, count, number, flag, choice (a flag that can be denied), words (repeatable), level
     wants: str = ""
     completes: str = ""
     called: str = ""  # where it is not called as its field is
@@ -134,6 +137,17 @@ class Questions(Protocol[P, Q, A, B]):
     def __call__(self, model: "ModelSpec | str | Mapping[str, Any]", *args: Q.args, **options: Q.kwargs) -> B: ...
 
 
+class ManyQuestions(Protocol[P, Q, R, A, B, C]):
+    """A question that is answered in one of three ways."""
+
+    @overload
+    def __call__(self, model: "ModelSpec | str | Mapping[str, Any]", *args: P.args, **options: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, model: "ModelSpec | str | Mapping[str, Any]", *args: Q.args, **options: Q.kwargs) -> B: ...
+    @overload
+    def __call__(self, model: "ModelSpec | str | Mapping[str, Any]", *args: R.args, **options: R.kwargs) -> C: ...
+
+
 def takes(kind: Callable[P, Any], answer: type[A]) -> Callable[[Callable[..., Any]], Question[P, A]]:
     """Gives a function of `model` and any options the keywords, types and help of a record's fields."""
 
@@ -150,6 +164,22 @@ def takes_either(
 
     def typed(function: Callable[..., Any]) -> Questions[P, Q, A, B]:
         return cast(Questions[P, Q, A, B], _described(function, one, other))
+
+    return typed
+
+
+def takes_one_of(
+    one: Callable[P, Any],
+    answer: type[A],
+    other: Callable[Q, Any],
+    other_answer: type[B],
+    third: Callable[R, Any],
+    third_answer: type[C],
+) -> Callable[[Callable[..., Any]], ManyQuestions[P, Q, R, A, B, C]]:
+    """The same of three records."""
+
+    def typed(function: Callable[..., Any]) -> ManyQuestions[P, Q, R, A, B, C]:
+        return cast(ManyQuestions[P, Q, R, A, B, C], _described(function, one, other, third))
 
     return typed
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
 
 
+GGUF = ".gguf"
+
+
 def load_model(
     source: str | os.PathLike[str] | Mapping[str, Any], overrides: Mapping[str, object] | None = None, **fields: object
 ) -> ModelSpec:
@@ -92,6 +95,11 @@ def _without_aliases(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_path(path: str) -> tuple[dict[str, Any], str]:
+    if isinstance(path, str) and path.lower().endswith(GGUF):
+        from gptcalc.spec.gguf import import_gguf
+
+        path = os.path.expanduser(path)
+        return import_gguf(path, _stem(path)), shown(path)
     text, path = _text_of(path)
     where = shown(path)
     json_file = path.lower().endswith(".json")

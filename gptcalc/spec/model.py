@@ -56,6 +56,7 @@ class Quantization(Record):
 
     `forms` say more than `bits` does: what stands beside the elements, and which matrices are stored otherwise. A matrix has the first
     form that names it or, where none does, the one that names no modules. `cache`: what keys and values are meant to be stored in.
+    `tensors`, of a GGUF file: each one's bytes and its shape, by the file's own names; `bits` are then those of all of them together.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Quantization(Record):
     kept: tuple[str, ...] = Field(default=(), strict=False)
     forms: tuple[Form, ...] = Field(default=(), strict=False)
     cache: str | None = None
+    tensors: dict[str, list[int]] = Field(default={}, repr=False)
 
     @model_validator(mode="after")
     def _agreeing(self) -> "Quantization":

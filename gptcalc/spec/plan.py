@@ -1,7 +1,7 @@
 """The options of `train`, `memory` and the command line: each once, with its type, its help, its unit and its default.
 
 - `LayoutOptions`, `RecipeOptions`, `AdapterOptions`: how a model is cut over devices, how it is trained, what of it.
-- `StepOptions`: of one step. `TrainOptions` (of a run), `MemoryOptions`, `ServingOptions`: all that a function takes.
+- `StepOptions`: of one step. `TrainOptions` (of a run), `MemoryOptions`, `ServingOptions`: all of a function; of `infer`: `spec.serving`.
 
 None, or (), is an option that is left out. `recipe.Layout` and `recipe.Recipe` are what the formulas read: the same fields, decided.
 A new option of training is a field here, and the formula that reads it.
@@ -221,24 +221,32 @@ class MemoryOptions(StepOptions, AdapterOptions):
     ] = None
 
 
-class ServingOptions(Fields):
+class StoredOptions(Fields):
+    """How a model that serves is stored, in `memory` as in `infer`."""
+
+    precision: Annotated[
+        str | None, Option("Of the weights; int8, int4 and fp4 too.", "as stored, or bf16 (fp16 without)", SERVING, wants="TYPE")
+    ] = None
+    kv_precision: Annotated[
+        str | None,
+        Option("Of the cache: fp32 fp16 bf16 fp8 int8 int4.", "bf16; beside fp32 weights fp32", SERVING, wants="TYPE"),
+    ] = None
+    group_size: Annotated[int | None, Option("Weights that share a scale in int4.", "128", SERVING, "weights", "count")] = None
+
+
+class ServingOptions(StoredOptions):
     """`memory` of serving."""
 
     mode: Annotated[Literal["inference"], Option(*MODE, wants="MODE")]
     batch: Annotated[Whole | None, Option("Sequences that are served at once.", "1", unit="sequences", kind="count")] = None
     seq: Annotated[Whole | None, Option("Tokens of a sequence, prompt and answer.", USUAL_SEQ, unit="tokens", kind="count")] = None
     device: Annotated["Device | None", Option("Does it fit there?", wants="NAME", completes="devices")] = None
-    precision: Annotated[
-        str | None, Option("Of the weights; int8 and int4 too.", "as stored, or bf16 (fp16 without)", RECIPE, wants="TYPE")
-    ] = None
     tp: Annotated[Whole | None, Option("Tensor parallel size.", "1", LAYOUT, "devices", "count")] = None
     pp: Annotated[Whole | None, Option("Pipeline stages.", "1", LAYOUT, "devices", "count")] = None
-    kv_precision: Annotated[
-        str | None,
-        Option("Of the cache: fp32 fp16 bf16 fp8 int8 int4.", "bf16; beside fp32 weights fp32", SERVING, wants="TYPE"),
-    ] = None
-    group_size: Annotated[int | None, Option("Weights that share a scale in int4.", "128", SERVING, "weights", "count")] = None
     block_size: Annotated[int | None, Option("Tokens of a page of the cache.", "1", SERVING, "tokens", "count")] = None
+    cache_layout: Annotated[
+        str | None, Option("Whose: least full expanded vllm sglang llama.cpp.", "least: what is read again", SERVING, wants="NAME")
+    ] = None
     prefill: Annotated[
         Whole | None, Option("Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING, "tokens", "count")
     ] = None

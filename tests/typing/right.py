@@ -7,6 +7,9 @@ import numpy as np
 import gptcalc as gc
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
 from gptcalc.run.answer import Run
+from gptcalc.serve.answer import Inference
+from gptcalc.serve.fleet import Fleet
+from gptcalc.serve.loaded import Loaded
 from gptcalc.spec.device import load_device
 
 model = gc.model("gpt2", n_layer=3)
@@ -18,4 +21,8 @@ assert_type(gc.train({"model_type": "gpt2"}, tokens="1B", batch=np.array([1, 2])
 assert_type(gc.memory("gpt2", batch=8, freeze=["embedding"]), TrainingMemory)
 assert_type(gc.memory("gpt2", mode="training", lora_rank=8, pp=2, stage="first"), TrainingMemory)
 assert_type(gc.memory("gpt2", mode="inference", kv_precision="fp8"), ServingMemory)
+assert_type(gc.infer("gpt2", batch=8, prompt=np.array([64, 128]), runtime="eager", target="tpot=30ms"), Inference)
+assert_type(gc.infer("gpt2", server="vllm", concurrency="max", tp=2, lengths="drawn", price="2..3"), Loaded)
+assert_type(gc.infer("gpt2", rate=2.5, device=load_device("h100")), Loaded)
+assert_type(gc.infer("gpt2", rate=2.5, target="ttft=1s", device=["h100", "h200"], write="vllm"), Fleet)
 run: gc.Node[Any] = gc.train("gpt2", tokens="1B").parts

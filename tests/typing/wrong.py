@@ -15,4 +15,9 @@ gc.memory("gpt2", mode="inference", optimizer="adamw")  # refused
 gc.memory("gpt2", mode="serving")  # refused
 gc.memory("gpt2", freeze="embedding")  # refused
 gc.memory("gpt2", stage="second")  # refused
+gc.infer("gpt2", concurency=3)  # refused
+gc.infer("gpt2", server="vllm", sweep="batch=1..8")  # refused
+gc.infer("gpt2", server=3)  # refused
+gc.infer("gpt2", lengths="same")  # refused
+gc.infer("gpt2", rate=3.0, target="ttft=1s", count=8)  # refused
 print(gc.train("gpt2", tokens="1B").step_tim)  # refused
