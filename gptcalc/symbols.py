@@ -30,7 +30,7 @@ N = TypeVar("N", bound=Number)
 Factors = tuple[Any, ...]
 """Numbers of one kind and plain ints, to be multiplied."""
 
-ALPHABET = "BTCMLkEVPydjeoqcHKQZFfsRWND"
+ALPHABET = "BTCMLkEVPydjeoqcHKQZFfsRWniaxpuwglmzND"
 """The order in which papers write the letters of a product: B·T·L·d², V·d, d·H·Q. A letter of a kind of block, F_moe, goes with its own."""
 
 

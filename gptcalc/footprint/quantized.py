@@ -128,6 +128,9 @@ def as_stored(model: ModelSpec) -> AsStored:
     quantization = model.quantization
     if quantization is None:
         raise GptcalcError(f"{model.name} says nothing of how its weights are stored", hint="give --precision")
+    if any(kind.mlp_beside_experts for kind in (model, *model.kinds.values())):
+        why = "names of modules that stand for an MLP and for experts beside it are not told apart"
+        raise GptcalcError(f"how the file of {model.name} stores its weights is not known: {why}", hint="give --precision")
     if quantization.tensors:
         return AsStored(quantization, _by_tensor(model, quantization))
     if model.n_layer > MOST_LAYERS:
@@ -206,6 +209,8 @@ class _Choice(NamedTuple):
         routing = path.rpartition("/")[2] in ROUTING
         for form, names in self.forms:
             if names.has(path, layer, expert) if names else not routing and not path.startswith(OUTSIDE):
+                if path.endswith("/indexer/weights") and not names:
+                    raise GptcalcError(f"whether the file stores {path} quantized is not said", hint="give --precision")
                 return form
         if self.method == "mlx" and routing:
             raise GptcalcError(f"whether the file stores {path} quantized is not said: MLX's classes differ in it", hint="give --precision")

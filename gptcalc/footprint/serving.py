@@ -15,7 +15,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import Shape, shape_of
-from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
+from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product, quotient
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import on_stage, roles_of, shard_of
 from gptcalc.table.sublayers import Kept, sublayers_of
@@ -101,6 +101,8 @@ def serving_memory(
     file = _file_of(model, layout) if precision == STORED else None
     kv = cache_precision(precision, kv_precision)
     shape: Shape[Any] = shape_of(model)
+    if model.own_embedding is not None and layout.pp != 1:
+        raise GptcalcError(f"which pipeline stage of {model.name} has its embeddings of each layer is not known", hint="leave out --pp")
     sizes = Cached(CACHE_BITS[kv], block_size, cache_layout(layout_of_cache))
     pad = not is_one(layout.tp)
     tokens = one_pass(batch, seq) if prefill is None else minimum(prefill, product((batch, seq)))
@@ -258,6 +260,8 @@ def kv_cache(
 
 
 def _cache_of_kind(s: Shape[Any], batch: Any, seq: Any, kv_bits: int, block: int, layout: CacheLayout) -> Any:
+    if s.switches.compressed_attention:
+        return _cache_of_entries(s, batch, seq, layout.kept(seq, s.sliding_window, block, chunks=False), kv_bits)
     total: Any = 0
     for kept in _kept(s):
         if isinstance(kept.token, int) and not kept.token:
@@ -285,6 +289,21 @@ def _kept(s: Shape[Any]) -> list[Kept]:
     return [kept for one in sublayers_of(s) for kept in one.state(s)]
 
 
+def _cache_of_entries(s: Shape[Any], batch: Any, seq: Any, seen: Any, kv_bits: int) -> Any:
+    """DeepSeek V4: one key of each token that the window still has, and all entries; of the tokens that are no entry yet what will be one,
+    and where entries overlap the last one's half, whose gates are in fp32. The indexer has entries of its own.
+    """
+    if not s.switches.compressed:
+        return in_bytes(kv_bits, product((s.n_layer, s.d_kv, batch, seen)))
+    made, waiting = quotient(seq, s.compression)
+    width = s.d_kv + s.d_index_head
+    if not s.switches.indexer:
+        return in_bytes(kv_bits, product((s.n_layer, batch, s.d_kv * (seen + made + 2 * waiting))))
+    overlap = s.compression * minimum(made, 1)
+    halves = 4 * product((s.n_layer, batch, width, overlap))  # the gates
+    return in_bytes(kv_bits, product((s.n_layer, batch, s.d_kv * seen + width * (made + 4 * waiting + overlap)))) + halves
+
+
 def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) -> dict[str, Any]:
     """The fullest moment of a pass: the residual stream beside what the MLP or the attention holds at once, or the head's logits.
 
@@ -294,7 +313,8 @@ def _activations(s: Shape[Any], role: str, batch: Any, tokens: Any, width: int) 
     widest = first
     for other in rest:
         widest = maximum(widest, other)
-    block = width * product((tokens, 2 * s.d_model + widest))
+    streams = 1 + s.n_stream if s.switches.streams else 2
+    block = width * product((tokens, streams * s.d_model + widest))
     if role not in ("last", "only"):
         return {"activations/block": block}
     logits = (width + 4) * product((batch, s.vocab_size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gptcalc.reference.cache import Kept
+from gptcalc.reference.indexer import choose, choose_blocks, index_keys
 from gptcalc.reference.kernels import normalise, row_blocks, sigmoid, softcap, softmax, softplus
 from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.positions import rotate
@@ -27,20 +28,26 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
     if memory is not None:
         context = context._replace(sublayer="cross_attention", hidden=None)
     q, k, v = _from_latents(x, layer, context, kept) if context.spec.kv_lora_rank else _projected(x, memory, layer, context, kept)
-    if kept is not None:
+    if context.spec.shares_keys:
+        assert context.shared is not None
+        k, v, first = context.shared[context.spec.sliding_window]
+        context = context.from_key(first)
+    elif context.shared is not None:
+        context.shared[context.spec.sliding_window] = k, v, 0 if kept is None else kept.first
+    if kept is not None and not context.spec.shares_keys:
         context = context.from_key(kept.first)
         kept.forget()
     mixed = np.empty_like(q, shape=(B, T, H, Z))
-    seen = visible_keys(T, k.shape[1], context) if context.hidden is not None else None
+    seen = _seen(B, T, k.shape[1], context)
     # of one head after the other: fresh memory for each would take longer
-    scores = np.empty_like(q, shape=(T, k.shape[1]) if seen is None else seen.shape)
+    scores = np.empty_like(q, shape=(T, k.shape[1]) if seen is None else seen.shape[2:])
     sinks = layer.get(f"{context.attention}/softmax", {}).get("sink", [None] * H)
     for sequence in range(B):
         for head in range(H):
             kv = sequence, slice(None), head * K // H
             bias = None if context.alibi is None else context.alibi[head]
             one = (q[sequence, :, head], k[kv], v[kv], context, scores, mixed[sequence, :, head], bias, sinks[head])
-            attend(*one) if seen is None else attend_in_windows(seen, *one)
+            attend(*one) if seen is None else attend_in_windows(seen[sequence, head * seen.shape[1] // H], *one)
     if context.spec.attention_gate != "none":
         own = layer[f"{context.attention}/gate"]
         gate = linear(x, {f"{context.attention}/gate": {"weight": own["weight"]}}, f"{context.attention}/gate").reshape(B, T, H, -1)
@@ -53,12 +60,26 @@ def attention(x: Array, layer: Parts, context: Context, memory: Array | None = N
     return linear(mixed.reshape(B, T, H * Z), layer, f"{context.attention}/output")  # [B, T, H*Z] -> [B, T, d]
 
 
+def _seen(sequences: int, queries: int, keys: int, context: Context) -> Array | None:
+    """The keys that each query is multiplied with, where it sees a window or what an indexer has chosen; else None.
+
+    [B, groups, T, keys]: of each sequence and group of heads. -1 is no key.
+    """
+    if context.spec.indexer is not None:
+        assert context.picks
+        return context.picks[-1] if context.picks[-1].shape[-1] < keys else None
+    seen = visible_keys(queries, keys, context) if context.hidden is not None else None
+    return None if seen is None else np.broadcast_to(seen, (sequences, 1, *seen.shape))
+
+
 def _projected(x: Array, memory: Array | None, layer: Parts, context: Context, kept: Kept | None) -> tuple[Array, Array, Array]:
     """Queries [B, T, H, Q], keys [B, C, K, Q] and values [B, C, K, Z], normalised and rotated where the model does so."""
     s, spec, path = context.shape, context.spec, context.attention
     widths = {"query": (s.n_head, s.d_head), "key": (s.n_kv_head, s.d_head), "value": (s.n_kv_head, s.d_head_value)}
     heads = {}
     for name, (n_head, width) in widths.items():
+        if (spec.shares_keys and name != "query") or (spec.keys_are_values and name == "value"):
+            continue
         source = x if memory is None or name == "query" else memory
         y = linear(source, layer, f"{path}/{name}")  # [B, T, d] -> [B, T, heads * width]
         if spec.qkv_clip is not None:
@@ -67,13 +88,26 @@ def _projected(x: Array, memory: Array | None, layer: Parts, context: Context, k
         if name == "value" and spec.value_scale != 1:
             y *= spec.value_scale
         heads[name] = y.reshape(*y.shape[:2], n_head, width)
+    if spec.keys_are_values and not spec.shares_keys:
+        heads["value"] = heads["key"]
+    if spec.value_norm and not spec.shares_keys:
+        at(x, f"{path}/value_norm")
+        heads["value"] = normalise(heads["value"], {}, centred=False, epsilon=spec.norm_epsilon)
     if spec.qk_norm_after_rotary:
         _rotate(heads, context)
     if spec.qk_norm != "none":
-        for name in ("query", "key"):
+        for name in ("query",) if spec.shares_keys else ("query", "key"):
             heads[name] = _normed_heads(heads[name], layer, f"{path}/{name}_norm", context)
     if not spec.qk_norm_after_rotary:
         _rotate(heads, context)
+    if spec.shares_keys:
+        return heads["query"], heads["query"], heads["query"]  # keys and values are another layer's
+    if spec.indexer is not None and not spec.indexer.shared:
+        own = heads["key"], heads["value"], index_keys(x, layer, context)
+        k, v, keys = own if kept is None else kept.extend(own, None)
+        assert context.picks is not None
+        context.picks[:] = [choose_blocks(x, keys, layer, context)]
+        return heads["query"], k, v
     pair = heads["key"], heads["value"]
     k, v = pair if kept is None else kept.extend(pair, spec.sliding_window)
     return heads["query"], k, v
@@ -82,8 +116,9 @@ def _projected(x: Array, memory: Array | None, layer: Parts, context: Context, k
 def _rotate(heads: dict[str, Array], context: Context) -> None:
     if context.rotary is not None:
         at(heads["query"], f"{context.attention}/rotary")
-        rotate(heads["query"], context.rotary)
-        rotate(heads["key"], context.rotary)
+        for name in ("query", "key"):
+            if name in heads:
+                rotate(heads[name], context.rotary)
 
 
 def _normed_heads(x: Array, layer: Parts, path: str, context: Context) -> Array:
@@ -110,8 +145,8 @@ def _from_latents(x: Array, layer: Parts, context: Context, kept: Kept | None) -
     if spec.q_lora_rank is None:
         q = linear(x, layer, f"{path}/query")  # [B, T, d] -> [B, T, H*Q]
     else:
-        latent = norm(linear(x, layer, f"{path}/query_down"), layer, f"{path}/query_norm", spec, spec.latent_norm_epsilon)
-        q = linear(latent, layer, f"{path}/query_up")  # [B, T, q] -> [B, T, H*Q]
+        queries = norm(linear(x, layer, f"{path}/query_down"), layer, f"{path}/query_norm", spec, spec.latent_norm_epsilon)
+        q = linear(queries, layer, f"{path}/query_up")  # [B, T, q] -> [B, T, H*Q]
     q = q.reshape(B, T, s.n_head, s.d_head)
     down = linear(x, layer, f"{path}/key_value_down")  # [B, T, d] -> [B, T, c + R]
     turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
@@ -120,7 +155,12 @@ def _from_latents(x: Array, layer: Parts, context: Context, kept: Kept | None) -
     at(x, f"{path}/rotary")
     rotate(q[..., still:], context.rotary)
     rotate(turning, context.rotary)
-    if kept is not None:
+    if spec.indexer is not None and not spec.indexer.shared:
+        keys = index_keys(x, layer, context)
+        latent, turning, keys = (latent, turning, keys) if kept is None else kept.extend((latent, turning, keys), spec.sliding_window)
+        assert context.picks is not None
+        context.picks[:] = [choose(x, queries, keys, layer, context)]
+    elif kept is not None:
         latent, turning = kept.extend((latent, turning), spec.sliding_window)
     C = latent.shape[1]
     up = linear(latent, layer, f"{path}/key_value_up").reshape(B, C, s.n_head, still + s.d_head_value)
@@ -187,7 +227,7 @@ def attend_in_windows(
             softcap(rows, spec.attention_softcap)
         if bias is not None:
             rows += bias[keys]
-        np.copyto(rows, -np.inf, where=context.hidden[where])
+        np.copyto(rows, -np.inf, where=context.hidden[where] | (keys < 0))
         at(q, f"{path}/softmax")
         softmax(rows, sink)
         at(q, f"{path}/mix")

@@ -121,6 +121,11 @@ attention.query_up self_attn.q_b_proj
 attention.key_value_down self_attn.kv_a_proj_with_mqa
 attention.key_value_norm self_attn.kv_a_layernorm
 attention.key_value_up self_attn.kv_b_proj
+attention.indexer.query self_attn.indexer.wq_b self_attn.indexer.q_proj
+attention.indexer.query_norm self_attn.indexer.q_norm
+attention.indexer.key self_attn.indexer.wk self_attn.indexer.k_proj
+attention.indexer.key_norm self_attn.indexer.k_norm
+attention.indexer.weights self_attn.indexer.weights_proj
 attention.softmax self_attn.sinks|
 attention.gate self_attn.gate_proj self_attn.g_proj self_attn.gate|
 attention.inner_norm self_attn.attn_sub_norm
@@ -133,12 +138,25 @@ mlp.up mlp.up_proj mlp.c_fc mlp.fc1 mlp.dense_h_to_4h feed_forward.up_proj
 mlp.down mlp.down_proj mlp.c_proj mlp.fc2 mlp.dense_4h_to_h feed_forward.down_proj
 mlp.output_norm post_mlp_layernorm mlp.post_mlp_layernorm post_norm2 post_feedforward_layernorm
 mlp.activation mlp.act_fn
+mlp.dense_norm post_feedforward_layernorm_1
+mlp.experts_norm pre_feedforward_layernorm_2
+mlp.experts_output_norm post_feedforward_layernorm_2
+mlp.router_norm router.scale|
+mlp.routing router.per_expert_scale|
+mlp.scale layer_scalar|
+per_layer.gate per_layer_input_gate
+per_layer.projection per_layer_projection
+per_layer.norm post_per_layer_input_norm
+embedding.per_layer.token embed_tokens_per_layer
+embedding.per_layer.projection per_layer_model_projection
+embedding.per_layer.norm per_layer_projection_norm
 mlp.router mlp.gate mlp.router.gate mlp.gate.wg mlp.router block_sparse_moe.router block_sparse_moe.gate feed_forward.router
+mlp.router router.proj
 mlp.correction mlp.gate mlp mlp.gate.moe_statics mlp.moe_statics mlp.expert_bias|
 mlp.experts.gate mlp.experts.{}.gate_proj block_sparse_moe.experts.{}.w1
 mlp.experts.up mlp.experts.{}.up_proj block_sparse_moe.experts.{}.w3
 mlp.experts.down mlp.experts.{}.down_proj block_sparse_moe.experts.{}.w2
-mlp.experts.down mlp.experts.down_proj| block_sparse_moe.experts.down_proj| feed_forward.experts.down_proj|
+mlp.experts.down mlp.experts.down_proj| experts.down_proj| block_sparse_moe.experts.down_proj| feed_forward.experts.down_proj|
 mlp.shared.gate mlp.shared_mlp.gate_proj mlp.shared_expert.gate_proj mlp.shared_experts.gate_proj feed_forward.shared_expert.gate_proj
 mlp.shared.up mlp.shared_mlp.up_proj mlp.shared_expert.up_proj mlp.shared_experts.up_proj feed_forward.shared_expert.up_proj
 mlp.shared.down mlp.shared_mlp.down_proj
@@ -151,8 +169,10 @@ _LLAMA_FUSED = (
     Fused("self_attn.qkv_proj", QUERY_KEY_VALUE, in_turn),
     Fused("self_attn.query_key_value", QUERY_KEY_VALUE, by_head),
     Fused("mlp.gate_up_proj", GATE_UP, in_turn),
+    Fused("mlp.shared_experts.gate_up_proj", ("mlp.shared.gate", "mlp.shared.up"), in_turn),
     Fused("shared_mlp.input_linear", ("mlp.shared.gate", "mlp.shared.up"), in_turn),
     Fused("mlp.experts.gate_up_proj|", EXPERTS, in_turn),
+    Fused("experts.gate_up_proj|", EXPERTS, in_turn),
     Fused("block_sparse_moe.experts.gate_up_proj|", EXPERTS, in_turn),
 )
 _EXPERTS_UPRIGHT = frozenset({*EXPERTS, "mlp.experts.down"})
@@ -226,23 +246,29 @@ LAYOUTS = (
     layout("gpt2", "h", _GPT_WHOLE, transposed=False, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=False),
     layout("gpt_bigcode", "h", _GPT_WHOLE, fused=(Fused("attn.c_attn", QUERY_KEY_VALUE, in_turn),), shared_heads=True),
     layout(
-        "opt",
+        "opt, bart or kin",
         "layers",
         """
         embedding.token embed_tokens
         embedding.position embed_positions
         embedding.project_in project_in
+        embedding.norm layernorm_embedding
         attention.norm self_attn_layer_norm
         attention.query self_attn.q_proj
         attention.key self_attn.k_proj
         attention.value self_attn.v_proj
         attention.output self_attn.out_proj
+        cross_attention.norm encoder_attn_layer_norm
+        cross_attention.query encoder_attn.q_proj
+        cross_attention.key encoder_attn.k_proj
+        cross_attention.value encoder_attn.v_proj
+        cross_attention.output encoder_attn.out_proj
         mlp.norm final_layer_norm
         mlp.up fc1
         mlp.down fc2
-        final_norm final_layer_norm layer_norm
+        final_norm final_layer_norm layer_norm layernorm_embedding
         head.project_out project_out
-        head.output lm_head
+        head.output lm_head proj_out output_projection
         """,
     ),
     layout(

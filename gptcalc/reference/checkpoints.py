@@ -25,7 +25,7 @@ BUFFERS = re.compile(
 """Tensors that some checkpoints carry and that are computed, not learned."""
 
 SUFFIXES = {"weight": ".weight", "bias": ".bias", "correction": ".e_score_correction_bias"}
-BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": "", "correction": ""}
+BARE_SUFFIXES = {"weight": "", "bias": "_bias", "sink": "", "scale": "", "scalar": "", "correction": ""}
 """Of a name that ends with `|` in a layout."""
 
 
@@ -115,15 +115,16 @@ class Checkpoint:
         return [shapes[f"{stem}{module}.{part.kind}"][-1] for module in fused.parts]
 
     def take_if_there(self, ours: str, wanted: tuple[int, ...]) -> Array | None:
-        part = self._part(ours, wanted)._replace(module="mlp.correction")
+        part = self._part(ours, wanted)
+        part = part._replace(module="mlp.correction") if part.kind == "correction" else part
         name = next((n for n in self._candidates(part) if n in self.names), None)
         return None if name is None else self._read(name, wanted)
 
     def check_tied_head(self) -> None:
         """A tied checkpoint may carry its head again, as the same numbers."""
-        head = f"{self.layout.modules['head.output'][0]}.weight"
         embedding = next(f"{name}.weight" for name in self.layout.modules["embedding.token"] if f"{name}.weight" in self.names)
-        if head not in self.names:
+        head = next((f"{name}.weight" for name in self.layout.modules["head.output"] if f"{name}.weight" in self.names), None)
+        if head is None:
             return
         again, table = (_array(self.names[name], self.tensors[self.names[name]]) for name in (head, embedding))
         if not np.array_equal(again, table):
@@ -169,7 +170,9 @@ class Checkpoint:
         """Whether a matrix is [out, in] in the checkpoint. Embeddings never are, and the head is torch.nn.Linear in every family."""
         if part.module == "head.output":
             return part.is_matrix
-        upright = part.module in ("embedding.token", "embedding.position") or part.module in self.layout.upright
+        upright = (
+            part.module in ("embedding.token", "embedding.position", "embedding.per_layer.token") or part.module in self.layout.upright
+        )
         return part.is_matrix and self.layout.transposed and not upright
 
     def _stored(self, part: Part, shape: tuple[int, ...]) -> tuple[int, ...]:

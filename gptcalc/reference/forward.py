@@ -17,7 +17,7 @@ from gptcalc.reference.attention import attention, hidden_keys
 from gptcalc.reference.cache import Cache, Kept, can_be_cached
 from gptcalc.reference.kernels import ACTIVATIONS, softcap, unbuffered
 from gptcalc.reference.mixers import mixer
-from gptcalc.reference.mlp import mlp
+from gptcalc.reference.mlp import mlp, mlp_beside_experts
 from gptcalc.reference.parts import Context, Parts, linear, norm, residual
 from gptcalc.reference.positions import alibi, rotary_tables, sinusoids
 from gptcalc.reference.tally import Array, Tally, at, path_of
@@ -68,10 +68,16 @@ def forward(
         raise GptcalcError("source is the sequence that an encoder reads: a model with an encoder needs it, no other has a use for it")
 
     def run(x: Array, numbered: list[tuple[int, str]], memory: Array | None) -> Array:
-        contexts = {kind: _context(kind, kinds[kind], start, x.shape[1], x.dtype) for kind in {kind for _, kind in numbered}}
+        picks: list[Array] = []
+        shared: dict[int | None, tuple[Array, Array, int]] = {}
+        own = _per_layer(spec, rest, x, ids) if spec.own_embedding is not None else None  # [B, T, L, p]
+        contexts = {
+            kind: _context(kind, kinds[kind], start, x.shape[1], x.dtype)._replace(picks=picks, shared=shared)
+            for kind in {kind for _, kind in numbered}
+        }
         for number, kind in numbered:
             kept = None if cache is None else cache.layers[number]
-            x = block(x, layers[number], contexts[kind], memory, kept)  # [B, T, d] -> [B, T, d]
+            x = block(x, layers[number], contexts[kind], memory, kept, None if own is None else own[:, :, number])  # [B, T, d] -> [B, T, d]
             if progress is not None:
                 progress(number + 1, len(layers))
         return x
@@ -124,10 +130,13 @@ def _embedded(spec: ModelSpec, parts: Parts, ids: Array, tally: Tally | None, st
     return linear(x, parts, "embedding/project_in") if spec.d_embedding is not None and spec.projected_last else x
 
 
-def block(x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None) -> Array:
+def block(
+    x: Array, layer: Parts, context: Context, memory: Array | None = None, kept: Kept | None = None, own: Array | None = None
+) -> Array:
     """One layer: its sublayers, each with its norms and its residual sum, one after the other or side by side.
 
-    A second attention reads `memory`, an encoder's output, where there is one.
+    A second attention reads `memory`, an encoder's output, where there is one. `own` [B, T, p] is the layer's own embedding of the tokens,
+    where layers have one.
 
     [B, T, d] -> [B, T, d]
     """
@@ -152,8 +161,11 @@ def block(x: Array, layer: Parts, context: Context, memory: Array | None = None,
             label = LABELS.get(name, name)
             read = shared if shared is not None and spec.shared_norm else before(source, label)
             shared = read
-            x = add(x, _sublayer(name, read, layer, context, memory, kept), label)
-    return x
+            if name == "mlp_beside_experts":
+                x = add(x, mlp_beside_experts(source, read, layer, context), label)
+            else:
+                x = add(x, _sublayer(name, read, layer, context, memory, kept), label)
+    return _closed(x, layer, context, own)
 
 
 def _sublayer(name: str, x: Array, layer: Parts, context: Context, memory: Array | None, kept: Kept | None) -> Array:
@@ -165,13 +177,50 @@ def _sublayer(name: str, x: Array, layer: Parts, context: Context, memory: Array
     return mlp(x, layer, context) if name in ("mlp", "experts") else mixer(name).mix(x, layer, context, kept)
 
 
+def _closed(x: Array, layer: Parts, context: Context, own: Array | None) -> Array:
+    """The end of a layer that mixes its own embedding of each token in, or scales what it puts out."""
+    spec, path = context.spec, f"{context.path}/per_layer"
+    if own is not None:
+        gate = linear(x, layer, f"{path}/gate")  # [B, T, d] -> [B, T, p]
+        at(x, f"{path}/activation")
+        ACTIVATIONS[spec.activation](gate)
+        at(x, f"{path}/product")
+        gate *= own
+        mixed = norm(linear(gate, layer, f"{path}/projection"), layer, f"{path}/norm", spec)  # [B, T, p] -> [B, T, d]
+        x = residual(x, mixed, f"{path}/residual", spec)
+    if spec.block_scaled:
+        at(x, f"{context.path}/mlp/scale")
+        x *= layer.get(f"{context.path}/mlp/scale", {}).get("scalar", 1.0)
+    return x
+
+
+def _per_layer(spec: ModelSpec, parts: Parts, x: Array, ids: Array) -> Array:
+    """Each token's embeddings for all layers, of a table and of the embedding x: [B, T], [B, T, d] -> [B, T, L, p]."""
+    assert spec.own_embedding is not None
+    path, p = "embedding/per_layer", spec.own_embedding.width
+    shape = (*ids.shape, spec.n_layer, p)
+    projected = linear(x, parts, f"{path}/projection")  # [B, T, d] -> [B, T, L*p]
+    projected *= spec.d_model**-0.5
+    projected = norm(projected.reshape(shape), parts, f"{path}/norm", spec)
+    at(x, f"{path}/token")
+    looked_up = np.multiply(parts[f"{path}/token"]["weight"][ids].reshape(shape), np.asarray(p**0.5, x.dtype), out=np.empty_like(projected))
+    at(x, f"{path}/sum")
+    projected += looked_up
+    projected *= 2**-0.5
+    return projected
+
+
 def _context(kind: str, spec: ModelSpec, start: int, queries: int, dtype: DTypeLike) -> Context:
     """What the layers of one kind share for the queries from `start` on; `spec` is the kind's own."""
     shape, length = shape_of(spec), start + queries
     rotary = rotary_tables(spec, shape, length, dtype).of_positions(start) if spec.position == "rotary" else None
     bias = alibi(shape.n_head, length, dtype) if spec.position == "alibi" else None
     hidden = hidden_keys(length, shape.sliding_window, spec.window_chunks)[start:] if spec.causal else None
-    return Context(block_path(kind), spec, shape, hidden, rotary, bias)
+    index_rotary = None
+    if spec.indexer is not None:
+        paired = spec.model_copy(update={"rotary_pairs": spec.indexer.rotary_pairs})
+        index_rotary = rotary_tables(paired, shape, length, dtype).of_positions(start)
+    return Context(block_path(kind), spec, shape, hidden, rotary, bias, index_rotary=index_rotary)
 
 
 def generate(spec: ModelSpec, weights: Weights, tokens: ArrayLike, n_new: int) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptcalc.reference.kernels import ACTIVATIONS, SILU_LIMIT, row_blocks, sigmoid, softmax, xielu
+from gptcalc.reference.kernels import ACTIVATIONS, SILU_LIMIT, normalise, row_blocks, sigmoid, softmax, xielu
 from gptcalc.reference.parts import Context, Parts, linear, norm
 from gptcalc.reference.tally import Array, at
 from gptcalc.spec.model import ModelSpec
@@ -19,6 +19,21 @@ def mlp(x: Array, layer: Parts, context: Context) -> Array:
     if context.spec.n_expert is None:
         return _inner(x, layer, path, context.spec)
     return _experts(x.reshape(-1, x.shape[-1]), layer, path, context.spec).reshape(x.shape)
+
+
+def mlp_beside_experts(x: Array, into_mlp: Array, layer: Parts, context: Context) -> Array:
+    """One MLP of `into_mlp`, and experts of x, which has not been normalised, behind norms of their own: [B, T, d] -> [B, T, d]."""
+    spec, path = context.spec, f"{context.path}/mlp"
+    dense = norm(_inner(into_mlp, layer, path, spec), layer, f"{path}/dense_norm", spec)
+    flat = x.reshape(-1, x.shape[-1])
+    given = norm(flat, layer, f"{path}/experts_norm", spec)
+    at(x, f"{path}/router_norm")
+    routed = normalise(flat, layer[f"{path}/router_norm"], centred=False, epsilon=spec.norm_epsilon)
+    routed *= spec.d_model**-0.5
+    chosen = _experts(given, layer, path, spec, routed).reshape(x.shape)
+    chosen = norm(chosen, layer, f"{path}/experts_output_norm", spec)
+    at(x, f"{path}/sum")
+    return np.add(dense, chosen, out=chosen)
 
 
 def _inner(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
@@ -43,9 +58,12 @@ def _inner(x: Array, parts: Parts, path: str, spec: ModelSpec) -> Array:
     return linear(inner, parts, f"{path}/down")
 
 
-def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
-    """[t, d] -> [t, d]: the outputs of the chosen experts, each times its score, and the shared expert's."""
-    scores = linear(x, layer, f"{path}/router")  # [t, d] -> [t, E]
+def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec, routed: Array | None = None) -> Array:
+    """[t, d] -> [t, d]: the outputs of the chosen experts, each times its score, and the shared expert's.
+
+    `routed` is what the router reads where it is not x.
+    """
+    scores = linear(x if routed is None else routed, layer, f"{path}/router")  # [t, d] -> [t, E]
     at(x, f"{path}/routing")
     logits = np.array(scores) if spec.router_correction == "logit" else None
     if spec.router_score == "sigmoid":
@@ -58,6 +76,8 @@ def _experts(x: Array, layer: Parts, path: str, spec: ModelSpec) -> Array:
         shares /= np.add.reduce(shares, axis=-1, keepdims=True)
     if spec.router_scale != 1:
         shares *= spec.router_scale
+    if spec.mlp_beside_experts:
+        shares *= layer[f"{path}/routing"]["scale"][chosen]
     given_to = x if spec.d_expert_latent is None else linear(x, layer, f"{path}/latent_down")  # [t, d] -> [t, d or latent]
     total = np.empty_like(given_to)
     total[...] = 0

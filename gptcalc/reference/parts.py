@@ -27,6 +27,12 @@ class Context(NamedTuple):
     alibi: Array | None  # [H, C]
     sublayer: str = "attention"  # or "cross_attention"
     first: int = 0  # the position of the first key: those before it are no longer kept
+    # By window: the keys and values of the last layer of this pass that has its own, and the position of the first.
+    shared: dict[int | None, tuple[Array, Array, int]] | None = None
+    index_rotary: Rotary | None = None  # of an indexer, whose channels may pair otherwise
+    picks: list[Array] | None = (
+        None  # the keys that the last indexer of this pass has chosen, [B, groups, T, j]: all kinds of layer have one list
+    )
 
     @property
     def attention(self) -> str:

@@ -24,6 +24,9 @@ def rotary_frequencies(spec: ModelSpec, width: int, length: int = 1) -> Array:
     kind = scaling_kind(spec)
     if kind in ("default", "dynamic"):
         return frequency
+    if kind == "proportional":  # the first pairs of the whole head turn, the others stand still
+        turning = int(_number(spec, "partial_rotary_factor") * width // 2)
+        return np.where(np.arange(width // 2) < turning, frequency, 0.0)
     if kind == "linear":
         return frequency / _number(spec, "factor")
     if kind == "llama3":
@@ -40,7 +43,7 @@ def rotary_frequencies(spec: ModelSpec, width: int, length: int = 1) -> Array:
         if factors.shape != frequency.shape:
             raise GptcalcError(f"rope_scaling 'longrope' needs {width // 2} factors, not an array of shape {factors.shape}")
         return frequency / factors
-    known = "known: default, linear, dynamic, llama3, yarn, longrope; no count depends on it"
+    known = "known: default, linear, dynamic, llama3, yarn, longrope, proportional; no count depends on it"
     raise GptcalcError(f"rope_scaling of type {kind!r} cannot be executed", hint=known)
 
 

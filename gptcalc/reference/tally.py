@@ -46,7 +46,7 @@ class Tally:
         """Note the parameters that the arrays hold: `block.3.mlp.up.weight` under `block/mlp/up`."""
         held: dict[str, int] = defaultdict(int)
         for name, array in weights.items():
-            if not name.endswith(".correction"):  # a router's, which is no parameter
+            if not name.endswith((".correction", ".scalar")):  # of a router or a layer, no parameters
                 held[path_of(name)] += array.size
         self.parameters = dict(held)
 

@@ -53,6 +53,8 @@ def twin(spec: ModelSpec) -> ModelSpec:
         fields["n_position"] = TWIN_CONTEXT + min(s.n_position - spec.n_ctx, 5)
     if s.switches.projected_embedding:
         fields["d_embedding"] = 14
+    if spec.own_embedding is not None:
+        fields["own_embedding"] = {"width": 7, "vocab_size": 71}
     if spec.padded_vocab_size is not None:
         fields["padded_vocab_size"] = 67
     if not spec.blocks:
@@ -96,6 +98,9 @@ def _block(s: Shape[int], d_model: int) -> dict[str, Any]:
         fields["kv_lora_rank"] = 23
     if c.latent_query:
         fields["q_lora_rank"] = 29
+    if c.indexed:
+        fields["indexer"] = {"n_head": 4, "d_head": 11, "top_k": 2 if c.index_blocks else 5, "shared": not c.indexer}
+        fields["indexer"] |= {"block": 4, "n_head": fields["n_kv_head"]} if c.index_blocks else {}
     if c.experts:
         fields |= {"n_expert": 20, "n_expert_per_token": 2, "n_router_group": None, "n_router_group_per_token": None}
         fields["d_expert"] = None if s.d_expert == s.d_ff else 17

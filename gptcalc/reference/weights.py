@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +27,7 @@ def weight_shapes(spec: ModelSpec) -> Shapes:
     >>> weight_shapes(tiny)["block.1.mlp.up.weight"]
     (8, 32)
     """
+    check_executed(spec)
     before, blocks, after = _parts(spec)
     shapes = dict(before)
     for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
@@ -42,12 +43,30 @@ def shapes_by_kind(spec: ModelSpec) -> Iterator[tuple[str, tuple[int, ...], int]
     >>> next(one for one in shapes_by_kind(tiny) if "mlp.up" in one[0])
     ('block.mlp.up.weight', (8, 32), 2)
     """
+    check_executed(spec)
     before, blocks, after = _parts(spec)
     yield from ((name, shape, 1) for name, shape in before.items())
     for kind, shapes in blocks.items():
         layers = spec.kinds[kind].n_layer if kind else spec.n_layer
         yield from ((f"{block_path(kind)}.{name}", shape, layers) for name, shape in shapes.items())
     yield from ((name, shape, 1) for name, shape in after.items())
+
+
+NOT_EXECUTED: dict[str, Callable[[ModelSpec], bool]] = {
+    "compressed attention": lambda kind: kind.compressed is not None,
+    "several residual streams": lambda kind: kind.streams is not None,
+    "gates of norms and from latents": lambda kind: kind.norm_gate_rank is not None or kind.attention_gate in ("latent", "head_sigmoid"),
+    "a norm of the rotated key": lambda kind: kind.latent_rotary_norm,
+    "a difference of two attentions": lambda kind: kind.differential,
+    "masks made of values": lambda kind: kind.value_masks,
+}
+
+
+def check_executed(spec: ModelSpec) -> None:
+    """Raises GptcalcError for a model that has a part that the forward pass has not, naming it."""
+    for what, has in NOT_EXECUTED.items():
+        if any(has(kind) for kind in (spec, *spec.kinds.values())):
+            raise GptcalcError(f"{spec.name} has {what}, which the forward pass here has not", hint="its counts do not depend on it")
 
 
 def _parts(spec: ModelSpec) -> tuple[Shapes, dict[str, Shapes], Shapes]:
@@ -65,6 +84,11 @@ def _parts(spec: ModelSpec) -> tuple[Shapes, dict[str, Shapes], Shapes]:
         before |= {"embedding.token_type.weight": (spec.n_token_type, width)}
     if spec.embedding_norm:
         before |= _norm("embedding.norm", spec, width)
+    if spec.own_embedding is not None:
+        width = spec.n_layer * spec.own_embedding.width
+        before |= {"embedding.per_layer.token.weight": (spec.own_embedding.vocab_size, width)}
+        before |= _linear("embedding.per_layer.projection", s.d_model, width, bias=False)
+        before |= _norm("embedding.per_layer.norm", spec, spec.own_embedding.width)
     after: Shapes = {}
     if spec.final_norm:
         after |= _norm("final_norm", spec, s.d_model)
@@ -92,7 +116,13 @@ def _norm(name: str, spec: ModelSpec, *shape: int) -> Shapes:
 UNNORMED = {"attention": ("output", "mlp_pre")}
 """Where norms stand that leave a sublayer without one before it."""
 
-LABELS = {"latent_attention": "attention", "idle_cross_attention": "cross_attention", "experts": "mlp"}
+LABELS = {
+    "latent_attention": "attention",
+    "idle_cross_attention": "cross_attention",
+    "experts": "mlp",
+    "mlp_beside_experts": "mlp",
+    "compressed_attention": "attention",
+}
 """What a sublayer's arrays are named after, where it is not the sublayer's own name."""
 
 
@@ -107,10 +137,18 @@ def _block(spec: ModelSpec) -> Shapes:
             if path.endswith("attention"):
                 shapes |= _attention(path, spec)
             else:
-                shapes |= _mlp(path, spec) if name in ("mlp", "experts") else mixer(name).weights(path, spec)
+                shapes |= _mlp(path, spec) if path == "mlp" else mixer(name).weights(path, spec)
             if spec.norm_placement in ("sandwich", "output") or (spec.norm_placement, path) == ("mlp_sandwich", "mlp"):
                 shapes |= _norm(f"{path}.output_norm", spec, spec.d_model)
-    return shapes
+    return shapes | _per_layer(spec)
+
+
+def _per_layer(spec: ModelSpec) -> Shapes:
+    if spec.own_embedding is None:
+        return {}
+    d, p = spec.d_model, spec.own_embedding.width
+    gate, back = _linear("per_layer.gate", d, p, bias=False), _linear("per_layer.projection", p, d, bias=False)
+    return gate | back | _norm("per_layer.norm", spec, d)
 
 
 def _attention(path: str, spec: ModelSpec) -> Shapes:
@@ -128,12 +166,22 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
         shapes |= _norm(f"{path}.key_value_norm", spec, spec.kv_lora_rank)
         from_latent = s.n_head * (s.d_head - s.d_rotary + s.d_head_value)
         shapes |= _linear(f"{path}.key_value_up", spec.kv_lora_rank, from_latent, bias=False)
+        if spec.indexer is not None and not spec.indexer.shared:
+            n, i = spec.indexer.n_head, spec.indexer.d_head
+            shapes |= _linear(f"{path}.indexer.query", s.q_lora_rank, n * i, bias=False) | _linear(f"{path}.indexer.key", d, i, bias=False)
+            shapes |= {f"{path}.indexer.key_norm.weight": (i,), f"{path}.indexer.key_norm.bias": (i,)}
+            shapes |= _linear(f"{path}.indexer.weights", d, n, bias=False)
     else:
         shapes |= _linear(f"{path}.query", d, heads, bias)
-        shapes |= _linear(f"{path}.key", d, kv_heads, bias and spec.key_bias)
-        shapes |= _linear(f"{path}.value", d, s.n_kv_head * s.d_head_value, bias)
+        shapes |= {} if spec.shares_keys else _linear(f"{path}.key", d, kv_heads, bias and spec.key_bias)
+        if not spec.shares_keys and not spec.keys_are_values:
+            shapes |= _linear(f"{path}.value", d, s.n_kv_head * s.d_head_value, bias)
+        if spec.indexer is not None and not spec.indexer.shared:
+            n, i = spec.indexer.n_head, spec.indexer.d_head
+            shapes |= _linear(f"{path}.indexer.query", d, n * i, bias=False) | _linear(f"{path}.indexer.key", d, i, bias=False)
+            shapes |= {f"{path}.indexer.query_norm.weight": (i,), f"{path}.indexer.key_norm.weight": (i,)}
     if spec.qk_norm not in ("none", "l2"):
-        for name, n_head in (("query", s.n_head), ("key", s.n_kv_head)):
+        for name, n_head in (("query", s.n_head), ("key", s.n_kv_head))[: 1 if spec.shares_keys else 2]:
             shape = {"head": (s.d_head,), "heads": (n_head, s.d_head), "full": (n_head * s.d_head,)}[spec.qk_norm]
             shapes |= {f"{path}.{name}_norm.{kind}": shape for kind in ("weight", "bias")[: 1 + spec.qk_norm_bias]}
     if spec.attention_sinks:
@@ -158,6 +206,10 @@ def _mlp(path: str, spec: ModelSpec) -> Shapes:
             shapes |= _linear(f"{path}.latent_down", s.d_model, inside, spec.mlp_bias)
             shapes |= _linear(f"{path}.latent_up", inside, s.d_model, spec.mlp_bias)
         shapes |= {name: (spec.n_expert, *shape) for name, shape in _inner(f"{path}.experts", spec, s.d_expert, inside).items()}
+        if spec.mlp_beside_experts:
+            shapes |= _inner(path, spec, s.d_ff) | {f"{path}.router_norm.weight": (s.d_model,), f"{path}.routing.scale": (spec.n_expert,)}
+            for name in ("dense_norm", "experts_norm", "experts_output_norm"):
+                shapes |= _norm(f"{path}.{name}", spec, s.d_model)
         if spec.d_shared_expert is not None:
             shapes |= _inner(f"{path}.shared", spec, spec.d_shared_expert)
         if spec.shared_expert_gate:
@@ -176,7 +228,7 @@ def _inner(path: str, spec: ModelSpec, width: int, outer: int | None = None) -> 
 
 
 def buffer_shapes(spec: ModelSpec) -> Shapes:
-    """Arrays that a checkpoint may bring and that are no parameters: corrections of router scores (DeepSeek V3)."""
+    """Arrays that a checkpoint may bring and that are no parameters: corrections of routers (DeepSeek V3), scales of layers (Gemma 4)."""
     routers = (name for name in weight_shapes(spec) if name.endswith("mlp.router.weight"))
     kinds = spec.kinds or {"": spec}
     found: Shapes = {}
@@ -184,6 +236,9 @@ def buffer_shapes(spec: ModelSpec) -> Shapes:
         own = kinds[name.partition(".")[0].removeprefix("block").strip()]
         if own.router_score == "sigmoid" and own.n_expert is not None:
             found[name.replace(".weight", ".correction")] = (own.n_expert,)
+    if spec.block_scaled:
+        for layer, kind in enumerate(spec.layers or [""] * spec.n_layer):
+            found[f"{block_path(kind)}.{layer}.mlp.scale.scalar"] = (1,)
     return found
 
 

@@ -145,6 +145,16 @@ def check_decoder(model: ModelSpec) -> None:
 
     if any(kind.switches.cross_attention or not kind.switches.causal for _, kind in shape_of(model).blocks):
         raise GptcalcError(f"{model.name} has an encoder: only decoders are served")
+    if any(kind.switches.indexed and not kind.switches.compressed_attention for _, kind in shape_of(model).blocks):
+        why = "attends to keys that an indexer chooses, and no runtime here has its kernels"
+        raise GptcalcError(f"{model.name} {why}", hint="memory --mode inference takes it")
+    own = ("compressed_attention", "streams", "norm_gated", "differential", "value_masks")
+    if any(getattr(kind.switches, name) for _, kind in shape_of(model).blocks for name in own):
+        why = "has an attention, residual streams or norms whose kernels no runtime here has"
+        raise GptcalcError(f"{model.name} {why}", hint="memory --mode inference takes it")
+    if any(kind.switches.shares_keys for _, kind in shape_of(model).blocks):
+        why = "has layers that read the keys of others, and no runtime here has their kernels"
+        raise GptcalcError(f"{model.name} {why}", hint="memory --mode inference takes it")
     if any(kind.switches.idle_cross_attention for _, kind in shape_of(model).blocks):
         raise GptcalcError(f"{model.name} is a decoder without its encoder, and has nothing to read in its second attention")
 

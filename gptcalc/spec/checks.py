@@ -21,6 +21,10 @@ def check_model(spec: "ModelSpec", *, one_kind: bool) -> None:
         raise GptcalcError(message, hint=hint)
     if not spec.blocks:
         _check_block(spec)
+        if not one_kind:
+            _check_shared_keys(spec)
+        if not one_kind and spec.indexer is not None and spec.indexer.shared:
+            raise GptcalcError("no layer has an indexer of its own: shared ones read what another has chosen")
         if not one_kind and (not spec.causal or spec.cross_attention):
             raise GptcalcError(
                 "an encoder and its decoder are two kinds of block", hint="give them in blocks and layout, as transformer-base does"
@@ -31,6 +35,10 @@ def check_model(spec: "ModelSpec", *, one_kind: bool) -> None:
     if embedded and len({kind.position for kind in kinds}) > 1:
         raise GptcalcError(f"position '{embedded.pop()}' is added to the embedding: it holds for all kinds of block")
     _check_stacks(spec)
+    _check_shared_keys(spec)
+    owner = next((kind for kind in spec.layers if spec.kinds[kind].indexer is not None), None)
+    if owner is not None and spec.kinds[owner].indexer.shared:  # type: ignore[union-attr]  # the first that has one
+        raise GptcalcError("the first layer with an indexer is shared: no layer before it has chosen keys")
 
 
 def _check_stacks(spec: "ModelSpec") -> None:
@@ -68,11 +76,21 @@ def _check_block(spec: "ModelSpec") -> None:
             raise GptcalcError(f"{name} means nothing with position '{spec.position}'", hint=f"leave {name} out, or change position")
     if shape.d_rotary % 2 or shape.d_rotary > shape.d_head:
         raise GptcalcError(f"d_rotary {shape.d_rotary} must be even and at most d_head {shape.d_head}: channels turn in pairs")
-    for message in (*_of_sublayers(spec), *_of_stacks(spec), *_of_norms(spec), *_of_latents(spec), *_of_experts(spec)):
+    for message in (
+        *_of_sublayers(spec),
+        *_of_stacks(spec),
+        *_of_norms(spec),
+        *_of_latents(spec),
+        *_of_indexer(spec),
+        *_of_shared_keys(spec),
+        *_of_experts(spec),
+    ):
         raise GptcalcError(message)
 
 
-SUBLAYERS = ("attention", "latent_attention", "cross_attention", "idle_cross_attention", "mlp", "experts")
+OF_ATTENTION = ("attention", "latent_attention", "compressed_attention")
+OF_MLP = ("mlp", "experts", "mlp_beside_experts")
+SUBLAYERS = (*OF_ATTENTION, "cross_attention", "idle_cross_attention", *OF_MLP)
 """Besides mixers, each by the name of its kind."""
 
 
@@ -84,10 +102,16 @@ def _of_sublayers(spec: "ModelSpec") -> Iterator[str]:
             yield f"composition has {quoted(name)}, which is none of {', '.join(known)}" + ("" if spec.mixer else ", and there is no mixer")
     if spec.mixer is not None and spec.mixer.kind not in names:
         yield f"mixer '{spec.mixer.kind}' is not in the composition"
-    for group in (("attention", "latent_attention"), ("mlp", "experts"), *((name,) for name in known)):
+    for group in (OF_ATTENTION, OF_MLP, *((name,) for name in known)):
         if sum(name in group for name in names) > 1:
             yield f"composition has more than one {' or '.join(group)}"
-    for name, field in (("latent_attention", "kv_lora_rank"), ("experts", "n_expert")):
+    needed = {
+        "latent_attention": "kv_lora_rank",
+        "compressed_attention": "compressed",
+        "experts": "n_expert",
+        "mlp_beside_experts": "n_expert",
+    }
+    for name, field in needed.items():
         if name in names and getattr(spec, field) is None:
             yield f"sublayer '{name}' needs {field}"
 
@@ -132,7 +156,57 @@ def _of_norms(spec: "ModelSpec") -> Iterator[str]:
         yield "activation 'silu_clamped' needs gated: it clamps both projections"
 
 
+def _of_shared_keys(spec: "ModelSpec") -> Iterator[str]:
+    if (spec.shares_keys or spec.keys_are_values) and (spec.kv_lora_rank or spec.cross_attention or spec.indexer or spec.qkv_clip):
+        yield "shares_keys and keys_are_values are known in plain attention without clips"
+    if (spec.differential or spec.value_masks) and (spec.kv_lora_rank is not None or spec.compressed is not None or spec.cross_attention):
+        yield "differential and value_masks are known in plain attention"
+    if spec.differential and shape_of(spec).n_kv_head % 2:
+        yield f"differential halves the key-value heads, and {shape_of(spec).n_kv_head} is odd"
+    if spec.keys_are_values and spec.d_head_value not in (None, spec.d_head):
+        yield f"keys_are_values: d_head_value {spec.d_head_value} cannot differ from d_head"
+    if spec.mlp_beside_experts and (spec.norm_placement != "sandwich" or spec.norm != "rmsnorm" or spec.parallel_residual):
+        yield "mlp_beside_experts is known with RMSNorms before and after each sublayer"
+    if spec.own_embedding is not None and not spec.gated:
+        yield "own_embedding is known with gated MLPs"
+
+
+def _check_shared_keys(spec: "ModelSpec") -> None:
+    """Layers without keys of their own come after one that has them, of the same window and the same heads."""
+    seen: dict[int | None, ModelSpec] = {}
+    for layer, name in enumerate(spec.layers or ("",)):
+        kind = spec.kinds[name] if name else spec
+        window = kind.sliding_window
+        if not kind.shares_keys:
+            seen[window] = kind
+            continue
+        if window not in seen:
+            raise GptcalcError(f"layer {layer} shares_keys, and no layer before it has keys of its own and the same window")
+        own, shape = shape_of(seen[window]), shape_of(kind)
+        if (own.d_kv, own.d_value, own.n_kv_head) != (shape.d_kv, shape.d_value, shape.n_kv_head):
+            raise GptcalcError(f"layer {layer} shares_keys, and its heads are unlike those of the layer whose keys it reads")
+
+
+def _of_indexer(spec: "ModelSpec") -> Iterator[str]:
+    if spec.indexer is None or spec.compressed is not None:
+        return
+    if spec.q_lora_rank is None and spec.indexer.block is None:
+        yield "indexer needs q_lora_rank: its queries come from the latent of attention's own"
+    if spec.indexer.block is not None and (spec.kv_lora_rank is not None or shape_of(spec).n_head % spec.indexer.n_head):
+        yield "an indexer of blocks is known in plain attention, with heads that its own divide into groups"
+    if spec.sliding_window is not None or not spec.causal or spec.cross_attention:
+        yield "indexer is not known with sliding_window or in encoders and their decoders"
+    if spec.indexer.d_head < shape_of(spec).d_rotary:
+        yield f"the indexer's d_head {spec.indexer.d_head} is below d_rotary {shape_of(spec).d_rotary}: so many of its channels turn"
+
+
 def _of_latents(spec: "ModelSpec") -> Iterator[str]:
+    if spec.compressed is not None:
+        if spec.q_lora_rank is None or spec.kv_lora_rank is not None or spec.sliding_window is None or spec.n_kv_head != 1:
+            yield "compressed needs q_lora_rank, sliding_window and one key-value head, and no kv_lora_rank"
+        if spec.indexer is not None and spec.compressed.rate is None:
+            yield "indexer needs a rate in compressed: it chooses entries"
+        return
     if spec.kv_lora_rank is None:
         if spec.q_lora_rank is not None:
             yield "q_lora_rank needs kv_lora_rank: latent attention compresses keys and values first"

@@ -220,12 +220,13 @@ def _of_heads(name: str, of: Callable[[ModelSpec, Sizes], Any]) -> Rule:
     return _not_a_multiple(name, of, "tensor parallel size", lambda s: s.tp)
 
 
-ATTENTIONS = ("attention", "latent_attention")
+ATTENTIONS = ("attention", "latent_attention", "compressed_attention")
 
 
 def _of_blocks(name: str) -> Callable[[ModelSpec, Sizes], list[int]]:
     """A size of each kind of block that has the sublayer whose size it is."""
-    owner = {"d_ff": ("mlp",), **dict.fromkeys(("n_expert", "d_expert", "d_shared_expert"), ("experts",))}.get(name, ATTENTIONS)
+    experts = dict.fromkeys(("n_expert", "d_expert", "d_shared_expert"), ("experts", "mlp_beside_experts"))
+    owner = {"d_ff": ("mlp", "mlp_beside_experts"), **experts}.get(name, ATTENTIONS)
     return lambda model, _: list(dict.fromkeys(getattr(kind, name) for _, kind in shape_of(model).blocks if kind.has(*owner)))
 
 

@@ -84,6 +84,47 @@ class Quantization(Record):
         return said | ({"widths": widths} if len(widths) > 1 else {}) | ({"cache": self.cache} if self.cache else {})
 
 
+class Indexer(Record):
+    """What chooses the keys of each query, by scores of its own over all of them: n_head small queries against one key of a token.
+
+    With latent attention the queries come from its query latent, else from the input. Layers of kinds that are `shared` have no indexer:
+    they read the keys that the last one before them has chosen. Source: DeepSeek-AI 2025 (DeepSeek V3.2); MiniMax M3 chooses blocks.
+    """
+
+    n_head: int = Field(ge=1)
+    d_head: int = Field(ge=1)
+    top_k: int = Field(ge=1)  # keys, or blocks of them
+    block: int | None = Field(None, ge=1)  # the keys of a block, which are chosen together
+    shared: bool = False
+    rotary_pairs: Literal["halves", "neighbours"] = "halves"
+    rotary_last: bool = False  # the last channels of a head turn, not the first
+
+
+class Compressed(Record):
+    """DeepSeek V4's attention: one key of a token, which is its value, in a window, and behind it an entry for every `rate` tokens.
+
+    With an indexer entries overlap, and a query reads those that it chooses. Heads put out latents in groups.
+    """
+
+    rate: int | None = Field(None, ge=2)  # None: the window alone
+    n_group: int = Field(ge=1)
+    d_latent: int = Field(ge=1)
+
+
+class Streams(Record):
+    """Hyper-connections: so many residual streams instead of one (DeepSeek V4, Hunyuan V4)."""
+
+    n: int = Field(ge=2)
+    mixed: bool = True  # the streams are also mixed with one another, by a doubly stochastic matrix of each token
+
+
+class PerLayer(Record):
+    """An embedding of each token for each layer (Gemma 3n, Gemma 4), which the layer mixes in at its end."""
+
+    width: int = Field(ge=1)
+    vocab_size: int = Field(ge=1)  # rows of the table of all layers' embeddings side by side
+
+
 class ModelSpec(Record):
     """An architecture, every field spelled out; what is left out follows from the rest. presets/models."""
 
@@ -135,6 +176,8 @@ class ModelSpec(Record):
     # before each sublayer (GPT-2), or before the MLP alone (ModernBERT's first layer); after each residual sum (GPT-1); before and after
     # (Gemma 2), or after the MLP alone (A.X K1); on the sublayer's output only (OLMo 2)
     norm_placement: Literal["pre", "mlp_pre", "post", "sandwich", "mlp_sandwich", "output"] = "pre"
+    norm_gate_rank: int | None = None  # the norm before attention is times a gate of its own output, through so few channels (A.X K2)
+    mlp_norm_gated: bool = True  # ... and that before the MLP, where there is such a rank
     embedding_norm: bool = False  # a norm on the token embedding (BLOOM)
     final_norm: bool = True  # a norm behind the last block
     parallel_residual: bool = False  # attention and MLP read the same residual stream (GPT-J, NeoX)
@@ -149,14 +192,19 @@ class ModelSpec(Record):
     # as one row (OLMo 2); l2: each head, without a weight (Llama 4). The kind of norm is `norm`.
     qk_norm: Literal["none", "head", "heads", "full", "l2"] = "none"
     qk_norm_bias: bool = False  # those norms have a bias
+    value_norm: bool = False  # of each value head, an RMSNorm without a weight (Gemma 4)
+    keys_are_values: bool = False  # values are the keys before their norm: one projection for both (Gemma 4)
+    # Queries alone: keys and values are those of the last layer before it that has its own and the same window (Gemma 3n, Gemma 4).
+    shares_keys: bool = False
     qk_norm_after_rotary: bool = False  # rotated first, then normalised (Llama 4, Hunyuan)
     value_scale: float = Field(1.0, gt=0)  # what values are multiplied by (MiMo V2)
     qkv_clip: float | None = Field(None, gt=0)  # queries, keys and values are kept within plus and minus this (MPT, DBRX)
     attention_scale: float | None = Field(None, gt=0)  # what scores are multiplied by; 1 / sqrt(d_head) where left out
     attention_softcap: float | None = Field(None, gt=0)  # scores become cap * tanh(score / cap) (Gemma 2)
-    # What attention puts out is multiplied by a gate of the same input: one for each head, a softplus (Laguna), or one for each channel,
-    # a sigmoid (Afmoe), to which each head may add a bias of its own (Beam).
-    attention_gate: Literal["none", "head", "channel", "channel_biased"] = "none"
+    # What attention puts out is multiplied by a gate of the same input: one for each head, a softplus (Laguna) or a sigmoid (dots3), or one
+    # for each channel, a sigmoid (Afmoe), to which each head may add a bias of its own (Beam). "latent": of channels, by the matrix that
+    # makes the queries, from their latent as it is and normalised side by side (A.X K2).
+    attention_gate: Literal["none", "head", "head_sigmoid", "channel", "channel_biased", "latent"] = "none"
     inner_norm: bool = False  # a norm before the output projection, and one before the MLP's second matrix (BitNet)
     attention_sinks: bool = False  # one more logit for each head in the softmax, without a value (gpt-oss)
     # The first Transformer (Vaswani 2017): an encoder's blocks see later tokens too (causal: false) and come first; in the decoder's,
@@ -165,10 +213,18 @@ class ModelSpec(Record):
     cross_attention: bool = False  # a second attention reads the encoder's output
     # A decoder without its encoder (BartForCausalLM): the second attention has its weights, and nothing to read.
     idle_cross_attention: bool = False
+    # Two softmaxes of the same scores mix two halves of the values, one of them weighed by products of four vectors (DiffLlama).
+    differential: bool = False
+    # Each key of each key-value head is masked or not by what a matrix makes of its values, and each residual has a weight for each channel
+    # (Doge).
+    value_masks: bool = False
     # Latent attention (DeepSeek V2): keys and values come from a latent of kv_lora_rank channels, queries from one of q_lora_rank where
     # given. d_head is then a whole query-key head, of which d_rotary channels turn and bypass the latent: one rotated key for all heads.
     kv_lora_rank: int | None = None
     q_lora_rank: int | None = None  # channels of the queries' latent
+    indexer: Indexer | None = None
+    compressed: Compressed | None = None
+    latent_rotary_norm: bool = False  # the rotated key that all heads share is normalised (dots3)
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 
     # What stands in the place of attention, with sizes of its own: see `spec.mixers`.
@@ -188,15 +244,20 @@ class ModelSpec(Record):
     d_expert: int | None = None  # an expert's inner width; d_ff where left out
     d_expert_latent: int | None = None  # what experts read and put out, where that is a projection of the stream (Nemotron 3)
     d_shared_expert: int | None = None  # inner width of the MLP that every token goes through besides: all shared experts together
+    mlp_beside_experts: bool = False  # an MLP of d_ff besides; experts and router read what has not been through its norm (Gemma 4)
     shared_expert_gate: bool = False  # a sigmoid of one output scales the shared expert (Qwen 2 MoE)
     router_bias: bool = False  # trained (gpt-oss); a score correction that is no parameter (DeepSeek V3) needs no field
-    router_score: Literal["softmax", "sigmoid"] = "softmax"  # what makes shares of the router's logits
+    router_score: Literal["softmax", "sigmoid", "sqrt_softplus"] = "softmax"  # what makes shares of the router's logits
     router_correction: Literal["score", "logit"] = "score"  # what such a correction is added to, when experts are chosen (Kolibri: logit)
     router_normalised: bool = True  # the chosen experts' scores are divided by their sum
     router_scale: float = Field(1.0, gt=0)  # ... and multiplied by this
     router_weighs_input: bool = False  # scores multiply what goes into an expert, not what comes out (Llama 4)
     n_router_group: int | None = None  # experts are in groups, and the chosen ones in the best n_router_group_per_token of them
     n_router_group_per_token: int | None = None  # see n_router_group
+
+    own_embedding: PerLayer | None = None
+    streams: Streams | None = None
+    block_scaled: bool = False  # each layer's output is multiplied by one number, which is not trained (Gemma 4)
 
     # Multipliers of the residual stream: no parameters
     embedding_scale: float = Field(1.0, gt=0)  # what embeddings are multiplied by (Gemma)

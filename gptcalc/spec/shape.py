@@ -2,7 +2,8 @@
 
 The papers' letters: L n_layer, d d_model, H n_head, K n_kv_head, Q d_head, F d_ff, V vocab_size, P n_position, e d_embedding,
 R d_rotary, W sliding_window, y n_token_type, Z d_head_value, q q_lora_rank, c kv_lora_rank, E n_expert, k n_expert_per_token,
-f d_expert, s d_shared_expert, j d_expert_latent, o d_output.
+f d_expert, s d_shared_expert, j d_expert_latent, o d_output, n n_index_head, i d_index_head, a n_chosen, x n_index_block, p d_per_layer,
+u n_per_layer_row, w compression, g n_output_group, l d_output_latent, m n_stream, z norm_gate_rank.
 """
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
@@ -32,6 +33,17 @@ LETTERS = {
     "n_token_type": "y",
     "q_lora_rank": "q",
     "kv_lora_rank": "c",
+    "n_index_head": "n",
+    "d_index_head": "i",
+    "n_chosen": "a",
+    "n_index_block": "x",
+    "d_per_layer": "p",
+    "n_per_layer_row": "u",
+    "compression": "w",
+    "n_output_group": "g",
+    "d_output_latent": "l",
+    "n_stream": "m",
+    "norm_gate_rank": "z",
     "n_expert": "E",
     "n_expert_per_token": "k",
     "d_expert": "f",
@@ -46,6 +58,17 @@ ABSENT_IS_NONE = frozenset(
         "n_token_type",
         "q_lora_rank",
         "kv_lora_rank",
+        "n_index_head",
+        "d_index_head",
+        "n_chosen",
+        "n_index_block",
+        "d_per_layer",
+        "n_per_layer_row",
+        "compression",
+        "n_output_group",
+        "d_output_latent",
+        "n_stream",
+        "norm_gate_rank",
         "n_expert",
         "n_expert_per_token",
         "d_expert",
@@ -55,7 +78,7 @@ ABSENT_IS_NONE = frozenset(
 )
 """Numbers that are zero where an architecture does without what they measure."""
 
-MODEL_LETTERS = frozenset("dVPeoy")
+MODEL_LETTERS = frozenset("dVPeoypum")
 """Numbers of the whole model; the others may differ from one kind of block to another."""
 
 
@@ -83,6 +106,9 @@ class Switches(NamedTuple):
     window_chunks: bool = False
     qk_norm: str = "none"
     qk_norm_bias: bool = False
+    value_norm: bool = False
+    keys_are_values: bool = False
+    shares_keys: bool = False
     qk_norm_after_rotary: bool = False
     attention_sinks: bool = False
     attention_gate: str = "none"
@@ -90,6 +116,7 @@ class Switches(NamedTuple):
     mlp_bias: bool = True
     activation: str = "gelu_tanh"
     gated: bool = False
+    mlp_beside_experts: bool = False
     shared_expert_gate: bool = False
     router_bias: bool = False
     router_score: str = "softmax"
@@ -106,6 +133,20 @@ class Switches(NamedTuple):
     token_types: bool = False
     latent: bool = False
     latent_query: bool = False
+    per_layer: bool = False
+    compressed_attention: bool = False
+    compressed: bool = False
+    streams: bool = False
+    streams_mixed: bool = False
+    norm_gated: bool = False
+    mlp_norm_gated: bool = True
+    latent_rotary_norm: bool = False
+    differential: bool = False
+    value_masks: bool = False
+    block_scaled: bool = False
+    indexed: bool = False
+    indexer: bool = False
+    index_blocks: bool = False
     experts: bool = False
     shared_expert: bool = False
     latent_experts: bool = False
@@ -147,6 +188,17 @@ class Shape(NamedTuple, Generic[N]):
     n_token_type: N
     q_lora_rank: N
     kv_lora_rank: N
+    n_index_head: N
+    d_index_head: N
+    n_chosen: N  # the keys that an indexer leaves a query
+    n_index_block: N  # keys that it chooses together
+    d_per_layer: N
+    n_per_layer_row: N
+    compression: N  # tokens of an entry
+    n_output_group: N
+    d_output_latent: N
+    n_stream: N
+    norm_gate_rank: N
     n_expert: N
     n_expert_per_token: N
     d_expert: N
@@ -273,6 +325,14 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
         n_token_type=number("n_token_type"),
         q_lora_rank=number("q_lora_rank"),
         kv_lora_rank=number("kv_lora_rank"),
+        **_of_indexer(spec, given),
+        d_per_layer=given.get("d_per_layer", spec.own_embedding.width if spec.own_embedding else 0),
+        compression=given.get("compression", (spec.compressed and spec.compressed.rate) or 0),
+        n_output_group=given.get("n_output_group", spec.compressed.n_group if spec.compressed else 0),
+        d_output_latent=given.get("d_output_latent", spec.compressed.d_latent if spec.compressed else 0),
+        n_stream=given.get("n_stream", spec.streams.n if spec.streams else 0),
+        norm_gate_rank=number("norm_gate_rank"),
+        n_per_layer_row=given.get("n_per_layer_row", spec.own_embedding.vocab_size if spec.own_embedding else 0),
         n_expert=number("n_expert"),
         n_expert_per_token=number("n_expert_per_token"),
         d_expert=number("d_expert", d_ff) if spec.n_expert else 0,
@@ -284,12 +344,25 @@ def _resolve_alike(spec: "ModelSpec", given: dict[str, Any]) -> Shape[Any]:
     )
 
 
+def _of_indexer(spec: "ModelSpec", given: dict[str, Any]) -> dict[str, Any]:
+    one = spec.indexer
+    own = 0 if one is None or one.shared else 1
+    found = {"n_index_head": one.n_head * own, "d_index_head": one.d_head * own, "n_chosen": one.top_k * (one.block or 1)} if one else {}
+    found |= {"n_index_block": one.block} if one and one.block else {}
+    return {name: given.get(name, found.get(name, 0)) for name in ("n_index_head", "d_index_head", "n_chosen", "n_index_block")}
+
+
 PRESENT = {
     "projected_embedding": "d_embedding",
     "windowed": "sliding_window",
     "token_types": "n_token_type",
     "latent": "kv_lora_rank",
     "latent_query": "q_lora_rank",
+    "indexed": "indexer",
+    "per_layer": "own_embedding",
+    "compressed_attention": "compressed",
+    "streams": "streams",
+    "norm_gated": "norm_gate_rank",
     "experts": "n_expert",
     "shared_expert": "d_shared_expert",
     "latent_experts": "d_expert_latent",
@@ -309,7 +382,15 @@ SCALED = {
 def _switches_of(spec: "ModelSpec") -> Switches:
     values: dict[str, Any] = {}
     for name in Switches._fields:
-        if name in PRESENT:
+        if name == "indexer":
+            values[name] = spec.indexer is not None and not spec.indexer.shared
+        elif name == "compressed":
+            values[name] = spec.compressed is not None and spec.compressed.rate is not None
+        elif name == "streams_mixed":
+            values[name] = spec.streams is not None and spec.streams.mixed
+        elif name == "index_blocks":
+            values[name] = spec.indexer is not None and spec.indexer.block is not None
+        elif name in PRESENT:
             values[name] = getattr(spec, PRESENT[name]) is not None
         elif name == "mixer":
             values[name] = "none" if spec.mixer is None else spec.mixer.kind

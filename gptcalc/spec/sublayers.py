@@ -41,8 +41,9 @@ def stack_of(spec: "ModelSpec") -> tuple[tuple[str, ...], ...]:
     >>> stack_of(load_model("gpt2")), stack_of(load_model("gptj-6b"))
     ((('attention',), ('mlp',)), (('attention', 'mlp'),))
     """
-    given = {"attention": "attention" if spec.kv_lora_rank is None else "latent_attention"}
-    given["mlp"] = "mlp" if spec.n_expert is None else "experts"
+    latent = "attention" if spec.kv_lora_rank is None else "latent_attention"
+    given = {"attention": latent if spec.compressed is None else "compressed_attention"}
+    given["mlp"] = "mlp" if spec.n_expert is None else "mlp_beside_experts" if spec.mlp_beside_experts else "experts"
     if spec.composition:
         groups = ((item,) if isinstance(item, str) else item for item in spec.composition)
         return tuple(tuple(given.get(name, name) for name in group) for group in groups)

@@ -24,6 +24,7 @@ HEAD, EMBEDDING = "head/output", "embedding/token"
 IN_BLOCK = (
     *(f"attention/{name}" for name in ("query", "key", "value", "output", "gate")),
     *(f"attention/{name}" for name in ("query_down", "query_up", "key_value_down", "key_value_up")),
+    *(f"attention/indexer/{name}" for name in ("query", "key", "weights")),
     *(f"mlp/{inner}{name}" for inner in ("", "experts/", "shared/") for name in ("gate", "up", "down")),
     "mlp/router",
     "mlp/shared/scale",
@@ -52,6 +53,13 @@ WORDS = {
     **_called("q_b_proj", "query_up"),
     **_called("kv_a_proj_with_mqa", "key_value_down"),
     **_called("kv_b_proj", "key_value_up"),
+    **_called("indexer", "indexer"),
+    **_called("wq_b", "query"),
+    **_called("wk", "key"),
+    **_called("weights_proj", "weights"),
+    **_called("indexers_proj", "indexer/weights"),
+    **_called("index_q_proj", "indexer/query"),
+    **_called("index_k_proj", "indexer/key"),
     **_called("gate_proj w1", "gate"),
     **_called("up_proj w3 fc1 c_fc fc_in dense_h_to_4h", "up"),
     **_called("down_proj w2 fc2 fc_out dense_4h_to_h", "down"),
@@ -277,7 +285,9 @@ def tails(path: str, expert: int = 0) -> tuple[str, ...]:
     words = [
         [*(f"{word}.{expert}" for word in each), *each] if step == "experts" else each for step, each in zip(steps, words, strict=True)
     ]
-    return tuple(".".join(each) for each in itertools.product(*words))
+    names = [".".join(each) for each in itertools.product(*words)]
+    beside = [name.partition(".")[2] for name in names if name.startswith("mlp.experts")]  # experts beside an MLP (Gemma 4)
+    return (*names, *beside, *(("router.proj",) if path == "mlp/router" else ()))
 
 
 def _within(part: tuple[str, ...], path: tuple[str, ...]) -> bool:

@@ -52,8 +52,8 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
     per_token = sum(
         6 * kind.n_layer * (kind.d_attention + kind.d_mixed) * keys
         for _, kind in s.blocks
-        for keys in (min(T, kind.sliding_window) if kind.switches.windowed else T, T if kind.switches.cross_attention else 0)
-        if kind.has("attention", "latent_attention")
+        for keys in (_keys_of(kind, T), T if kind.switches.cross_attention else 0)
+        if kind.has("attention", "latent_attention", "compressed_attention")
     )
     which = "active N, with embeddings" if found["total"] > N else "N with embeddings"
     table = {a: flops(model, batch=B, seq=T, phase="training", attention=a).value for a in ("full", "causal", "half")}
@@ -76,6 +76,11 @@ def conventions(model: ModelSpec | str, *, batch: int = 1, seq: int | None = Non
         ("Megatron 2022", "72*B*T*L*d**2*(1 + T/(6*d) + V/(12*L*d))", None if odd else eq2022, odd or "without recompute", MEGATRON_2022),
     ]
     return Rows(Convention(*row) for row in rows)
+
+
+def _keys_of(kind: Shape[int], seq: int) -> int:
+    """The most keys of one query: a window's, or as many as an indexer chooses."""
+    return min(seq, kind.sliding_window) if kind.switches.windowed else min(seq, kind.n_chosen) if kind.switches.indexed else seq
 
 
 def _pairs_as_written(s: Shape[int]) -> tuple[str, str, str]:
@@ -109,6 +114,7 @@ def _why_not_megatron(model: ModelSpec) -> str:
     s = shape_of(model)
     reasons = {
         "its attention has windows": s.switches.windowed,
+        "an indexer chooses its keys": s.switches.indexed,
         "its blocks are not attention and an MLP": any(kind.mixer is not None for _, kind in s.blocks),
         "its layers differ": bool(s.kinds),
         "its MLP is experts": s.switches.experts,

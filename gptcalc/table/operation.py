@@ -32,6 +32,7 @@ Kind = Literal[
     "routing",
     "convolution",
     "recurrence",
+    "index",
 ]
 
 

@@ -10,10 +10,14 @@ from typing import Any
 from gptcalc.choices import Attention
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
-from gptcalc.table.operation import SOFTCAP, VASWANI, Operation, Role, matmul, norm
+from gptcalc.table.operation import SIGMOID, SOFTCAP, VASWANI, Operation, Role, matmul, norm
+from gptcalc.table.streams import last_rows, stream_rows
 from gptcalc.table.sublayers import Run, sublayer
 from gptcalc.table.sublayers.mlp import ACTIVATION
+from gptcalc.table.sublayers.mlp_beside_experts import BESIDE
 
+GATED_NORM = "SK Telecom 2026 (A.X K2), as released: gates of norms and of attention"
+PER_LAYER = "Gemma Team 2025 (Gemma 3n), as released: an embedding of each token for each layer"
 ELECTRA = "Clark et al. 2020 (ELECTRA), arXiv:2003.10555, as released"
 OPT = "Zhang et al. 2022 (OPT), arXiv:2205.01068; 350M as released"
 
@@ -56,10 +60,40 @@ def _block(block: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
                 if shared or c.norm_placement in UNNORMED.get(one.LABEL, ("output",))
                 else [norm(f"{path}/norm", c, s.n_layer, tokens, s.d_model)]
             )
-            own = [*before, *one.rows(path, s, run), *_close(path, s, tokens, one.LABEL)]
+            opening = stream_rows(path, s, tokens) if c.streams else []
+            gate = _norm_gate(path, s, tokens) if c.norm_gated and (c.mlp_norm_gated or one.LABEL != "mlp") else []
+            own = [*opening, *before, *gate, *one.rows(path, s, run), *_close(path, s, tokens, one.LABEL)]
             if name == "idle_cross_attention":
                 own = [row._replace(matmul=(), other=()) for row in own if row.weights]
             rows += [row._replace(role=ROLES.get(name, "mixer")) for row in own]
+    return rows + [row._replace(role="mlp") for row in _end_of_block(block, s, tokens)]
+
+
+def _norm_gate(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
+    """The gate of a norm's own output, through few channels."""
+    L, d, z = s.n_layer, s.d_model, s.norm_gate_rank
+    up = matmul(f"{path}/norm_gate_up", L, tokens, z, d, False, GATED_NORM)
+    down = matmul(f"{path}/norm_gate_down", L, tokens, d, z, False, GATED_NORM)
+    return [down._replace(other=((ACTIVATION["silu"][0], tokens, z),)), up._replace(other=((SIGMOID + 1, tokens, d),))]
+
+
+def _end_of_block(block: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
+    """The end of a layer: its own embedding of each token mixed in, and all multiplied by one number."""
+    L, d, p, c = s.n_layer, s.d_model, s.d_per_layer, s.switches
+    rows: list[Operation[N]] = []
+    if c.per_layer:
+        cost, source = ACTIVATION[c.activation]
+        path = f"{block}/per_layer"
+        rows += [
+            matmul(f"{path}/gate", L, tokens, d, p, False, PER_LAYER),
+            Operation(f"{path}/activation", "activation", L, other=((cost, tokens, p),), source=source),
+            Operation(f"{path}/product", "product", L, other=((tokens, p),), source=PER_LAYER),
+            matmul(f"{path}/projection", L, tokens, p, d, False, PER_LAYER),
+            norm(f"{path}/norm", c, L, tokens, d),
+            Operation(f"{path}/residual", "add", L, other=((1 + c.residual_scaled, tokens, d),), source=PER_LAYER),
+        ]
+    if c.block_scaled:
+        rows.append(Operation(f"{block}/mlp/scale", "product", L, other=((tokens, d),), source=BESIDE))
     return rows
 
 
@@ -69,7 +103,8 @@ UNNORMED = {"attention": ("output", "mlp_pre")}
 ROLES: dict[str, Role] = {
     "mlp": "mlp",
     "experts": "experts",
-    **dict.fromkeys(("attention", "latent_attention", "cross_attention", "idle_cross_attention"), "attention"),
+    "mlp_beside_experts": "experts",
+    **dict.fromkeys(("attention", "latent_attention", "compressed_attention", "cross_attention", "idle_cross_attention"), "attention"),
 }
 
 
@@ -80,6 +115,8 @@ def _close(path: str, s: Shape[N], tokens: N, label: str) -> list[Operation[N]]:
     add: Operation[N] = Operation(
         f"{path}/residual", "add", s.n_layer, other=((1 + c.residual_scaled, tokens, s.d_model),), source=f"{VASWANI}, section 3.1"
     )
+    if c.value_masks:
+        add = add._replace(weights=(("weight", (s.d_model,)),), other=((2, tokens, s.d_model),))
     return [norm(f"{path}/output_norm", c, s.n_layer, tokens, s.d_model), add] if after else [add]
 
 
@@ -99,6 +136,8 @@ def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
         rows.append(
             Operation("embedding/angles", "lookup", 1, (("weight", (P, s.d_head)),), source="Su et al. 2021 (RoFormer), as released")
         )
+    if c.per_layer:
+        rows += _per_layer(s, tokens)
     if c.position == "sinusoidal":
         rows.append(Operation("embedding/position", "add", 1, other=((tokens, d),), source=f"{VASWANI}, section 3.5"))
     if c.token_types:
@@ -112,10 +151,24 @@ def _embedding(s: Shape[N], tokens: N) -> list[Operation[N]]:
     return rows
 
 
+def _per_layer(s: Shape[N], tokens: N) -> list[Operation[N]]:
+    """Each token's embeddings for all layers: a row of a table, and a projection of the embedding that is the first layer's input."""
+    path, p, c = "embedding/per_layer", s.d_per_layer, s.switches
+    width = product((s.n_layer, p))
+    projection = matmul(f"{path}/projection", 1, tokens, s.d_model, width, False, PER_LAYER)
+    return [
+        Operation(f"{path}/token", "lookup", 1, (("weight", (s.n_per_layer_row, width)),), other=((tokens, width),), source=PER_LAYER),
+        projection._replace(other=((tokens, width),)),
+        norm(f"{path}/norm", c, 1, product((tokens, s.n_layer)), p),
+        Operation(f"{path}/sum", "add", 1, other=((2, tokens, width),), source=PER_LAYER),
+    ]
+
+
 def _head(s: Shape[N], tokens: N) -> list[Operation[N]]:
     V, e, d, o = s.vocab_size, s.d_embedding, s.d_model, s.d_output
     c = s.switches
-    rows = [norm("final_norm", c, 1, tokens, d)] if c.final_norm else []
+    rows = last_rows(s, tokens) if c.streams else []
+    rows += [norm("final_norm", c, 1, tokens, d)] if c.final_norm else []
     if c.projected_embedding and c.head_transform == "none":
         rows.append(matmul("head/project_out", 1, tokens, d, e, False, OPT))
     if c.head_transform != "none":

@@ -104,7 +104,7 @@ def views(node: Node[int], model: ModelSpec) -> dict[str, int]:
 def _idle(model: ModelSpec) -> int:
     """The parameters that one token does not meet: of the experts that it is not routed to."""
     shape, idle = shape_of(model), 0
-    if not any(kind.has("experts") for _, kind in shape.blocks):
+    if not any(kind.has("experts", "mlp_beside_experts") for _, kind in shape.blocks):
         return 0
     for row in operations(shape, 1, 1, 1):
         if row.used is not None:

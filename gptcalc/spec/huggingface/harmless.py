@@ -56,6 +56,11 @@ def _decoder_alone(key: str, config: Config) -> Fields:
     return only(*known, why="gptcalc knows decoders only")(key, config)
 
 
+def _of_each_layer(key: str, config: Config) -> Fields:
+    """Read by the families that say so."""
+    return {} if key in config.family.harmless else only(None, {}, why="layers differ from one another")(key, config)
+
+
 COMMON: Mapping[str, Key] = {
     "is_encoder_decoder": Key(False, _decoder_alone),
     "is_decoder": Key(True, only(True, False, why="it must be true or false")),
@@ -63,7 +68,7 @@ COMMON: Mapping[str, Key] = {
     "cross_attention_hidden_size": Key(None, only(None, why="cross-attention has weights of its own")),
     "tie_encoder_decoder": Key(False, only(False, why="gptcalc knows decoders only")),
     "pruned_heads": Key(None, only(None, {}, [], why="layers differ in their number of heads")),
-    "per_layer_config": Key(None, only(None, {}, why="layers differ from one another")),
+    "per_layer_config": Key(None, _of_each_layer),
     "auto_map": Key(None, _own_code),
     "quantization_config": Key(None, quantization),
     "quantization": Key(None, quantization),

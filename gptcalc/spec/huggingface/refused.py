@@ -10,7 +10,7 @@ _REASONS: Mapping[str, str] = {
         bailing_hybrid kimi_linear lfm3 minimax olmo_hybrid
         lara_mini qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
     "an indexer with weights of its own chooses the keys of each query": """
-        axk2 deepseek_v32 deepseek_v4 dots3_note_text glm5_next_text glm_moe_dsa hy_v4 hy_v4_vl_text minimax_m3_vl_text
+        glm5_next_text hy_v4_vl_text
         mistral_large4_text""",
     "it predicts several tokens at once, by positions in tables of relative distances": "prophetnet",
     "its attention sees random and nearby blocks of keys": "big_bird",
@@ -25,11 +25,7 @@ _REASONS: Mapping[str, str] = {
     "each layer is told the delay of the sound by two small matrices": "voxtral_realtime_text",
     "it drafts tokens for another model, whose keys and values it reads": "gemma4_assistant gemma4_unified_assistant",
     "each layer has an embedding table of its own": "gemma3n_text",
-    "its full layers have heads of another width, and their values may be the keys": "gemma4_text",
-    "layers share keys and values, and values may be the keys": "gemma4_unified_text",
     "it reads bytes, through models around a model": "blt",
-    "each layer's attention subtracts two softmaxes": "diffllama",
-    "its attention masks have weights of their own": "doge",
     "its attention heads are experts": "jetmoe",
     "each layer has two attentions and experts that do nothing": "longcat_flash",
     "the same layers run several times": "dory hrm_text inkling2_loop_text",

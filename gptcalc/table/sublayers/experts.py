@@ -19,7 +19,7 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
     L, d, E, k, c = s.n_layer, s.d_model, s.n_expert, s.n_expert_per_token, s.switches
     chosen = product((tokens, k))
     inside = s._replace(d_model=s.d_expert_latent) if c.latent_experts else s
-    scores = (SIGMOID if c.router_score == "sigmoid" else SOFTMAX, tokens, E)
+    scores = (SOFTMAX if c.router_score == "softmax" else SIGMOID, tokens, E)
     each_chosen = 2 * c.router_normalised + c.router_scaled  # summed and divided, multiplied
     found: list[Operation[Any]] = [
         matmul(f"{path}/router", L, tokens, d, E, c.router_bias, EXPERTS),

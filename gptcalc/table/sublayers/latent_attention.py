@@ -5,7 +5,7 @@ from typing import Any
 from gptcalc.spec.shape import Shape
 from gptcalc.symbols import N, product
 from gptcalc.table.operation import Operation, matmul, norm
-from gptcalc.table.sublayers import Kept, Run, attention
+from gptcalc.table.sublayers import Kept, Run, attention, indexer
 
 LABEL = "attention"
 LATENT = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv:2405.04434, section 2.1"
@@ -13,12 +13,13 @@ LATENT = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv:2405.04434, section 2.1"
 
 def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
     """Every operation, in order of execution."""
-    return [*projections(path, s, product((run.batch, run.seq))), *attention.core(path, s, run)]
+    chosen = indexer.rows_of(path, s, run) if s.switches.indexer else []
+    return [*projections(path, s, product((run.batch, run.seq))), *chosen, *attention.core(path, s, run)]
 
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
-    """The latent and the rotated channels that all heads share, whole on every device."""
-    return (Kept(token=s.kv_lora_rank + s.d_rotary, window=s.sliding_window if s.switches.windowed else None),)
+    """The latent and the rotated channels that all heads share, whole on every device, and the key of an indexer."""
+    return (Kept(token=s.kv_lora_rank + s.d_rotary + s.d_index_head, window=s.sliding_window if s.switches.windowed else None),)
 
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
@@ -36,10 +37,12 @@ def projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
     L, d, H, R, c = s.n_layer, s.d_model, s.n_head, s.d_rotary, s.switches
     unrotated_and_value = s.d_head - R + s.d_head_value
     if c.latent_query:
+        gated = c.attention_gate == "latent"
+        queries = product((2, s.q_lora_rank)) if gated else s.q_lora_rank
         rows = [
             matmul(f"{path}/query_down", L, tokens, d, s.q_lora_rank, c.attention_bias, LATENT),
             norm(f"{path}/query_norm", c, L, tokens, s.q_lora_rank),
-            matmul(f"{path}/query_up", L, tokens, s.q_lora_rank, s.d_attention, False, LATENT),
+            matmul(f"{path}/query_up", L, tokens, queries, s.d_attention + s.d_mixed if gated else s.d_attention, False, LATENT),
         ]
     else:
         rows = [matmul(f"{path}/query", L, tokens, d, s.d_attention, False, LATENT)]
@@ -48,5 +51,6 @@ def projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
         matmul(f"{path}/key_value_down", L, tokens, d, s.kv_lora_rank + R, c.attention_bias, LATENT),
         norm(f"{path}/key_value_norm", c, L, tokens, s.kv_lora_rank),
         matmul(f"{path}/key_value_up", L, tokens, s.kv_lora_rank, product((H, unrotated_and_value)), False, LATENT),
+        *([norm(f"{path}/rotary_norm", c, L, tokens, R)] if c.latent_rotary_norm else []),
         attention.rotary(path, s, tokens, H + 1),
     ]

@@ -92,6 +92,7 @@ BLENDERBOT_SMALL = variant(
     "Blenderbot",
     defaults={"d_model": 512, "decoder_layers": 8, "decoder_ffn_dim": 2048},
     keys={"max_position_embeddings": Key(512, size("n_ctx"))},
+    fixed={"unexecuted": ("its embedding is normalised before positions are added",)},
 )
 BIGBIRD_PEGASUS = variant(
     BLENDERBOT,
@@ -111,6 +112,7 @@ MARIAN = variant(
     "marian",
     "MarianForCausalLM",
     "Marian",
+    without="unexecuted",
     defaults={"vocab_size": 58101, "d_model": 1024, "decoder_layers": 12, "decoder_ffn_dim": 4096, "max_position_embeddings": 1024},
     keys={
         "decoder_vocab_size": Key(None, lambda key, config: {} if config[key] is None else {"vocab_size": config.size(key)}),
@@ -150,12 +152,13 @@ WHISPER = variant(
     "whisper",
     "WhisperForCausalLM",
     "Whisper",
-    without="max_position_embeddings",
+    without="max_position_embeddings scale_embedding",
     defaults={"vocab_size": 51865, "d_model": 384, "decoder_layers": 4, "decoder_attention_heads": 6, "decoder_ffn_dim": 1536},
-    keys={"max_target_positions": Key(448, size("n_ctx")), "scale_embedding": Key(False, _scaled_embedding)},
+    keys={"max_target_positions": Key(448, size("n_ctx"))},
     fixed=_PRE | {"embedding_norm": False, "key_bias": False},
     aliases={"max_position_embeddings": "max_target_positions"},
-    harmless=because(
+    harmless=because("the decoder's code does not scale its embedding", "scale_embedding")
+    | because(
         "of the encoder and of what goes into it",
         """
         num_mel_bins max_source_positions apply_spec_augment mask_time_prob mask_time_length mask_time_min_masks mask_feature_prob

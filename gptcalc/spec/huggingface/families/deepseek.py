@@ -192,7 +192,7 @@ DEEPSEEK_OCR2 = variant(
 SIGMOID_EXPERTS = mixture("n_routed_experts", normalised="norm_topk_prob", groups=True, router_score="sigmoid", **_ROUTER)
 
 
-def _further_tokens(key: str, config: Config) -> Fields:
+def further_tokens(key: str, config: Config) -> Fields:
     """Counted apart, outside the total."""
     return {"n_mtp": config.size(key)} if config[key] else {}
 
@@ -209,7 +209,7 @@ DEEPSEEK_V3 = variant(
         "n_routed_experts": Key(256, experts_in(past("first_k_dense_replace"), SIGMOID_EXPERTS)),
         "topk_method": unread("the model's code corrects scores", "noaux_tc"),
         "scoring_func": unread("the model's code scores by a sigmoid", "sigmoid"),
-        "num_nextn_predict_layers": Key(1, _further_tokens),
+        "num_nextn_predict_layers": Key(1, further_tokens),
     },
     aliases={"num_local_experts": "n_routed_experts", "num_mtp_layers": "num_nextn_predict_layers"},
 )
@@ -226,7 +226,7 @@ SARVAM_MLA = variant(
 )
 
 
-def _dense_between(config: Config) -> Callable[[int], str]:
+def dense_between(config: Config) -> Callable[[int], str]:
     """Dense layers first, and then experts in every so many layers."""
     first, step = config.size("first_k_dense_replace", least=0), config.size("moe_layer_freq")
     return lambda i: "dense" if i < first or i % step else "moe"
@@ -254,7 +254,7 @@ AXK1 = variant(
                     norm_placement="mlp_sandwich",
                     **_ROUTER,
                 ),
-                _dense_between,
+                dense_between,
             ),
         ),
     },
