@@ -1,6 +1,6 @@
 """An itemised number: a tree whose leaves hold whole-model values and whose every other node is the sum of its parts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple
 
@@ -100,6 +100,25 @@ def _grow(name: str, unit: str, leaves: list[tuple[list[str], Leaf[N]]]) -> tupl
     for node, text in grown[1:]:
         total, formula = total + node.value, formula + text
     return Node(name, total, unit, str(formula), tuple(node for node, _ in grown)), formula
+
+
+def tree_of(name: str, unit: str, items: Mapping[str, Any], texts: Mapping[str, str], above: str = "") -> Node[Any]:
+    """Numbers by path as a tree: each parent the sum of its parts; `texts`: what is said of leaves, by path.
+
+    >>> tree_of("step", "s", {"compute/matmul": 3.0, "compute/norm": 1.0, "optimizer": 2.0}, {})["compute"].value
+    4.0
+    """
+    branches: dict[str, dict[str, Any]] = {}
+    for path, value in items.items():
+        head, _, rest = path.partition("/")
+        branches.setdefault(head, {})[rest] = value
+    parts = []
+    for head, below in branches.items():
+        path = above + head
+        leaf = list(below) == [""]
+        parts.append(Node(head, below[""], unit, texts.get(path, "")) if leaf else tree_of(head, unit, below, texts, f"{path}/"))
+    total = sum((part.value for part in parts[1:]), parts[0].value)
+    return Node(name, total, unit, parts=tuple(parts))
 
 
 def spread(node: Node[Any], shape: tuple[int, ...]) -> Node[Any]:

@@ -160,6 +160,15 @@ def is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
+def is_zero(size: Any) -> bool:
+    """Whether a size is the number 0; an array is not, nor is a symbol.
+
+    >>> is_zero(0), is_zero(0.0), is_zero(2)
+    (True, True, False)
+    """
+    return isinstance(size, int | float) and size == 0
+
+
 def differ(a: Any, b: Any) -> bool:
     """Whether two numbers differ, in any place where they are arrays.
 

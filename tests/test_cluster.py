@@ -617,18 +617,9 @@ def test_arrays_of_layouts_through_train() -> None:
     json.dumps(together.to_dict(), allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        (
-            {"pp": np.array([1.0, 8.0]), "virtual_stages": np.array([2.0, 2.0]), "global_batch": 16},
-            "2 virtual stages need a pipeline, in one place of the arrays",
-        ),
-        ({"zero": np.array([0.0, 3.0]), "dp": 8}, "different stacks"),
-    ],
-)
-def test_arrays_are_refused_where_one_of_them_would_be(sizes: dict[str, Any], message: str) -> None:
-    with pytest.raises(gc.GptcalcError, match=message):
+def test_arrays_are_refused_where_one_of_them_would_be() -> None:
+    sizes: dict[str, Any] = {"pp": np.array([1.0, 8.0]), "virtual_stages": np.array([2.0, 2.0]), "global_batch": 16}
+    with pytest.raises(gc.GptcalcError, match="2 virtual stages need a pipeline, in one place of the arrays"):
         gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", **sizes)
     one = gc.train("gpt3-175b", tokens="1T", device="h100", runtime="ideal", pp=np.array([1.0, 1.0]), virtual_stages=np.array([1.0, 1.0]))
     assert one.step_time.shape == (2,)

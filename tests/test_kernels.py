@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcalc.spec.device import load_device
+from gptcalc.spec.expression import evaluate
+from gptcalc.spec.passes import load_passes
+from gptcalc.spec.runtime import applies
 from gptcalc.time.chip import Chip, chip_of
 from gptcalc.time.kernels import Kernel, flash, matmul, streaming, sustained_clock
 
@@ -144,3 +147,23 @@ def test_large_matmuls_of_an_a100() -> None:
     errors = [abs(matmul(a100, m, n, k, "fp16").seconds(a100) * 1e6 / us - 1) for m, n, k, us in A100]
     assert statistics.median(errors) < 0.06
     assert max(errors) < 0.15
+
+
+# Eager code under autocast reads and writes each tensor once: 4 bytes an element in fp32, 2 in 16 bits.
+WIDE, HALF = 4, 2
+MOVED = {
+    ("residual", "forward"): [(WIDE, HALF, WIDE)],  # the stream and a branch, to the stream
+    ("residual", "backward"): [(WIDE, HALF), (WIDE, WIDE, WIDE)],  # the stream's gradient, cast for the branch; two gradients' sum
+    ("layernorm", "forward"): [(WIDE, WIDE), (WIDE, HALF)],  # normed; cast for the matmul
+    ("layernorm", "backward"): [(HALF, WIDE), (WIDE, WIDE, WIDE), (WIDE, WIDE)],  # cast back; of the input; of weight and bias
+    ("shared_input", "backward"): [(HALF, WIDE), (WIDE, WIDE, WIDE)],
+    ("fused_activation", "forward"): [(HALF, HALF)],
+    ("fused_activation", "backward"): [(HALF, HALF, HALF)],
+}
+
+
+@pytest.mark.parametrize(("piece", "phase"), MOVED)
+def test_a_pass_moves_what_it_reads_and_writes(piece: str, phase: str) -> None:
+    letters = dict.fromkeys(("N", "d", "F", "k"), 1) | {"w": WIDE, "c": HALF}
+    passes = [one for one in load_passes("pytorch").of(piece) if one.phase == phase and applies(one.when, {"amp"})]
+    assert sorted(evaluate(one.bytes, letters) for one in passes) == sorted(map(sum, MOVED[piece, phase]))

@@ -83,6 +83,48 @@ def test_arrays_of_layouts_refuse_what_their_places_do(model: Any, layout: dict[
         assert of_memory == of_numbers
 
 
+CHOICES: dict[str, st.SearchStrategy[Any]] = {
+    "zero": st.integers(0, 3),
+    "sequence_parallel": st.booleans(),
+    "recompute": st.sampled_from(["none", "full", "selective", "every-2"]),
+    "tp": st.sampled_from([1, 2, 4]),
+    "pp": st.sampled_from([1, 2]),
+}
+
+
+@given(
+    st.sampled_from([DENSE, MIXTURE]), st.lists(st.fixed_dictionaries(CHOICES), min_size=2, max_size=4), st.sampled_from([None, "megatron"])
+)
+@settings(deadline=None)
+def test_choices_differ_from_place_to_place(model: Any, rows: list[dict[str, Any]], stack: str | None) -> None:
+    """ZeRO's stage, what is recomputed and divided sequences as arrays; the usual stack then differs too."""
+    recipe = {"runtime": "ideal", "precision": "bf16", "stack": stack, "dp": 4, "batch": 1, "global_batch": 8, "seq": 256}
+    columns = {name: np.array([row[name] for row in rows]) for name in CHOICES}
+    runs = gc.train(model, tokens=10**9, device="h100-80gb", **recipe, **columns)
+    held = gc.memory(model, **recipe, **columns)
+    for place, row in enumerate(rows):
+        one = gc.train(model, tokens=10**9, device="h100-80gb", **recipe, **row)
+        assert runs.step_time[place] == pytest.approx(one.step_time, rel=1e-12)
+        assert runs.hfu[place] == pytest.approx(one.hfu, rel=1e-12)
+        assert runs.memory["peak_allocated"][place] == pytest.approx(one.memory["peak_allocated"], rel=1e-12)
+        assert held.value[place] == pytest.approx(gc.memory(model, **recipe, **row).value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recompute": ["none", "half"]}, "recompute 'half' is not one of none"),
+        ({"recompute": [1, 2]}, "recompute must be a word or an array of words"),
+        ({"recompute": ["none", "full"], "batch": [1, 2, 3]}, "arrays of different lengths"),
+        ({"zero": [0, 4]}, "is not one of 0, 1, 2, 3"),
+    ],
+)
+def test_arrays_of_what_is_no_choice_are_refused(options: dict[str, Any], message: str) -> None:
+    for call in (lambda: gc.train("gpt2", tokens="1B", **options), lambda: gc.memory("gpt2", **options)):
+        with pytest.raises(gc.GptcalcError, match=message):
+            call()
+
+
 def _peak(held: Any) -> Any:
     return held if isinstance(held, tuple) and not hasattr(held, "training") else held.value
 

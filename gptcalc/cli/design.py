@@ -4,7 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.options import LAYOUT, OUTPUT, RUN, Form, complete, complete_device, complete_runtime, complete_stack, under
+from gptcalc.cli.completion import complete, complete_device, complete_runtime, complete_stack
+from gptcalc.cli.options import (
+    LAYOUT,
+    OUTPUT,
+    RUN,
+    Form,
+    under,
+)
 
 SHAPE, RECIPE = under("Shape"), under("Recipe")
 

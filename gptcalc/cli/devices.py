@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.options import Explain, Form, complete_hardware
+from gptcalc.cli.completion import complete_hardware
+from gptcalc.cli.options import Explain, Form
 from gptcalc.errors import GptcalcError
 
 

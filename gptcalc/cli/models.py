@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from gptcalc.choices import Precision
-from gptcalc.cli.options import Explain, Form, complete, complete_device, option
+from gptcalc.cli.completion import complete, complete_device
+from gptcalc.cli.options import Explain, Form, option
 from gptcalc.errors import GptcalcError
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.completion import complete_cluster, complete_device, complete_runtime, complete_stack
 from gptcalc.cli.options import (
     LAYOUT,
     OUTPUT,
@@ -14,10 +15,6 @@ from gptcalc.cli.options import (
     Price,
     Quiet,
     Set,
-    complete_cluster,
-    complete_device,
-    complete_runtime,
-    complete_stack,
     load,
     settings_of,
     typed,

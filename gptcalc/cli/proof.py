@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MODEL_HELP, Explain, Form, complete, files_of, load, option
+from gptcalc.cli.completion import complete
+from gptcalc.cli.options import MODEL_HELP, Explain, Form, files_of, load, option
 
 
 def verify(

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gptcalc.cli.options import MONEY, OUTPUT, RUN, Explain, Form, Price, complete_device
+from gptcalc.cli.completion import complete_device
+from gptcalc.cli.options import MONEY, OUTPUT, RUN, Explain, Form, Price
 
 
 def scale(

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.completion import complete_device
 from gptcalc.cli.options import (
     OUTPUT,
     RUN,
@@ -13,7 +14,6 @@ from gptcalc.cli.options import (
     Model,
     Quiet,
     Set,
-    complete_device,
     counted,
     load,
     options_from,

@@ -4,12 +4,13 @@ from math import prod
 from typing import Any
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.phases import PHASES, Peak, Training, nodes, peak_of, training_memory
+from gptcalc.footprint.breakdown import nodes
+from gptcalc.footprint.phases import PHASES, Peak, Training, peak_of, training_memory
 from gptcalc.spec.grids import Place, places, varies
 from gptcalc.spec.model import ModelSpec
-from gptcalc.spec.options import LARGEST, check_shapes, float_array
+from gptcalc.spec.options import LARGEST, check_shapes, distinct_words, float_array
 from gptcalc.spec.reading import quoted
-from gptcalc.spec.recipe import Recipe
+from gptcalc.spec.recipe import Layout, Recipe
 
 
 def read_numbers(model: ModelSpec, **sizes: Any) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _read(name: str, value: Any) -> Any:
     raise GptcalcError(f"{name} must be a whole number above zero, not {quoted(value)}")
 
 
-GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches")
+GROUPED = ("tp", "pp", "ep", "virtual_stages", "micro_batches", "zero", "sequence_parallel")
 """Sizes of which arrays have no formula in text: it differs from place to place."""
 
 
@@ -56,9 +57,15 @@ def _places(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> tuple[tup
 
     several = np.minimum(recipe.accumulate, 2)  # one micro-batch or more is all that matters
     m = recipe.accumulate if recipe.layout.micro_batches is None else recipe.layout.micro_batches
-    shape, found = places(recipe.layout, batch, seq, m, layers_differ=bool(model.layers), apart=(several,))
-    together = np.broadcast_to(several, shape).ravel()
-    return shape, [(place, recipe._replace(accumulate=int(together[place.here[0]]), layout=place.sizes.layout)) for place in found]
+    words, which = distinct_words(recipe.recompute)
+    shape, found = places(recipe.layout, batch, seq, m, layers_differ=bool(model.layers), apart=(several, which))
+    together, word = (np.broadcast_to(one, shape).ravel() for one in (several, which))
+
+    def own(place: Place) -> Recipe:
+        at = place.here[0]
+        return recipe._replace(accumulate=int(together[at]), recompute=words[int(word[at])], layout=place.sizes.layout)
+
+    return shape, [(place, own(place)) for place in found]
 
 
 def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
@@ -66,7 +73,7 @@ def peaks_of(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Peak:
 
     Raises GptcalcError as it does, and for shapes that do not go together.
     """
-    if not varies(recipe.layout, batch, seq, recipe.accumulate):
+    if not varies(recipe.layout, batch, seq, recipe.accumulate, recipe.recompute):
         return peak_of(model, recipe, batch, seq)
     import numpy as np
 
@@ -87,7 +94,7 @@ def memory_of_arrays(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> 
     Raises GptcalcError as it does, and for shapes that do not go together.
     """
     layout = recipe.layout
-    if not any(hasattr(getattr(layout, name), "dtype") for name in GROUPED) and not hasattr(recipe.accumulate, "dtype"):
+    if not varies(Layout(), recipe.accumulate, recipe.recompute, *(getattr(layout, name) for name in GROUPED)):
         return training_memory(model, recipe, batch, seq)
     import numpy as np
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.footprint.adapters import targets_of
+from gptcalc.footprint.breakdown import broken_down, fullest, mixed
 from gptcalc.footprint.linear import Linear, highest
+from gptcalc.footprint.moments import Step
 from gptcalc.footprint.saved import within
-from gptcalc.footprint.step import Step
 from gptcalc.footprint.training import Inputs, states_alone, training_step
 from gptcalc.node import Node
 from gptcalc.spec.letters import symbolic
@@ -16,7 +17,7 @@ from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Recipe, check_recipe, tags_of
 from gptcalc.spec.shape import Shape, block_path, shape_of
-from gptcalc.symbols import Symbol, ceiling, is_one, maximum, pick, product
+from gptcalc.symbols import Symbol, ceiling, is_one, is_zero, maximum, pick, product
 from gptcalc.table.code import code_of
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Shard, roles_of, shard_of, shards_of, stage_layers, stage_of
@@ -265,7 +266,7 @@ def _in_letters(i: Inputs, shape: Shape[int]) -> Inputs:
     T = Symbol.letter("T")
     flying = letters.n_layer if whole else Symbol.letter("A")
     outside = Symbol.letter("S") if i.recipe.layout.sequence_parallel else T
-    padding = Symbol.letter("pad") if not (isinstance(s.padding, int) and s.padding == 0) else 0
+    padding = Symbol.letter("pad") if not is_zero(s.padding) else 0
     shard = Shard(letters, padding, T, outside, flying, s.batches_in_flight, s.role)
     return i._replace(shard=shard, batch=Symbol.letter("B"))
 
@@ -290,7 +291,7 @@ def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
         if isinstance(index, int):
             when[phase] = names[index]
             formulas = {} if written is None else written.moments[phase][names[index]].breakdown
-            phases[phase] = _breakdown(phase, moments[names[index]].breakdown, formulas)
+            phases[phase] = broken_down(phase, moments[names[index]].breakdown, formulas)
         else:
             when[phase] = index
             phases[phase] = mixed(phase, [moment.breakdown for moment in moments.values()], index)
@@ -306,75 +307,6 @@ def _training(model: ModelSpec, stage: Stage, *, text: bool) -> Training:
     return Training(
         phases, peak, when, shard.role, step, shard.shape.n_layer, stage.logits, step.trained, letters, {}, stage.unsettled, bound
     )
-
-
-def fullest(values: list[Any]) -> tuple[Any, Any]:
-    """The largest value and its index, element by element where any is an array."""
-    if all(isinstance(value, int | float) for value in values):
-        index = max(range(len(values)), key=values.__getitem__)
-        return values[index], index
-    import numpy as np
-
-    stacked = np.stack(np.broadcast_arrays(*values))
-    return stacked.max(axis=0), stacked.argmax(axis=0)
-
-
-def _breakdown(name: str, items: Mapping[str, Any], text: Mapping[str, Any]) -> Node[Any]:
-    return nodes(name, {path: (size, text.get(path)) for path, size in items.items() if not (isinstance(size, int) and size == 0)})
-
-
-def mixed(name: str, breakdowns: list[dict[str, Any]], index: Any) -> Node[Any]:
-    """Of several breakdowns of the same arrays the one that `index` names, place by place."""
-    import numpy as np
-
-    paths = list(dict.fromkeys(path for breakdown in breakdowns for path in breakdown))
-    items = {}
-    for path in paths:
-        size = np.zeros(index.shape)
-        for number, breakdown in enumerate(breakdowns):
-            if path in breakdown:
-                size = size + np.where(index == number, breakdown[path], 0.0)
-        items[path] = (size, None)
-    return nodes(name, items)
-
-
-SOURCES = {
-    "weights": "the operation table; types: the precision",
-    "optimizer state": "Kingma & Ba 2014; Shazeer & Stern 2018; Dettmers et al. 2022; Chen et al. 2023; Jordan et al. 2024",
-    "gradients": "one for each trained weight, in its type unless the runtime says otherwise",
-    "activations": "presets/runtimes: what autograd keeps",
-    "low-precision copies": "of weights: torch.autocast's cache; Transformer Engine's fp8 pair",
-    "logits and loss": "presets/runtimes: what autograd keeps",
-    "transients": "presets/runtimes: what lives while an operation runs",
-    "allocator rounding": "c10/cuda/CUDACachingAllocator.cpp",
-    "kv cache": "Shazeer 2019, arXiv:1911.02150",
-    "serving/activations": "what the MLP or the attention of a block holds at once, beside the residual stream",
-}
-
-
-def nodes(name: str, items: Mapping[str, tuple[Any, Any]], source: str = "") -> Node[Any]:
-    """A breakdown as a tree of bytes: each parent the sum of its parts, each leaf with where its formula comes from.
-
-    An item is its bytes and its formula, as a symbol; where one has none, neither have its parents.
-    """
-    branches: dict[str, dict[str, tuple[Any, Any]]] = {}
-    for path, item in items.items():
-        head, _, rest = path.partition("/")
-        branches.setdefault(head, {})[rest] = item
-    parts = []
-    for head, below in branches.items():
-        origin = source or SOURCES.get(f"{name}/{head}", SOURCES.get(head, ""))
-        if list(below) == [""]:
-            size, formula = below[""]
-            written = "" if formula is None else str(formula)
-            parts.append(Node(head, size, "byte", written, source=origin))
-        else:
-            own = {"itself" if rest == "" else rest: item for rest, item in below.items()}
-            parts.append(nodes(head, own, origin))
-    total = sum((part.value for part in parts[1:]), parts[0].value) if parts else 0
-    texts = [text for _, text in items.values()]
-    formula = "" if not texts or any(text is None for text in texts) else str(sum(texts[1:], texts[0]))
-    return Node(name, total, "byte", formula, tuple(parts))
 
 
 def _worst(results: list[Training]) -> Training:

@@ -9,7 +9,7 @@ from gptcalc.footprint.arrays import read_numbers
 from gptcalc.ranges import whole
 from gptcalc.spec.division import CHOICES, SIZES, choices_of, divided
 from gptcalc.spec.legality import has_experts
-from gptcalc.spec.options import check_shapes, whole_number, words
+from gptcalc.spec.options import check_shapes, whole_number, word_or_array, words
 from gptcalc.spec.plan import AdapterOptions, RecipeOptions, StepOptions
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.recipe import Layout, Recipe, check_recipe, peak_of, usual_precision
@@ -67,9 +67,9 @@ def plan_of(
     seq = whole(model.usual_seq if asked.seq is None else asked.seq, "seq")
     read_numbers(model, batch=batch, seq=seq)
     sizes = {name: whole(getattr(asked, name), name) for name in SIZES if getattr(asked, name) is not None} | choices_of(asked)
-    shape = check_shapes(
-        **{**(beside or {}), "seq": seq, "batch": batch, "count": asked.count, "global_batch": asked.global_batch, **sizes}
-    )
+    recompute = None if asked.recompute is None else word_or_array("recompute", asked.recompute)
+    alike = {"seq": seq, "batch": batch, "count": asked.count, "global_batch": asked.global_batch, "recompute": recompute}
+    shape = check_shapes(**{**(beside or {}), **alike, **sizes})
     named = asked_stack(asked.stack, asked.runtime, device) if usual_stack else asked.stack
     stack = None if named is None else load_stack(named)
     defaults = {} if stack is None else stack.defaults
@@ -113,6 +113,8 @@ def _recipe(
     given = {name: getattr(asked, name) for name in RecipeOptions._fields}
     given |= {name: getattr(adapters, name) for name in AdapterOptions._fields if name != "accumulate"}
     given |= {name: words(name, given[name]) for name in ("freeze", "lora_targets")}
+    if given["recompute"] is not None:
+        given["recompute"] = word_or_array("recompute", given["recompute"])
     given = defaults | {name: value for name, value in given.items() if value is not None}
     rank = given["lora_rank"] = None if adapters.lora_rank is None else whole_number("the LoRA rank", adapters.lora_rank)
     if asked.precision is None:

@@ -66,8 +66,6 @@ def training(model: ModelSpec, asked: MemoryOptions) -> TrainingMemory:
     from gptcalc.footprint.arrays import memory_of_arrays
 
     plan = plan_of(model, None if asked.device is None else as_device(asked.device), asked, adapters=asked)
-    if hasattr(plan.recipe.layout.zero, "dtype"):
-        raise GptcalcError(f"zero {quoted(asked.zero)} is not one of 0, 1, 2, 3")
     recipe = plan.recipe
     if asked.stage is not None:
         recipe = recipe._replace(layout=recipe.layout._replace(stage=asked.stage))

@@ -6,7 +6,7 @@ B sequences of C tokens; other letters in `spec.shape`. On one of t tensor-paral
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.footprint.phases import fullest, mixed, nodes
+from gptcalc.footprint.breakdown import fullest, mixed, nodes
 from gptcalc.footprint.quantized import AsStored, as_stored
 from gptcalc.node import Node
 from gptcalc.spec.cache import CACHE_LAYOUTS, LEAST, CacheLayout, cache_layout

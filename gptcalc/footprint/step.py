@@ -5,114 +5,18 @@ linear in the number of blocks done, so that of all the blocks of a pass only th
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from gptcalc.footprint.allocator import taken
-from gptcalc.footprint.linear import Linear
+from gptcalc.footprint.moments import Group, Held, Moment, OfOperation, Standing, Step
 from gptcalc.footprint.saved import Saved, Setting, checkpointed, is_frozen, kept, n_bytes
 from gptcalc.footprint.states import of_experts
-from gptcalc.spec.paths import Part, block_of, part_of
+from gptcalc.spec.paths import block_of, part_of
 from gptcalc.spec.runtime import Implementation
-from gptcalc.symbols import Symbol, ceiling, is_one, maximum
+from gptcalc.symbols import Symbol, ceiling, is_zero, maximum
 from gptcalc.table.sharding import Shard, on_stage
 
 ROUNDING = "activations/allocator rounding"
-
-
-class Group:
-    """Bytes that come and go together, by their path in the breakdown."""
-
-    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
-        self.items = dict(items or {})
-
-    @cached_property
-    def total(self) -> Any:
-        return sum(self.items.values())
-
-    def add(self, path: str, size: Any) -> None:
-        """Bytes that come beside the others."""
-        self.items[path] = size
-        vars(self).pop("total", None)
-
-
-Standing = list[tuple[Group, Any]]  # and how many times each
-
-
-class Moment(NamedTuple):
-    """What stands at a point of a step, at work on a part of the model; `layer`: which of the layers that may be the fullest."""
-
-    standing: Standing
-    part: Part = "block"
-    layer: str = ""
-
-    @property
-    def total(self) -> Any:
-        flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
-        alike: dict[Any, Any] = {}  # ... and of arrays those of one shape, before they make larger ones
-        for group, times in self.standing:
-            amount = group.total if is_one(times) else times * group.total
-            if isinstance(amount, Linear):
-                flying = flying + amount
-            else:
-                shape = getattr(amount, "shape", ())
-                alike[shape] = alike[shape] + amount if shape in alike else amount
-        total = sum(alike.values())
-        return total + flying if isinstance(flying, Linear) else total
-
-    @property
-    def breakdown(self) -> dict[str, Any]:
-        items: dict[str, Any] = {}
-        for group, times in self.standing:
-            for path, size in group.items.items():
-                amount = times * size
-                items[path] = items[path] + amount if path in items else amount
-        return items
-
-
-class Held(NamedTuple):
-    """What stands throughout a step, and what does while a block is at work."""
-
-    weights: Group
-    optimizer: Group
-    resident: Group  # gradients that stay
-    gathered: Group  # weights of a block, out of their shards
-    reduced: Group  # gradients of a block, before they are scattered
-    unpacked: Group  # a matrix, out of its 4 bits
-    update: Group  # what the optimizer needs beside its state
-
-    @property
-    def throughout(self) -> Standing:
-        return [(group, 1) for group in (self.weights, self.optimizer, self.resident)]
-
-
-class OfOperation(NamedTuple):
-    """What one run of an operation has of each kind."""
-
-    saved: Group  # for the backward pass
-    recomputed: Group  # ... where its block is computed again
-    once: Group  # ... that all layers have together
-    copies: Group  # of its weights, in 16 bits, until the forward pass ends
-    cached: Group  # ... that stand throughout
-    transient: Group  # in its backward pass
-    momentary: Group  # in its forward pass
-    gradients: Group
-    fresh: Group  # gradients that are added to those that stand already
-
-
-class Step(NamedTuple):
-    """`moments` by phase and name."""
-
-    moments: dict[str, dict[str, Moment]]
-    blocks_done: Moment  # the end of the last block, forward
-    held: Held
-    token_gradients: Group  # of the token embedding
-    trained: Any = 0  # bytes of those weights that are trained
-
-    @property
-    def values(self) -> dict[str, list[Any]]:
-        """The bytes at each moment, phase by phase."""
-        return {phase: [moment.total for moment in moments.values()] for phase, moments in self.moments.items()}
 
 
 class Adapter(NamedTuple):
@@ -195,7 +99,7 @@ def step_of(plan: Structure, held: Held, gradients: Mapping[str, Any]) -> Step:
     for name, layer in layers.items():
         own = [path for path in blocks if block_of(path) == layer.block]
         still = [*base, *below, *layer.others, *done, (residual, 1), (held.reduced, 1)]
-        still += [(of[path].gradients, layer.upper[block_of(path)]) for path in blocks if _some(layer.upper[block_of(path)])]
+        still += [(of[path].gradients, layer.upper[block_of(path)]) for path in blocks if not is_zero(layer.upper[block_of(path)])]
         for index in range(len(own) - 1, -1, -1):
             path = own[index]
             standing: Standing = [(of[one].recomputed if plan.checkpoint_every else of[one].saved, 1) for one in own[: index + 1]]
@@ -237,7 +141,7 @@ def _layers(plan: Structure, blocks: Mapping[str, OfOperation]) -> tuple[Standin
         def saved(times: Any) -> Standing:
             return [(own.saved, times) for own in blocks.values()] + once
 
-        in_all, at_top, at_bottom = saved(flying), saved(flying - 1) if _some(flying - 1) else once, saved(other)
+        in_all, at_top, at_bottom = saved(flying), saved(flying - 1) if not is_zero(flying - 1) else once, saved(other)
     else:
 
         def checkpoints(layers: Any) -> Standing:
@@ -262,8 +166,8 @@ def _layers_that_differ(
     def below(counts: Mapping[str, int]) -> Standing:
         standing = {kind: counts[kind] + plan.further[kind] for kind in kinds}
         if plan.checkpoint_every:
-            return [(checkpoint.each[kind], standing[kind]) for kind in kinds if _some(standing[kind])] + once
-        return [(own.saved, standing[block_of(path)]) for path, own in blocks.items() if _some(standing[block_of(path)])] + once
+            return [(checkpoint.each[kind], standing[kind]) for kind in kinds if not is_zero(standing[kind])] + once
+        return [(own.saved, standing[block_of(path)]) for path, own in blocks.items() if not is_zero(standing[block_of(path)])] + once
 
     total = {kind: sum(n for name, n in plan.order if name == kind) for kind in kinds}
     tops: dict[str, Layer] = {}
@@ -299,10 +203,6 @@ def rounding(saved: Saved) -> Any:
     return saved.count * (taken(each) - each)
 
 
-def _some(number: Any) -> bool:
-    return not (isinstance(number, int) and number == 0)
-
-
 class Checkpoint(NamedTuple):
     """What a recomputed block of each kind keeps of itself, and what all of them keep together."""
 
@@ -321,7 +221,7 @@ def _checkpoint(plan: Structure) -> Checkpoint:
         saved = checkpointed(plan.implementation, plan.settings[block])
         each[block] = Group({f"activations/{block}/checkpoint": sum((one.bytes for one in saved if not one.tensor.once), 0)})
     shared = n_bytes(plan.implementation.checkpoint.arguments, plan.setting)
-    return Checkpoint(each, Group({"activations/block/checkpoint arguments": shared} if _some(shared) else {}))
+    return Checkpoint(each, Group({"activations/block/checkpoint arguments": shared} if not is_zero(shared) else {}))
 
 
 def _of_operation(path: str, plan: Structure, gradient: Any) -> OfOperation:
@@ -352,7 +252,7 @@ def _of_operation(path: str, plan: Structure, gradient: Any) -> OfOperation:
         ):
             if wanted:
                 target[where] = target[where] + saved.bytes if where in target else saved.bytes
-                if _some(extra):
+                if not is_zero(extra):
                     target[ROUNDING] = target[ROUNDING] + extra if ROUNDING in target else extra
     if path in plan.adapters:
         own = plan.adapters[path]
@@ -364,7 +264,7 @@ def _of_operation(path: str, plan: Structure, gradient: Any) -> OfOperation:
     flowing = [tensor for tensor in operation.backward if not (frozen and tensor.for_weight)]
     transient = n_bytes(flowing, setting) + recomputed + (plan.adapters[path].backward if path in plan.adapters else 0)
     momentary = n_bytes(operation.forward, setting)
-    if not plan.checkpoint_every and _some(momentary):  # part of it is what is kept
+    if not plan.checkpoint_every and not is_zero(momentary):  # part of it is what is kept
         kept_of_it = sum(keeps.values())
         momentary = maximum(momentary, kept_of_it) - kept_of_it
     divided = ceiling(gradient, plan.divided_experts if of_experts(path) else plan.divided)
@@ -374,8 +274,8 @@ def _of_operation(path: str, plan: Structure, gradient: Any) -> OfOperation:
         once=Group(once),
         copies=Group(copies),
         cached=Group(cached),
-        transient=Group({f"transients/{path}": transient} if _some(transient) and not idle else {}),
-        momentary=Group({f"transients/{path}": momentary} if _some(momentary) else {}),
+        transient=Group({f"transients/{path}": transient} if not is_zero(transient) and not idle else {}),
+        momentary=Group({f"transients/{path}": momentary} if not is_zero(momentary) else {}),
         gradients=Group({} if plan.fresh_gradients else {f"gradients/{path}": divided}),
         fresh=Group({f"transients/fresh gradients/{path}": gradient} if plan.fresh_gradients else {}),
     )

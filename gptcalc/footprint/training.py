@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.adapters import adapter_elements, adapter_keeps, targets_of
 from gptcalc.footprint.allocator import taken
+from gptcalc.footprint.moments import Group, Held, Moment, Standing, Step
 from gptcalc.footprint.saved import Setting, width, within
 from gptcalc.footprint.states import Weight, bytes_per_weight, of_experts, states_of, update_transients, weights_of
-from gptcalc.footprint.step import Adapter, Group, Held, Moment, Standing, Step, Structure, step_of
+from gptcalc.footprint.step import Adapter, Structure, step_of
 from gptcalc.spec.paths import block_of, part_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
-from gptcalc.symbols import Symbol, ceiling, is_one, maximum, minimum, product
+from gptcalc.symbols import Symbol, ceiling, is_one, is_zero, maximum, minimum, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Shard, on_stage
@@ -251,7 +252,7 @@ def _weights(i: Inputs, weights: list[Weight], zero: int) -> dict[str, Any]:
         numerator, denominator = bytes_per_weight(weight, precision, stored)
         path = f"weights/{weight.path}"
         found[path] = found.get(path, 0) + ceiling(ceiling(numerator * weight.total, denominator), divided)
-    if _some(i.shard.padding):
+    if not is_zero(i.shard.padding):
         row = width(stored, precision) * i.shard.shape.d_embedding
         padding = ceiling(ceiling(i.shard.padding * row, i.recipe.layout.tp), i.dp if zero == 3 else 1)
         for path in ("weights/embedding/token", "weights/head/output"):
@@ -331,7 +332,3 @@ def _adapter_keeps(i: Inputs, path: str, k: Any, n: Any) -> Adapter:
     flowing = (4 if i.recipe.qlora else 4 + compute) if amp else compute
     kept = adapter_keeps(k, i.recipe.lora_rank, tokens, compute=compute, own_input=not shared)
     return Adapter(kept, copies, flowing * product((tokens, k)))
-
-
-def _some(number: Any) -> bool:
-    return not (isinstance(number, int) and number == 0)

@@ -24,7 +24,7 @@ from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
-from gptcalc.time.breakdown import StepTime, either, longest_first
+from gptcalc.time.breakdown import StepTime, chosen_of, longest_first
 from gptcalc.time.kernels import ceil
 from gptcalc.time.plan import StepPlan
 from gptcalc.time.step import step_times
@@ -96,7 +96,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     if mfu is not None:
         _check_stated_mfu(asked, plan, goodput=goodput)
     recipe, layout, batch, T = plan.recipe, plan.recipe.layout, plan.batch, plan.seq
-    where, stacks = (True, [plan.stack]) if plan.stack else stacks_for(asked.runtime, layout.zero, layout, plan.count)
+    which, stacks = (0, [plan.stack]) if plan.stack else stacks_for(asked.runtime, layout.zero, layout, plan.count)
     count, sequences, software = plan.count, plan.sequences, stacks[0]
     useful, executed = flops_of(model, T, recipe, "full")
     peak = count * peak_of(device.name, device.peak, recipe.precision)
@@ -112,8 +112,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     else:
         cut = recipe if many else recipe._replace(layout=Layout())
         steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
-        first, *other = (step_times(one, by_kernel=not many) for one in steps_of)
-        timed = either(where, first, *other) if other else first
+        timed = chosen_of(which, [step_times(one, by_kernel=not many) for one in steps_of])
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
         step, parts = timed.value, timed.node

@@ -5,8 +5,8 @@ pass, and in the update. Blocks are alike, so that memory between the first and 
 from typing import Any, NamedTuple
 
 from gptcalc.errors import GptcalcError
+from gptcalc.footprint.moments import Moment
 from gptcalc.footprint.phases import Training
-from gptcalc.footprint.step import Moment
 from gptcalc.spec.paths import Part
 
 KINDS = ("states", "gradients", "activations", "transients")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.choices import Attention
+from gptcalc.spec.options import distinct_words
 from gptcalc.spec.shape import shape_of
+from gptcalc.symbols import pick
 from gptcalc.table.operations import operations
 from gptcalc.time.kernels import ceil
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
+    from gptcalc.table.operation import Operation
 
 
 def flops_of(model: ModelSpec, seq: Any, recipe: Recipe, attention: Attention) -> tuple[Any, Any]:
@@ -22,16 +25,23 @@ def flops_of(model: ModelSpec, seq: Any, recipe: Recipe, attention: Attention) -
     rows = operations(shape_of(model), 1, seq, seq, attention)
     products = [(row, row.matmul_flops) for row in rows if row.matmul]
     own = 3 * sum(flops for _, flops in products)
+    names, which = distinct_words(recipe.recompute)
+    again: Any = 0
+    for number, name in enumerate(names):
+        again = pick(which == number, _again(products, recipe._replace(recompute=name)), again)
+    return own, own + again
+
+
+def _again(products: list[tuple[Operation[Any], Any]], recipe: Recipe) -> Any:
+    """The FLOPs of what one way to recompute executes twice."""
     if recipe.recompute == "none":
-        return own, own
-    core = recipe.recompute == "selective"
-    every = recipe.checkpoint_every or 1
-    again = sum(
+        return 0
+    core, every = recipe.recompute == "selective", recipe.checkpoint_every or 1
+    return sum(
         flops * (ceil(row.runs, every) / row.runs)
         for row, flops in products
-        if row.path.startswith("block") and (not core or row.kind in ("scores", "mix"))
+        if row.in_block and (not core or row.kind in ("scores", "mix"))
     )
-    return own, own + again
 
 
 def beyond_context(model: ModelSpec, seq: Any) -> list[str]:

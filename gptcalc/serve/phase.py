@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gptcalc.node import Node, plain
+from gptcalc.node import Node, plain, tree_of
 from gptcalc.serve.forward import Launch
 from gptcalc.serve.work import Work
-from gptcalc.symbols import pick
+from gptcalc.symbols import is_zero, pick
 from gptcalc.time.chip import Chip
 from gptcalc.time.kernels import FULL_CLOCK, most, sustained_clock
 
@@ -62,9 +62,9 @@ class Phase(NamedTuple):
             items[path] = items.get(path, 0.0) + _mean(one.seconds)
             texts[path] = "; ".join(filter(None, (texts.get(path, ""), one.text)))
         busy = sum((one.seconds for one in self.operations), 0.0)
-        if not (isinstance(self.host, float) and self.host == 0.0):
+        if not is_zero(self.host):
             items[HOST] = _mean(most((self.host - busy, 0.0)))
-        return breakdown(name, items, texts)
+        return tree_of(name, "s", items, texts)
 
     def by_bound(self, *, of: str = "") -> dict[str, Any]:
         """Seconds by what bounds the operations that take them; `of` one kind of kernel."""
@@ -78,7 +78,7 @@ class Phase(NamedTuple):
                 here = pick(seconds >= largest, left, 0.0)
                 found[name] = found[name] + _mean(here * one.seconds)
                 left = left - here
-        if not (isinstance(self.host, float) and self.host == 0.0):
+        if not is_zero(self.host):
             found["launch"] = found["launch"] + _mean(most((self.host - sum((one.seconds for one in self.operations), 0.0), 0.0)))
         return found
 
@@ -151,19 +151,3 @@ def _host(work: Work, operations: list[Timed]) -> float:
 def _mean(value: Any) -> Any:
     """Over the last axis, the steps, where there is one."""
     return value.mean(axis=-1) if hasattr(value, "ndim") and value.ndim else value
-
-
-def breakdown(name: str, items: dict[str, Any], texts: dict[str, str]) -> Node[Any]:
-    """Seconds by path as a tree: each parent the sum of its parts; a leaf's formula says what its kernels do."""
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in items.items():
-        head, _, rest = path.partition("/")
-        below.setdefault(head, {})[rest] = value
-    parts = []
-    for head, inner in below.items():
-        within = {path.partition("/")[2]: text for path, text in texts.items() if path.partition("/")[0] == head}
-        parts.append(Node(head, inner[""], "s", within.get("", "")) if list(inner) == [""] else breakdown(head, inner, within))
-    total = parts[0].value
-    for part in parts[1:]:
-        total = total + part.value
-    return Node(name, total, "s", parts=tuple(parts))

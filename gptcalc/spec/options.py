@@ -128,6 +128,43 @@ def filled(value: Any, shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
 
 
+def word_or_array(name: str, value: Any) -> Any:
+    """A word as it is; of a list or an array of words an array.
+
+    Raises GptcalcError for everything else.
+
+    >>> word_or_array("recompute", "full"), word_or_array("recompute", ["none", "full"]).tolist()
+    ('full', ['none', 'full'])
+    """
+    if isinstance(value, list | tuple) or hasattr(value, "dtype"):
+        import numpy as np
+
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            array = np.asarray(None)
+        if array.dtype.kind == "U" and array.size:
+            return array if array.ndim else str(array)
+    elif isinstance(value, str):
+        return value
+    raise GptcalcError(f"{name} must be a word or an array of words, not {quoted(value)}")
+
+
+def distinct_words(value: Any) -> tuple[list[str], Any]:
+    """The words that are in an array of words, and which of them each place has; a word alone is its only one.
+
+    >>> import numpy as np
+    >>> distinct_words("full"), distinct_words(np.array(["none", "full"]))[0]
+    ((['full'], 0), ['full', 'none'])
+    """
+    if not hasattr(value, "dtype"):
+        return [value], 0
+    import numpy as np
+
+    found, place = np.unique(value, return_inverse=True)
+    return found.tolist(), place.reshape(value.shape)
+
+
 def words(name: str, value: object) -> tuple[str, ...]:
     """Some words, in a list or a tuple.
 

@@ -29,6 +29,8 @@ else:
 
 Whole: TypeAlias = float | str | Sequence[float] | Array
 """A whole number above zero, also as people write it, 300B; or an array of them."""
+Words: TypeAlias = str | Sequence[str] | Array
+"""A word, or an array of them."""
 Number: TypeAlias = "float | str | Sequence[float] | Array | Range"
 """A number or its range, "0.35..0.45"; or an array of numbers."""
 Device: TypeAlias = "str | DeviceSpec"
@@ -77,7 +79,7 @@ class RecipeOptions(Fields):
         str | None, Option("adamw adamw-foreach sgd sgd-momentum adamw-8bit adafactor lion muon.", "adamw, fused", RECIPE, wants="NAME")
     ] = None
     recompute: Annotated[
-        str | None, Option("none selective full every-K (each K-th block).", "the stack's, or none", RECIPE, wants="WHAT")
+        Words | None, Option("none selective full every-K (each K-th block).", "the stack's, or none", RECIPE, wants="WHAT")
     ] = None
     attention_kernel: Annotated[
         str | None, Option("flash eager flash-1 flash-2 flash-3 cudnn.", "the stack's, or flash", RECIPE, wants="KERNEL")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.options import check_flag, check_word, whole_number
+from gptcalc.spec.options import check_flag, check_word, distinct_words, whole_number
 from gptcalc.spec.plan import AdapterOptions, LayoutOptions, RecipeOptions
 from gptcalc.spec.reading import quoted
 from gptcalc.spec.shape import Switches
@@ -101,7 +101,7 @@ class Recipe(RecipeOptions, AdapterOptions):
     runtime: str = "transformers"
     precision: str = "amp-bf16"
     optimizer: str = "adamw"
-    recompute: str = "none"  # none, selective, full, or every-K: each K-th block
+    recompute: Any = "none"  # none, selective, full, or every-K: each K-th block; of arrays of steps a word for each place
     attention_kernel: str = "flash"
     compiled: bool = False
     dropout: bool | None = None  # None: as the runtime has it
@@ -192,7 +192,8 @@ def _check_words(recipe: Recipe) -> None:
         )
     check_word("precision", recipe.precision, PRECISIONS)
     check_word("attention kernel", recipe.attention_kernel, KERNELS)
-    check_recompute(recipe.recompute)
+    for word in distinct_words(recipe.recompute)[0]:
+        check_recompute(word)
 
 
 def check_recompute(value: object) -> None:

@@ -1,18 +1,18 @@
 """A step's seconds part by part, as they are shown: by kernel on one device, by kind and by what waits on many; of arrays place by place.
 
-- `kernel_by_kernel`: the kernels of one device, by phase and operation. `tree_of`: a breakdown as a tree.
-- `together`, `either`: those of several grids of one array of layouts, and of two stacks.
+- `kernel_by_kernel`: the kernels of one device, by phase and operation.
+- `together`, `chosen_of`: those of several grids of one array of layouts, and of several stacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.node import Node
+from gptcalc.node import Node, tree_of
 from gptcalc.symbols import pick
 from gptcalc.time.traffic import Traffic
 
@@ -39,7 +39,7 @@ class StepTime:
     @cached_property
     def node(self) -> Node[Any]:
         """The breakdown as a tree."""
-        return tree_of("step", self.items, self.texts)
+        return tree_of("step", "s", self.items, self.texts)
 
     @property
     def value(self) -> Any:
@@ -80,23 +80,6 @@ def kernel_by_kernel(one: Local, layers: Any, clock: Any, m: Any, update: Iterab
     return items, {path: "; ".join(several) for path, several in words.items()}
 
 
-def tree_of(name: str, items: dict[str, Any], texts: dict[str, str], above: str = "") -> Node[Any]:
-    """A breakdown as a tree of seconds: each parent the sum of its parts; a leaf's formula names the kernels of one run."""
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in items.items():
-        head, _, rest = path.partition("/")
-        below.setdefault(head, {})[rest] = value
-    parts = []
-    for head, inner in below.items():
-        path = above + head
-        leaf = list(inner) == [""]
-        parts.append(Node(head, inner[""], "s", texts.get(path, "")) if leaf else tree_of(head, inner, texts, f"{path}/"))
-    total = parts[0].value
-    for part in parts[1:]:
-        total = total + part.value
-    return Node(name, total, "s", parts=tuple(parts))
-
-
 def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> StepTime:
     """The breakdowns of all grids, place by place; what one grid has nothing of is zero there."""
     import numpy as np
@@ -127,15 +110,28 @@ def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> Ste
     return StepTime(items, texts, sent, longest_first(kinds), pairs, between.reshape(shape))
 
 
-def either(where: Any, yes: StepTime, no: StepTime) -> StepTime:
-    """Of two breakdowns of the same arrays of layouts the one or the other, place by place."""
-    pairs = zip(yes.traffic, no.traffic, strict=True)
+def chosen_of(which: Any, found: Sequence[StepTime]) -> StepTime:
+    """Of breakdowns of the same arrays of layouts the one that each place has."""
+    one = found[0]
+    for number, other in enumerate(found[1:], start=1):
+        one = _either(which == number, other, one)
+    return one
+
+
+def _either(where: Any, yes: StepTime, no: StepTime) -> StepTime:
+    """The one or the other, place by place; what one of them has nothing of is zero there."""
+
+    def of(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: pick(where, a.get(name, 0.0), b.get(name, 0.0)) for name in {**b, **a}}
+
+    sent = {name: Traffic(name, 1, 0.0, 0.0) for each in (no, yes) for name in (one.name for one in each.traffic)}
+    firsts, others = (sent | {one.name: one for one in each.traffic} for each in (yes, no))
     stages = ((role, pair, no.stages[role]) for role, pair in yes.stages.items())
     return StepTime(
-        {path: pick(where, seconds, no.items[path]) for path, seconds in yes.items.items()},
-        yes.texts,
-        [Traffic(a.name, *(pick(where, x, y) for x, y in zip(a[1:], b[1:], strict=True))) for a, b in pairs],
-        {kind: pick(where, seconds, no.kinds[kind]) for kind, seconds in yes.kinds.items()},
+        of(yes.items, no.items),
+        yes.texts | no.texts,
+        [Traffic(name, *(pick(where, x, y) for x, y in zip(firsts[name][1:], others[name][1:], strict=True))) for name in sent],
+        of(yes.kinds, no.kinds),
         {role: (pick(where, one[0], other[0]), pick(where, one[1], other[1])) for role, one, other in stages},
         pick(where, yes.between, no.between),
     )

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.errors import GptcalcError
 from gptcalc.symbols import is_one
 
 if TYPE_CHECKING:
@@ -15,31 +14,32 @@ def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = F
     """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, Megatron's for a model that is `cut`, else DDP.
 
     Cut: a layer, or the layers, divided over devices, which DDP does not do.
-
-    Raises GptcalcError for arrays of ZeRO's stages that have no usual one in common.
     """
     from gptcalc.spec.stack import load_stack
 
     if name is None and isinstance(runtime, str) and runtime == "megatron":
         name = "megatron"
     if name is None:
-        sharded = zero is not None and _any(zero, lambda z: z == 3)
-        if sharded and _any(zero, lambda z: z != 3):
-            raise GptcalcError("ZeRO-3 and what is less of it usually run on different stacks, fsdp and ddp", hint="give stack")
-        name = "fsdp" if sharded else "megatron" if cut else "ddp"
+        name = "fsdp" if zero == 3 else "megatron" if cut else "ddp"
     return load_stack(name)
 
 
 def stacks_for(runtime: str | None, zero: Any, layout: "Layout", count: Any) -> "tuple[Any, list[StackSpec]]":
-    """The usual stack of a run; of arrays whose places have two, where the first of them is, and both.
+    """The usual stacks of a run, and which of them each place of its arrays has.
 
     One device alone has none, which DDP's stands for: it hides nothing and adds gradients up as the runtime does.
     """
     cut = (layout.tp > 1) | (layout.pp > 1) if runtime != "megatron" else count != 1
-    if not hasattr(cut, "all"):
-        return True, [stack_for(None, runtime if cut else None, zero, cut=cut)]
-    found = [stack_for(None, runtime if is_cut else None, zero, cut=is_cut) for is_cut in (True, False) if (cut == is_cut).any()]
-    return cut, found[:1] if found[0] == found[-1] else found
+    kind = 2 * cut + (zero == 3)
+    if not hasattr(kind, "dtype"):
+        return 0, [stack_for(None, runtime if cut else None, zero, cut=cut)]
+    import numpy as np
+
+    kinds, which = np.unique(kind, return_inverse=True)
+    found = [stack_for(None, runtime if one > 1 else None, 3 * (one % 2), cut=one > 1) for one in kinds.tolist()]
+    names = list(dict.fromkeys(one.name for one in found))
+    place = np.array([names.index(one.name) for one in found])[which.reshape(kind.shape)]
+    return place, [next(one for one in found if one.name == name) for name in names]
 
 
 def warnings(layout: "Layout", cluster: "ClusterSpec") -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from gptcalc.spec.grids import places, varies
 from gptcalc.spec.legality import stage_sizes
+from gptcalc.spec.options import distinct_words
 from gptcalc.spec.recipe import NARROW, PRECISIONS
-from gptcalc.symbols import is_one, pick
+from gptcalc.symbols import is_one, is_zero, pick
 from gptcalc.table.sharding import shards_of
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.breakdown import WAITING, StepTime, idle, kernel_by_kernel, longest_first, together
@@ -67,20 +68,28 @@ def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
     items[WAITING] = kinds[WAITING] = idle(of.total, items)
     kinds["optimizer"] = of.update
     shown = (WAITING,) if by_kernel else ()
-    items, kinds = ({name: own for name, own in group.items() if name in shown or not _nothing(own)} for group in (items, kinds))
-    return StepTime(items, texts, [sent for sent in traffic if not _nothing(sent.total)], kinds, of.stages, of.hop.exposed)
+    items, kinds = ({name: own for name, own in group.items() if name in shown or not is_zero(own)} for group in (items, kinds))
+    return StepTime(items, texts, [sent for sent in traffic if not is_zero(sent.total)], kinds, of.stages, of.hop.exposed)
 
 
 def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
     """`step_time`, whichever of the sizes are arrays that broadcast against each other: by open grids."""
     layout = plan.recipe.layout
-    if not varies(layout, plan.batch, plan.seq, plan.micro_batches):
+    recipe = plan.recipe
+    if not varies(layout, plan.batch, plan.seq, plan.micro_batches, recipe.recompute):
         return step_time(plan, by_kernel=by_kernel)
     import numpy as np
 
-    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=bool(plan.model.layers))
+    words, which = distinct_words(recipe.recompute)
+    differ = bool(plan.model.layers)
+    shape, found = places(layout, plan.batch, plan.seq, plan.micro_batches, layers_differ=differ, apart=(which,))
+    word = np.broadcast_to(which, shape).ravel()
+    each = []
     with np.errstate(all="ignore"):  # a grid has places that nobody asks for, and some of these cannot be divided
-        return together([(place, step_time(plan.on_grid(place.sizes), by_kernel=by_kernel)) for place in found], shape)
+        for place in found:
+            own = plan._replace(recipe=recipe._replace(recompute=words[int(word[place.here[0]])]))
+            each.append((place, step_time(own.on_grid(place.sizes), by_kernel=by_kernel)))
+    return together(each, shape)
 
 
 class Seconds(NamedTuple):
@@ -182,7 +191,7 @@ def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
         others = most((device_sum - wait.outside, host_sum)) - most((slow_device, slow_host))
         waits = (others + (p - 1) * hop.exposed * 2) / v
         piped = (m * slow + (m - 1) * adding + tail) + m * (2 * hop.exposed) * v + waits
-        if not _nothing(q.host_update):
+        if not is_zero(q.host_update):
             piped = most((piped, (m - 1) * slow_host + host_sum + q.host_update))
         total, bubble = pick(single, total, piped), pick(single, 0.0, waits)
         imbalance = pick(single, 0.0, m * (slow_device - (device_sum - wait.outside) / p))
@@ -227,10 +236,6 @@ def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
     found.append(Traffic("between slices", ceil(layout.tp * p * layout.dp * layout.cp, plan.cluster.node), of.slices, of.slices))
     found.append(Traffic("embedding's two ends", pick(p > 1, 2, 1), of.ends_apart, of.ends_apart))
     return found
-
-
-def _nothing(seconds: Any) -> bool:
-    return isinstance(seconds, int | float) and seconds == 0
 
 
 def _segments(q: Stage, layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
