@@ -38,7 +38,8 @@ def headline(answer: Scale) -> str:
     """
     best = answer.optima[0]
     others = [one for one in answer.optima[1:] if not one.law.startswith("kaplan") and one.granularity is None]
-    loss = f"loss {nats(best.loss or 0)}"
+    far = f", {best.beyond:,.0f} times beyond its data" if best.beyond else ""
+    loss = f"loss {nats(best.loss or 0)}{far}"
 
     def between(values: list[float]) -> str:
         return f"({best.law}; {size(min(values))} to {size(max(values))} by other laws but Kaplan)"
