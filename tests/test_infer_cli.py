@@ -146,7 +146,7 @@ def test_targets_that_nothing_meets(run: Run) -> None:
         (("llama2-7b", "--target", "ttft=fast"), "write it as 200ms"),
         (("llama2-7b", "--sweep", "batch"), "batch=1..256"),
         (("llama2-7b", "--sweep", f"batch={','.join(map(str, range(1, 1002)))}"), "1,000 values at most, not 1,001"),
-        (("llama2-7b", "--runtime", "vllm"), "eager, graph"),
+        (("llama2-7b", "--runtime", "vllm"), "eager, fastertransformer, graph"),
         (("llama2-7b", "--device", "t4", "--precision", "bf16"), "--precision fp16"),
         (("llama2-7b", "--count", 5), "n_head 32"),
         (("llama2-7b", "--price", "free"), "price"),

@@ -1,6 +1,7 @@
 """`compare`: models side by side."""
 
-from gptcalc.cli.options import Explain, Form, Models, Set, files_of, load, matching, overrides_of
+from gptcalc.cli.naming import matching
+from gptcalc.cli.options import Explain, Form, Models, Set, files_of, load, overrides_of
 
 
 def compare(models: Models, explain: Explain = False, set_: Set = None, form: Form = "table") -> None:

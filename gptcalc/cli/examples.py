@@ -39,8 +39,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "memory": [
         ("gptcalc memory llama3-8b --device h100", "does training it fit?"),
         ("gptcalc memory llama2-7b --lora-rank 16 --qlora", "fine-tuning adapters"),
-        ("gptcalc memory llama3-8b --zero 3 --count 8", "one of eight devices"),
-        ("gptcalc memory llama3-8b --mode inference --batch 16", "serving"),
+        ("gptcalc memory gpt2-xl --device a100:8,rtx-4090:8", "devices compared"),
+        ("gptcalc memory llama3-8b --precision bf16,int8,int4", "precisions compared"),
         ("gptcalc memory gpt2 --batch 8 --timeline", "over a step, drawn"),
     ],
     "train": [

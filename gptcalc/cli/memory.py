@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.cli.naming import named
 from gptcalc.cli.options import OUTPUT, Explain, Form, Model, Quiet, Set, depth_option, load, options_from, settings_of, with_towers
 from gptcalc.spec.plan import MemoryOptions, ServingOptions
 
@@ -36,6 +37,14 @@ def memory(
     from gptcalc.show.output import emit
 
     spec = load(model, set_)
+    devices, precisions = named(given.get("device")), [word for word in str(given.get("precision") or "").split(",") if word]
+    if len(devices) == 1 and devices[0][1] and len(precisions) < 2 and given.get("mode") != "inference":
+        given |= {"device": devices[0][0], "count": devices[0][1]}
+    elif len(devices) > 1 or len(precisions) > 1 or any(own for _, own in devices):
+        if timeline or explain:
+            raise GptcalcError("--timeline and --explain are of one device in one precision")
+        side_by_side(spec, given, devices, precisions, quiet, form)
+        return
     if timeline and given.get("mode") == "inference":
         raise GptcalcError("--timeline draws a training step: serving holds the same from its first token to its last")
     if timeline and form in ("csv", "markdown"):
@@ -52,4 +61,21 @@ def memory(
 
         draw(answer)
     if result.get("fits") is False:
+        raise typer.Exit(1)
+
+
+def side_by_side(
+    spec: Any, given: dict[str, Any], devices: list[tuple[str, int | None]], precisions: list[str], quiet: bool, form: Any
+) -> None:
+    """Several devices or precisions, a row each."""
+    from gptcalc.footprint.several import several
+    from gptcalc.show import several as show
+    from gptcalc.show.output import emit
+
+    rows = several(spec, devices, precisions, given.get("mode"), given)
+    used = {**settings_of(spec), "batch": 1, "seq": spec.usual_seq, **given, "precision": precisions or None}
+    used["device"] = [{"name": row.device.name, "count": row.number} for row in rows if row.device]
+    only = [row.answer.value if row.answer else "" for row in rows] if quiet else None
+    emit("memory", used, [row.to_dict() for row in rows], lambda: [show.table(spec, rows, used)], form, only=only)
+    if devices and all(row.answer is None or row.fits is False for row in rows):
         raise typer.Exit(1)

@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
@@ -144,8 +143,8 @@ def _respelt(args: list[str]) -> Iterator[str]:
 
 
 def _word(name: str, value: str) -> str:
-    word = value.lower()
-    return SPELLINGS.get(word, word) if name.endswith("precision") else word
+    words = value.lower().split(",")
+    return ",".join(SPELLINGS.get(word, word) if name.endswith("precision") else word for word in words)
 
 
 MODEL_HELP = "A preset's name, a YAML file, a GGUF file, or a Hugging Face config.json (or a folder that holds one)."
@@ -225,44 +224,11 @@ def _parameter(name: str, one: Option) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def counted(typed: list[str]) -> list[tuple[str, int | None]]:
-    """Names of devices with commas between them, each with the count that stands behind its colon, where one does.
-
-    >>> counted(["a100:8,tpu-v5p:16", "t4"])
-    [('a100', 8), ('tpu-v5p', 16), ('t4', None)]
-    """
-    found: list[tuple[str, int | None]] = []
-    for word in (word.strip() for group in typed for word in group.split(",")):
-        name, colon, number = word.rpartition(":")
-        if colon and number[:1].isdigit():
-            found.append((name, count(number)))
-        elif word:
-            found.append((word, None))
-    return list(dict.fromkeys(found))
-
-
 def load(name: str, settings: list[str] | None = None) -> Any:
     """The spec of a MODEL argument with its --set overrides."""
     from gptcalc.spec.files import load_model
 
     return load_model(name, overrides_of(settings))
-
-
-def matching(typed: str) -> list[str]:
-    """The names that a pattern such as `gpt3-*` stands for; any other MODEL as it is.
-
-    Raises GptcalcError where a pattern matches none.
-    """
-    if not set("*?") & set(typed) or Path(typed).exists():
-        return [typed]
-    from fnmatch import fnmatchcase
-
-    from gptcalc.spec.catalogue import names
-
-    found = [name for name in names() if fnmatchcase(name, typed.lower())]
-    if not found:
-        raise GptcalcError(f"no model's name is like '{typed[:100]}'", hint="gptcalc models lists them all")
-    return found
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`replicate`: published runs, predicted beside reported."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,20 @@ def replicate(
     from gptcalc.show.output import emit
 
     rows = formulas(run)
-    emit("replicate", {"run": run}, [row._asdict() | {"holds": row.holds} for row in rows], lambda: [show.table(rows, explain)], form)
+
+    def summaries() -> list[Any]:
+        from gptcalc.run.loads import kinds_of
+        from gptcalc.run.published import LOADS
+        from gptcalc.spec.entries import folded
+
+        return [show.kinds(kinds_of(rows))] if run is not None and folded(run) == LOADS and form != "csv" else []
+
+    emit(
+        "replicate",
+        {"run": run},
+        [row._asdict() | {"holds": row.holds} for row in rows],
+        lambda: [*summaries(), show.table(rows, explain)],
+        form,
+    )
     if not all(row.holds for row in rows):
         raise typer.Exit(1)

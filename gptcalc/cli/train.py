@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.cli.completion import complete_device
+from gptcalc.cli.naming import counted
 from gptcalc.cli.options import (
     OUTPUT,
     RUN,
@@ -14,7 +15,6 @@ from gptcalc.cli.options import (
     Model,
     Quiet,
     Set,
-    counted,
     load,
     options_from,
     settings_of,

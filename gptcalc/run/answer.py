@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from gptcalc.node import Node, brief, plain
 from gptcalc.shown import frame, shown
+
+if TYPE_CHECKING:
+    from gptcalc.time.plan import StepPlan
 
 
 class Kernel(TypedDict):
@@ -91,6 +94,7 @@ class Run(NamedTuple):
     notes: list[str]
     parts: Node[Any]
     inputs: dict[str, Any]
+    plan: StepPlan | None = None  # what was timed; None for a stated MFU
 
     def to_frame(self) -> Any:
         """A pandas DataFrame of the parts; GptcalcError where pandas is not installed."""
@@ -112,7 +116,7 @@ class Run(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The run as the command line's JSON has it."""
-        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs")}
+        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("parts", "inputs", "plan")}
         known = {name for name, ends in self.ranges.items() if all(end is not None for end in ends.values())}
         ranges, bounds = ({name: ends for name, ends in fields["ranges"].items() if (name in known) is both} for both in (True, False))
         return fields | {"ranges": ranges, "bounds": bounds, "parts": self.parts.to_dict()}

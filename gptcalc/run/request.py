@@ -102,6 +102,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     peak = count * peak_of(device.name, device.peak, recipe.precision)
     notes = beyond_context(model, T)
     timed: StepTime | None = None
+    steps_of: list[StepPlan] = []
     stated = memory = None
     many = mfu is None and (plan.parallel or plan.stack is not None)
     if mfu is not None:
@@ -111,7 +112,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         parts = Node("step", step, "s", "FLOP / (MFU * devices * peak)")
     else:
         cut = recipe if many else recipe._replace(layout=Layout())
-        steps_of = (StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks)
+        steps_of = [StepPlan(model, device, cut, place, one, batch, T, plan.micro_batches) for one in stacks]
         timed = chosen_of(which, [step_times(one, by_kernel=not many) for one in steps_of])
         if many:
             notes += [*warnings(layout, place), f"{' or '.join(one.title for one in stacks)} on {place.title}"]
@@ -145,6 +146,7 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
     spread_by = cost.inputs if pace.lower_bound else {"mfu": pace.share(use["mfu"])} | cost.inputs
     likely: dict[str, Any] = {name: None if r is None else r.likely for name, r in outputs.items()}
     run = Run(
+        plan=steps_of[which if isinstance(which, int) else 0] if timed else None,
         device=device.name,
         device_kind=device.kind,
         count=count,
@@ -166,11 +168,16 @@ def run_of(model: ModelSpec, device: DeviceSpec, asked: RunOptions) -> Run:
         inputs={"tokens": D, "device": device.name, "count": count, "batch": batch, "seq": T, "global_batch": sequences, "mfu_given": mfu}
         | {name: value for name, value in recipe._asdict().items() if name != "layout"}
         | (_divisions(recipe) | {"stack": " or ".join(one.name for one in stacks), "cluster": place.name} if many else {})
-        | {"peak": peak_of(device.name, device.peak, recipe.precision)}
+        | {"peak": peak_of(device.name, device.peak, recipe.precision), "price_source": _seller(device) if asked.price is None else None}
         | {name: r.likely for name, r in cost.inputs.items()},
         **likely,
     )
     return run._replace(**{name: filled(getattr(run, name), plan.shape) for name in ARRAYS}) if plan.shape else run
+
+
+def _seller(device: DeviceSpec) -> list[str] | None:
+    """Whose the catalogue's likely price is, and of when."""
+    return [device.prices[0].source, device.prices[0].date] if device.prices else None
 
 
 def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:

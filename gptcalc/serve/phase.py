@@ -14,6 +14,7 @@ from gptcalc.time.kernels import FULL_CLOCK, most, sustained_clock
 BOUNDS = ("compute", "bandwidth", "launch", "communication")
 SENT = ("all-reduce", "all-gather")
 HOST = "waiting for the processor"
+LAUNCHING = "launching kernels"
 
 
 class Timed(NamedTuple):
@@ -118,8 +119,12 @@ def timed(work: Work, launches: list[Launch]) -> Phase:
         whole = sum((one.kernel.seconds(chip) for one in launches), 0.0)
         clock = sustained_clock(chip, busy, whole - busy)
     operations = [_operation(chip, one, clock) for one in launches]
-    device = sum((one.seconds for one in operations), 0.0)
     host = _host(work, operations)
+    sent = sum((one.runs for one in operations if one.kind in SENT), 0)
+    launching = work.server.launching * sum(kind.n_layer for _, kind in work.shape.blocks) + work.server.messaging * sent
+    if launching:
+        operations.append(Timed(LAUNCHING, "launch", launching, 0, 0, {"launch": launching}, 1, ""))
+    device = sum((one.seconds for one in operations), 0.0)
     return Phase(most((device, host)), clock, operations, host)
 
 

@@ -77,15 +77,22 @@ def time_of(replica: Worker, one: Pass) -> Phase:
     return timed(replica.work, kernels_of(replica, one))
 
 
-def seconds(replica: Worker, one: Pass) -> Any:
-    """Seconds of a pass from one token to the next: kernels, messages between stages, the processor's time (nothing hides it)."""
-    engine, shape = replica.engine, replica.work.shape
+def on_device(replica: Worker, one: Pass) -> Any:
+    """Seconds of a pass: kernels and messages between stages, the processor's time not among them."""
+    shape = replica.work.shape
     device = time_of(replica, one).seconds
     if one.width > 1:
         device = device + (one.width - 1) * time_of(drafting(replica), one._replace(width=1, chunk=0.0 * one.chunk, ends=0.0)).seconds
     if replica.pp > 1:
         assert replica.network is not None
         device = device + (replica.pp - 1) * send(replica.network, replica.work.width * one.tokens * shape.d_model, replica.tp)
+    return device
+
+
+def seconds(replica: Worker, one: Pass, device: Any = None) -> Any:
+    """Seconds of a pass from one token to the next: those of the device, which may be known, and the processor's (nothing hides it)."""
+    engine, shape = replica.engine, replica.work.shape
+    device = on_device(replica, one) if device is None else device
     layers = sum(kind.n_layer for _, kind in shape.blocks)
     eager = pick(one.chunk > 0, engine.layer * layers, 0.0) if replica.work.server.graph else engine.layer * layers
     return most((device + replica.pp * engine.step + engine.sequence * one.decoding * replica.groups, eager))

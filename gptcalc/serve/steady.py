@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 ROUNDS = 10
 """Requests of a benchmark for each one in flight: what aiconfigurator's and vLLM's runs average over."""
 
-TOGETHER = 2.6
-"""How often one's own prompt counts in the queue where all requests are alike: neighbours stay together. Fitted on the same runs."""
+TOGETHER = 2.5
+"""How often one's own prompt counts in the queue where all requests are alike: neighbours stay together, so that half a pass of those
+before is under way and one's own is shared with those behind. Fitted on the same runs: 1.7 to 3.3 from 8 to 64 in flight, whatever the
+lengths and the server."""
 
 
 class Load(NamedTuple):
@@ -81,8 +83,17 @@ class Times(NamedTuple):
     last: Any
 
 
-def times_of(replica: Worker, running: Any, load: Load, groups: int | None = None) -> Times:
-    """The three kinds of pass of one group with so many running sequences; a pass that decodes is of so many tokens as it makes."""
+def times_of(replica: Worker, running: Any, load: Load, groups: int | None = None, device: Any = None) -> Times:
+    """The three kinds of pass of one group with so many running sequences, whose seconds on the device may be known."""
+    one, chunks = passes_of(replica, running, load, groups)
+    found = seconds(replica, one, device)
+    decode, mixed, alone, first, last = (float(part) if part.ndim == 0 else part for part in found)
+    return Times(decode, mixed, alone, float(chunks) if chunks.ndim == 0 else chunks, first, last)
+
+
+def passes_of(replica: Worker, running: Any, load: Load, groups: int | None = None) -> tuple[Pass, Any]:
+    """The passes of `Times`, one after another along the first axis, and the chunks of a prompt; a pass that decodes is of so many tokens
+    as it makes."""
     import numpy as np
 
     engine = replica.engine
@@ -102,17 +113,20 @@ def times_of(replica: Worker, running: Any, load: Load, groups: int | None = Non
         (n, p + np.maximum(o - 1, ones), zero, zero, zero),
     )
     decoding, contexts, chunks_of, befores, ends = (np.stack(column) for column in zip(*rows, strict=True))
-    found = seconds(replica, Pass(decoding, contexts, chunks_of, befores, ends, 1 + load.draft, groups))
-    decode, mixed, alone, first, last = (float(one) if one.ndim == 0 else one for one in found)
-    return Times(decode, mixed, alone, float(chunks) if chunks.ndim == 0 else chunks, first, last)
+    return Pass(decoding, contexts, chunks_of, befores, ends, 1 + load.draft, groups), chunks
 
 
-def steady_of(replica: Worker, load: Load) -> Steady:
-    """Means of a closed loop that keeps N requests in flight."""
-    engine = replica.engine
+def running_of(replica: Worker, load: Load) -> tuple[Any, Any]:
+    """Sequences in flight in one group, and how many of them run."""
     each = most((load.concurrency / replica.groups, 1.0 * (load.concurrency > 0)))
-    n = most((least((each, load.room / replica.pp)), 1.0))
-    t = times_of(replica, n, load)
+    return each, most((least((each, load.room / replica.pp)), 1.0))
+
+
+def steady_of(replica: Worker, load: Load, device: Any = None) -> Steady:
+    """Means of a closed loop that keeps N requests in flight; `device`: seconds of its passes there, where they are known."""
+    engine = replica.engine
+    each, n = running_of(replica, load)
+    t = times_of(replica, n, load, device=device)
     g, x, a, j = t.decode, t.mixed, t.alone, t.chunks
     share = most((n - 1, 0.0)) * j / (load.output / load.per_step)
     if engine.policy == "mixed":

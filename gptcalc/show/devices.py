@@ -79,7 +79,7 @@ def sheet(device: DeviceSpec) -> Table:
         rows.append(["TDP", watts(device.tdp), ""])
     usual = cluster_for(device.name)
     rows.append(["usual cluster", usual.name, usual.title])
-    rows += [["price", f"${offer.usd:.2f} an hour", f"{_where(offer.source)}, {offer.date}"] for offer in device.prices[:MOST_PRICES]]
+    rows += [["price", f"${offer.usd:.2f} an hour", seller(offer.source, offer.date)] for offer in device.prices[:MOST_PRICES]]
     further = len(device.prices) - MOST_PRICES
     more = f"{further} more price{'s' * (further > 1)}, " if further > 0 else ""
     notes = [f"note: {note}" for note in (*device.notes, *usual.notes)]
@@ -95,8 +95,13 @@ def watts(power: float) -> str:
     return f"{power:,.0f} W"
 
 
+def seller(source: str, date: str) -> str:
+    """Whose price it is, and of when."""
+    return f"{_where(source)}, {date}"
+
+
 def _where(source: str) -> str:
-    """Whose price it is: a source's first words."""
+    """A source's first words."""
     return source.partition(",")[0].partition(";")[0].partition("(")[0].strip()
 
 

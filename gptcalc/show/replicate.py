@@ -3,8 +3,9 @@
 from statistics import median
 from typing import Any
 
+from gptcalc.run.loads import Kind
 from gptcalc.run.published import Replica
-from gptcalc.show.table import Column, Table, Verdict, formula, signed_percent
+from gptcalc.show.table import Column, Table, Verdict, formula, percent, signed_percent
 
 
 def number(value: float) -> str:
@@ -67,6 +68,32 @@ def table(rows: list[Replica], explain: bool = False) -> Table:
     if all(row.holds for row in rows):
         found = "yes" if not expected or inside == len(expected) else "beware"
     return Table(headline, columns, body, [*notes, *(f"source: {source}" for source in sources)], verdict=found)
+
+
+def kinds(rows: list[Kind]) -> Table:
+    """Servers under load by kind of model and server: errors, and how many runs are within the factor that is said of them."""
+    columns = [
+        Column("models"),
+        Column("server"),
+        Column("quantity"),
+        Column("runs", lambda n: f"{n:,}", right=True),
+        Column("median", percent, right=True),
+        Column("nine in ten", percent, right=True),
+        Column("bias", signed_percent, right=True),
+        Column("factor", lambda factor: f"{factor:.2g}", right=True),
+        Column("inside", percent, right=True),
+        Column("left out", lambda share: "" if share is None else percent(share), right=True),
+    ]
+    names = {"tpot_ms": "TPOT", "ttft_ms": "TTFT"}
+    body = [
+        [one.kind, one.server, names[one.quantity], one.runs, one.median, one.ninth, one.bias, one.factor, one.inside, one.left_out]
+        for one in rows
+    ]
+    notes = [
+        "inside: within the factor that is said of such a model; left out: each table within what nine in ten runs of the others are",
+        "a table is one server with one model on one device; constants of its server were fitted on all of them",
+    ]
+    return Table("measured servers under load, by kind", columns, body, notes)
 
 
 def _notes(rows: list[Replica]) -> list[str]:

@@ -1,18 +1,22 @@
 """`train` as tables: the run, where a step's time goes, which kernels take it; or several devices side by side."""
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from gptcalc.run.answer import Ends, Run
+from gptcalc.run.answer import Run
 from gptcalc.show.amounts import Amount, energy, hours, kind_hours, mass, money, pace, span, whole
 from gptcalc.show.layout import layout
 from gptcalc.show.sequences import sequences
 from gptcalc.show.storage import aside
-from gptcalc.show.table import Column, Label, Table, bar, gauge, percent, small
+from gptcalc.show.table import Column, Label, Table, bar, formula, gauge, percent, small
 from gptcalc.show.table import Verdict as Color
 from gptcalc.show.tree import branches
 from gptcalc.spec.model import ModelSpec
 from gptcalc.units import binary, short
+
+if TYPE_CHECKING:
+    from gptcalc.run.explained import Term
 
 LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients put together"}
 """Of passes over memory that are named after the code that makes them."""
@@ -21,6 +25,8 @@ LABELS = {"linear": "weight casts, bias gradients", "split heads": "gradients pu
 def tables(model: ModelSpec, runs: list[Run], depth: int, explain: bool, larger: Run | None = None) -> list[Table]:
     """`larger`: the only run with the batch that fits, where none was asked for."""
     if len(runs) > 1:
+        from gptcalc.show.runs import side_by_side
+
         return [side_by_side(model, runs)]
     run = runs[0]
     found = [breakdown(model, run, _further(run, explain), larger)]
@@ -43,17 +49,17 @@ def of_run(run: Run) -> list[Table]:
 def _headline(model: ModelSpec, run: Run) -> str:
     """The time and its verdict."""
     asked = f"{model.name}, {short(run.inputs['tokens'])} tokens in {sequences(model, run.inputs['seq'])}"
-    time = f"{_duration(run)}{', uncalibrated' if run.kernels and not run.calibrated else ''}"
+    time = f"{duration_of(run)}{', uncalibrated' if run.kernels and not run.calibrated else ''}"
     return f"{asked} on {run.count:,} × {run.device}: {time}{_verdict(run)}{aside(model)}"
 
 
-def _duration(run: Run) -> str:
+def duration_of(run: Run) -> str:
     if not run.lower_bound:
         return span(run.time)
-    return f"at least {span(_least(run))}"
+    return f"at least {span(least_of(run))}"
 
 
-def _least(run: Run) -> float:
+def least_of(run: Run) -> float:
     """The low end of a lower bound, which is its likely value only on a chip that was measured."""
     return float(run.ranges["time"]["low"])
 
@@ -94,13 +100,13 @@ def _breakdown(headline: str, run: Run, notes: list[str]) -> Table:
         ends = run.ranges.get(name)
         amounts = [getattr(run, name), *((ends["low"], ends["high"]) if ends else (None, None))]
         rows.append([label, *(None if amount is None else Amount(amount, write) for amount in amounts)])
-    best = "at best" if run.lower_bound and _least(run) == run.time else "ideal code" if run.lower_bound else "likely"
+    best = "at best" if run.lower_bound and least_of(run) == run.time else "ideal code" if run.lower_bound else "likely"
     names = (best, "low", "high")
     columns = [Column(""), *(Column(name, lambda amount: amount.write(amount), right=True) for name in names)]
-    return Table(headline, columns, rows, notes, verdict=_color(run), gauge=_gauge(run))
+    return Table(headline, columns, rows, notes, verdict=color_of(run), gauge=_gauge(run))
 
 
-def _color(run: Run) -> Color:
+def color_of(run: Run) -> Color:
     """Red does not fit; yellow may not fit, is a lower bound or uncalibrated; green fits, by a model that was measured."""
     if not run.fits:
         return "no"
@@ -118,7 +124,7 @@ def _gauge(run: Run) -> str:
 
 def _suggested(larger: Run) -> str:
     fits = "fits" if larger.memory is None or larger.memory["fits"] else "may fit"
-    return f"batch 1; --batch {larger.inputs['batch']} {fits} and takes {_duration(larger)}"
+    return f"batch 1; --batch {larger.inputs['batch']} {fits} and takes {duration_of(larger)}"
 
 
 def _notes(run: Run) -> list[str]:
@@ -208,109 +214,43 @@ def step(run: Run, depth: int) -> Table:
 
 
 def derivation(run: Run) -> Table:
-    """Every leaf of a step with the kernels of one run of it."""
+    """Every term of a step: what it is of, its formula, the numbers put in, and where it comes from."""
+    from gptcalc.run.explained import MEANINGS, terms
+
+    found = terms(run)
+    sources = list(dict.fromkeys(term.source for term in found))
     columns = [
         Column("part"),
+        Column("of", fold=True, style="dim"),
+        Column("formula", formula, fold=True),
+        Column("numbers", formula, fold=True),
         Column("time", span, right=True),
-        Column("kernels of one run" if not run.communication else "how it comes about", fold=True),
+        Column("source", lambda source: f"[{sources.index(source) + 1}]" if source else ""),
     ]
-    rows: list[list[Any]] = [[path, node.value, node.formula] for path, node in run.parts.leaves()]
-    notes = ["times are of all layers; each constant's meaning and source: gptcalc devices NAME; each pass: presets/kernels"]
-    return Table(f"what the {span(run.step_time)} are made of", columns, [*rows, ["total", run.step_time, ""]], notes)
+    rows = list(_grown(found, 0))
+    used = set(re.findall(r"\b(?:[A-Za-z]|norm)\b", " ".join(term.formula for term in found)))
+    letters = ", ".join(f"{letter}: {meaning}" for letter, meaning in MEANINGS.items() if letter in used)
+    notes = [letters, *(f"[{number}] {source}" for number, source in enumerate(sources, start=1))]
+    notes.append(f"next: gptcalc devices {run.device} --explain (each constant's meaning and source)")
+    rows.append(["total", None, None, None, run.step_time, None])
+    return Table(f"what the {span(run.step_time)} are made of", columns, rows, notes, bold=frozenset({len(rows) - 1}))
 
 
-def side_by_side(model: ModelSpec, runs: list[Run]) -> Table:
-    """Several devices in one table, a row each."""
-    differ = len({run.count for run in runs}) > 1
-    kinds = {run.device_kind for run in runs}
-    fitting = [run for run in runs if run.fits]
-    soonest = min((float(run.time) for run in fitting), default=None)
-    least = min((float(run.cost_usd) for run in fitting if run.cost_usd is not None), default=None)
-    columns = [
-        Column("device"),
-        Column("precision", drop=3),
-        Column("a step", span, right=True, drop=2),
-        Column("MFU", percent, right=True, drop=1),
-        Column("time", lambda amount: amount.write(amount), right=True, style=lambda time: "bold green" if time == soonest else ""),
-        Column(kind_hours(kinds.pop()) if len(kinds) == 1 else "device-hours", hours, right=True),
-        Column("cost", money, right=True, style=lambda cost: "bold green" if cost == least else ""),
-        Column("energy", energy, right=True, drop=4),
-        Column("CO2", mass, right=True, drop=5),
-    ]
-    rows: list[list[Any]] = [
-        [
-            _called(r, differ),
-            r.precision,
-            r.step_time,
-            r.mfu,
-            _amount_of_time(r),
-            r.device_hours,
-            r.cost_usd,
-            r.energy_kwh,
-            r.co2_kg,
-        ]
-        for r in runs
-    ]
-    if any(run.memory for run in runs):
-        columns.append(Column("memory", style=FITS.__getitem__))
-        rows = [[*row, None if r.memory is None else VERDICTS[r.memory["fits"]]] for row, r in zip(rows, runs, strict=True)]
-    notes = list(dict.fromkeys(f"note: {note}" for run in runs for note in run.notes))
-    spread = {_called(run, differ): run.ranges.get("cost_usd") for run in runs}
-    notes += [f"cost on {name}: {_from_to(ends)}" for name, ends in spread.items() if ends]
-    asked = f"{model.name}, {short(runs[0].inputs['tokens'])} tokens in {sequences(model, runs[0].inputs['seq'])}"
-    asked += "" if differ else f" on {_devices(runs[0].count)}"
-    odd = [run.device for run in runs if run.kernels and not run.calibrated]
-    uncalibrated = f"; uncalibrated: {', '.join(odd)}" if odd else ""
-    return Table(
-        f"{asked}: {_best(runs, differ)}{uncalibrated}",
-        columns,
-        rows,
-        notes,
-        verdict=_of_all(runs),
-    )
-
-
-def _called(run: Run, counts: bool) -> str:
-    """A device, with its count where those differ."""
-    return f"{run.count:,} × {run.device}" if counts else run.device
-
-
-FITS = {VERDICTS[True]: "green", VERDICTS[False]: "bold red", VERDICTS[None]: "yellow"}
-
-
-def _of_all(runs: list[Run]) -> Color:
-    """Of the best of several: none fits, or one that may not be as good as it looks."""
-    colors = {_color(run) for run in runs}
-    return "no" if colors == {"no"} else "yes" if "yes" in colors else "beware" if "beware" in colors else ""
-
-
-def _amount_of_time(run: Run) -> Amount:
-    return Amount(run.time, lambda _: _beside(run))
-
-
-def _beside(run: Run) -> str:
-    """The time beside that of others, all at their likely values."""
-    return f"ideally {span(run.time)}" if run.lower_bound and _least(run) != run.time else _duration(run)
-
-
-def _from_to(ends: Ends) -> str:
-    return f"{money(ends['low'])} or more" if ends["high"] is None else f"{money(ends['low'])} to {money(ends['high'])}"
-
-
-def _best(runs: list[Run], counts: bool) -> str:
-    """The fastest and the cheapest of those that may fit."""
-    fitting = [run for run in runs if run.fits]
-    if not fitting:
-        return f"none of {len(runs)} kinds has the memory"
-    fastest = min(fitting, key=lambda run: float(run.time))
-    priced = [run for run in fitting if run.cost_usd is not None]
-    if not priced:
-        return f"{_called(fastest, counts)} is fastest ({_beside(fastest)})"
-    cheapest = min(priced, key=lambda run: float(run.cost_usd))
-    cost = money(cheapest.cost_usd)
-    if cheapest is fastest:
-        return f"{_called(fastest, counts)} is fastest and cheapest ({_beside(fastest)}, {cost})"
-    return f"{_called(fastest, counts)} is fastest ({_beside(fastest)}), {_called(cheapest, counts)} cheapest ({cost})"
+def _grown(found: list["Term"], level: int) -> Iterator[list[Any]]:
+    """Rows of terms under the parts of their paths; a part of several has their sum."""
+    groups: dict[str, list[Term]] = {}
+    for term in found:
+        groups.setdefault("/".join(term.path.split("/")[: level + 1]), []).append(term)
+    for path, own in groups.items():
+        label = Label.of("  " * level + path.rpartition("/")[2], path)
+        deeper = [term for term in own if term.path != path]
+        here = [term for term in own if term.path == path]
+        if deeper or len(here) > 1:
+            yield [label, None, None, None, sum(term.seconds for term in own), None]
+        for term in here:
+            name = Label.of("  " * (level + 1) + "kernel", path) if len(own) > 1 else label
+            yield [name, term.what, term.formula, term.numbers, term.seconds, term.source]
+        yield from _grown(deeper, level + 1)
 
 
 def too_large(run: Run) -> list[str]:
@@ -325,7 +265,3 @@ def too_large(run: Run) -> list[str]:
     batch, accumulates, _ = change["option"].removeprefix("--batch ").partition(" --accumulate ")
     option = f"--batch {batch} --global-batch {run.inputs['global_batch']}" if accumulates else change["option"]
     return [line, f"hint: {option} would fit ({change['price']})"]
-
-
-def _devices(count: int) -> str:
-    return f"{count:,} device{'s' if count > 1 else ''}"

@@ -55,7 +55,7 @@ def whole_number(name: str, value: Any, *, most: int = LARGEST) -> int:
     Traceback (most recent call last):
     gptcalc.errors.GptcalcError: batch must be a whole number above zero, not 0
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "") != "b":
         try:
             number = operator.index(value)
         except TypeError:

@@ -67,6 +67,8 @@ class ServerSpec(Record):
     source: str
     graph: bool = False  # captured once: kernels follow each other without the processor
     host: str | None = None  # the runtime of presets/runtimes whose processor time each operation takes
+    launching: Annotated[float, Field(ge=0)] = 0.0  # seconds of a layer beside its kernels, where each waits for its launch
+    messaging: Annotated[float, Field(ge=0)] = 0.0  # the same of each message between devices
     host_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of that time: no gradients are recorded
     fused: dict[str, list[str]] = Field(default={})  # matmuls of one input that run as one
     passes: dict[str, list[ServerPass]]  # by kind of row of the operation table, and `cache`
@@ -130,7 +132,7 @@ def server_names() -> tuple[str, ...]:
     """The inference runtimes there are files for: code that runs one batch.
 
     >>> server_names()
-    ('eager', 'graph')
+    ('eager', 'fastertransformer', 'graph')
     """
     return _names()[0]
 
