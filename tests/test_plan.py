@@ -13,6 +13,7 @@ import pytest
 import gptcalc as gc
 from gptcalc.cli.moving import moving
 from gptcalc.search.space import read_set
+from gptcalc.search.written import written
 
 SMALL: dict[str, Any] = {
     "device": "a100-80gb",
@@ -206,3 +207,17 @@ def test_a_bar_moves_on_a_terminal_after_a_second(monkeypatch: Any) -> None:
         assert not shown.getvalue()
         moved("plans on 8 devices", 2, 4)
     assert "plans on 8 devices" in shown.getvalue()
+
+
+def test_stages_that_are_short_are_written() -> None:
+    """Megatron-LM's own options: embedding and loss counted as a layer each, or fewer layers on the last stage."""
+    held: dict[str, Any] = {"device": "h100-80gb", "seq": 8192, "zero": 1, "recompute": "full", "cp": 1, "top": 1}
+    uneven = gc.plan("llama3-405b", count=1024, global_batch=256, tp=8, pp=16, virtual_stages=8, **held).plans[0]
+    text = written(gc.model("llama3-405b"), uneven, "megatron")
+    assert "--num-layers-per-virtual-pipeline-stage 1 " in text
+    assert "--account-for-embedding-in-pipeline-split --account-for-loss-in-pipeline-split" in text
+    with pytest.raises(gc.GptcalcError, match="no option for 126 layers in 16 stages of 8"):
+        written(gc.model("llama3-405b"), uneven, "nemo")
+    last = gc.plan("llama3-405b", count=1024, global_batch=256, tp=8, pp=4, virtual_stages=1, **held | {"zero": 3})
+    one = (last.plans or [last.nearest])[0]
+    assert "--decoder-last-pipeline-num-layers 30" in written(gc.model("llama3-405b"), one, "megatron")
