@@ -1,13 +1,19 @@
 """`plan`: its plans are `train`'s, the best is the best of all, what it says of the others adds up; and how it refuses."""
 
+import io
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gptcalc as gc
+from gptcalc.cli.moving import moving
 from gptcalc.search.space import read_set
+from gptcalc.search.written import written
 
 SMALL: dict[str, Any] = {
     "device": "a100-80gb",
@@ -140,3 +146,78 @@ def test_the_command_line(run: Any) -> None:
     assert f"--micro-batch-size {first['batch']} --global-batch-size 16" in megatron
     refused = run("plan", "gpt3-175b", "--count", "8", "--global-batch", "8", "--recompute", "none")
     assert (refused.code, "no plan fits" in refused.out) == (1, True)
+
+
+@pytest.mark.parametrize(("count", "global_batch", "seq", "cp"), [(8192, 2048, 8192, 1), (16384, 2048, 8192, 1), (16384, 128, 131072, 16)])
+def test_the_published_layouts_of_llama_3_405b_are_legal_and_fit(count: int, global_batch: int, seq: int, cp: int) -> None:
+    """The Llama 3 Herd of Models, arXiv:2407.21783, table 4 and 3.3.2: 126 layers on 16 stages, gradients divided, nothing recomputed."""
+    held: dict[str, Any] = {"tp": 8, "pp": 16, "cp": cp, "zero": 2, "recompute": "none"}
+    best = gc.plan("llama3-405b", device="h100-80gb", count=count, global_batch=global_batch, seq=seq, **held).plans[0]
+    assert best.run.fits
+    assert best.layout["dp"] == count // (8 * 16 * cp)
+    assert best.layout["virtual_stages"] == 8
+
+
+def test_layers_that_do_not_divide_are_searched() -> None:
+    space = gc.plan("llama3-405b", device="h100-80gb", count=1024, global_batch=256, seq=8192, tp=8, pp=16, cp=1, zero=1, top=1).space
+    assert space["virtual_stages"] == [1, 2, 4, 8]
+
+
+def interrupting(after: int) -> Any:
+    @contextmanager
+    def moving() -> Iterator[Any]:
+        moves: list[str] = []
+
+        def moved(what: str, _: int, __: int) -> None:
+            moves.append(what)
+            if len(moves) > after:
+                raise KeyboardInterrupt
+
+        yield moved
+
+    return moving
+
+
+def test_an_interrupt_prints_the_best_so_far(run: Any, monkeypatch: Any) -> None:
+    words = ["plan", "gpt2-xl", "--count", "8", "--global-batch", "16", "--seq", "512"]
+    whole = json.loads(run(*words, "-f", "json").out)["result"]
+    monkeypatch.setattr("gptcalc.cli.moving.moving", interrupting(3))
+    stopped = run(*words, "-f", "json")
+    part = json.loads(stopped.out)["result"]
+    assert (stopped.code, part["interrupted"]) == (130, True)
+    assert 0 < part["considered"] < whole["considered"]
+    assert part["plans"]
+    assert "interrupted: the best of the" in run(*words).out
+    swept = run("sweep", "gpt2", "--vary", "n_layer=1..9:1", "--show", "params")
+    assert (swept.code, "interrupted at 4 of 9" in swept.out) == (130, True)
+
+
+def test_a_bar_moves_on_a_terminal_after_a_second(monkeypatch: Any) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    clock = iter([0.0, 0.5, 2.0, 3.0])
+    monkeypatch.setattr("gptcalc.cli.moving.monotonic", lambda: next(clock))
+    with moving() as moved:
+        moved("plans on 8 devices", 1, 4)
+        assert not shown.getvalue()
+        moved("plans on 8 devices", 2, 4)
+    assert "plans on 8 devices" in shown.getvalue()
+
+
+def test_stages_that_are_short_are_written() -> None:
+    """Megatron-LM's own options: embedding and loss counted as a layer each, or fewer layers on the last stage."""
+    held: dict[str, Any] = {"device": "h100-80gb", "seq": 8192, "zero": 1, "recompute": "full", "cp": 1, "top": 1}
+    uneven = gc.plan("llama3-405b", count=1024, global_batch=256, tp=8, pp=16, virtual_stages=8, **held).plans[0]
+    text = written(gc.model("llama3-405b"), uneven, "megatron")
+    assert "--num-layers-per-virtual-pipeline-stage 1 " in text
+    assert "--account-for-embedding-in-pipeline-split --account-for-loss-in-pipeline-split" in text
+    with pytest.raises(gc.GptcalcError, match="no option for 126 layers in 16 stages of 8"):
+        written(gc.model("llama3-405b"), uneven, "nemo")
+    last = gc.plan("llama3-405b", count=1024, global_batch=256, tp=8, pp=4, virtual_stages=1, **held | {"zero": 3})
+    one = (last.plans or [last.nearest])[0]
+    assert "--decoder-last-pipeline-num-layers 30" in written(gc.model("llama3-405b"), one, "megatron")

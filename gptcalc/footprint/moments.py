@@ -37,14 +37,16 @@ class Moment(NamedTuple):
 
     @property
     def total(self) -> Any:
-        total: Any = 0
         flying: Any = 0  # what is linear apart: sums of plain numbers are quicker
+        alike: dict[Any, Any] = {}  # ... and of arrays those of one shape, before they make larger ones
         for group, times in self.standing:
             amount = group.total if is_one(times) else times * group.total
             if isinstance(amount, Linear):
                 flying = flying + amount
             else:
-                total = total + amount
+                shape = getattr(amount, "shape", ())
+                alike[shape] = alike[shape] + amount if shape in alike else amount
+        total = sum(alike.values())
         return total + flying if isinstance(flying, Linear) else total
 
     @property

@@ -10,7 +10,7 @@ from gptcalc.footprint.breakdown import broken_down, fullest, mixed
 from gptcalc.footprint.linear import Linear, highest
 from gptcalc.footprint.moments import Step
 from gptcalc.footprint.saved import within
-from gptcalc.footprint.training import Inputs, training_step
+from gptcalc.footprint.training import Inputs, states_alone, training_step
 from gptcalc.node import Node
 from gptcalc.spec.letters import symbolic
 from gptcalc.spec.model import ModelSpec
@@ -120,14 +120,41 @@ class Reach(NamedTuple):
     standing: Any
 
 
-def reach_on_grid(model: ModelSpec, recipe: Recipe, batch: Any, seq: Any) -> Reach:
-    """`peak_of` without the rest, for sizes that broadcast: the structure of their steps is one (`spec.grids`)."""
-    p = recipe.layout.pp
+class Beside(NamedTuple):
+    """Of one kind of stage: what it is, and its reach without what `states_alone` says."""
+
+    inputs: Inputs
+    reach: Reach
+
+
+def reach_on_grid(
+    model: ModelSpec, recipe: Recipe, batch: Any, seq: Any, known: dict[Any, list[Beside]] | None = None, key: Any = None
+) -> Reach:
+    """`peak_of` without the rest, for sizes that broadcast: the structure of their steps is one (`spec.grids`).
+
+    ZeRO-0, 1 and 2 keep the same activations where gradients stand throughout: `known` has them by `key`, which says all but the stage.
+    """
+    from gptcalc.spec.runtime import load_runtime
+
+    resident = load_runtime(recipe.runtime).state.resident_gradients and recipe.lora_rank is None
+    if known is None or not resident or recipe.layout.zero == 3:
+        stages = _stages(model, recipe, batch, seq, linear=True)
+        return _of_fullest(recipe, [(stage.inputs.shard.role, stage.reach) for stage in stages])
+    if key not in known:
+        stages = _stages(model, recipe, batch, seq, linear=True)
+        known[key] = [Beside(one.inputs, Reach(*(size - states_alone(one.inputs) for size in one.reach))) for one in stages]
+    found = []
+    for inputs, reach in known[key]:
+        apart = states_alone(inputs._replace(recipe=inputs.recipe._replace(layout=recipe.layout)))
+        found.append((inputs.shard.role, Reach(*(size + apart for size in reach))))
+    return _of_fullest(recipe, found)
+
+
+def _of_fullest(recipe: Recipe, stages: list[tuple[str, Reach]]) -> Reach:
     largest: Reach | None = None
-    for stage in _stages(model, recipe, batch, seq, linear=True):
-        own = stage.reach
-        if stage.inputs.shard.role == "middle":  # of two stages there is none
-            own = Reach(*(pick(p > 2, size, 0) for size in own))
+    for role, own in stages:
+        if role == "middle":  # of two stages there is none
+            own = Reach(*(pick(recipe.layout.pp > 2, size, 0) for size in own))
         largest = own if largest is None else Reach(*(maximum(a, b) for a, b in zip(largest, own, strict=True)))
     assert largest is not None
     return largest

@@ -16,6 +16,7 @@ from gptcalc.footprint.step import Adapter, Structure, step_of
 from gptcalc.spec.paths import block_of, part_of
 from gptcalc.spec.recipe import PRECISIONS, Recipe
 from gptcalc.symbols import Symbol, ceiling, is_one, is_zero, maximum, minimum, product
+from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import Shard, on_stage
 
@@ -58,10 +59,7 @@ def training_step(i: Inputs) -> Step:
     tied = s.switches.tied
     rows = {row.path: row for row in operations(s, i.batch, i.shard.seq, i.shard.seq)}
     paths = [path for path in rows if on_stage(path, i.shard.role)]
-    weights = weights_of(list(rows.values()), recipe, paths)
-    if tied and i.shard.role == "last":  # the head's own copy of the token embedding
-        learns = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
-        weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), learns, name="weight"))
+    weights = _of_model(i, list(rows.values()), paths)
     frozen = ("",) if recipe.lora_rank is not None else recipe.freeze
     if tied and within("embedding/token", recipe.freeze):
         frozen = (*frozen, "head/output")
@@ -94,17 +92,12 @@ def training_step(i: Inputs) -> Step:
     learning = PRECISIONS[recipe.adapter_precision or recipe.precision]
     gradient = width(state.gradients, learning)
     gradients = _gradients(weights, owners, gradient)
-    sharing = (i.dp, i.dp_experts) if zero >= 1 else (1, 1)
-    states = states_of(weights, recipe, learning, state, *sharing)
+    states, standing = _standing(i, weights)
     if recipe.offload_optimizer and not states and any(weight.trained for weight in weights):
         raise GptcalcError(f"optimizer {recipe.optimizer} has no state to offload", hint="leave --offload-optimizer out")
     resident = state.resident_gradients or recipe.accumulate > 1
     divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
     trained = [weight for weight in weights if weight.trained]
-    standing = {
-        f"gradients/{path}": ceiling(size, divided_experts if of_experts(path) else divided)
-        for path, size in (_by_path(trained, gradient).items() if resident else ())
-    }
     compute = precision.compute
     reduced = {"transients/gradients of a block, before they are scattered": _largest_block(trained, compute)}
     packed_one = {"transients/a matrix, out of its 4 bits": _largest_quantized(weights, compute)} if recipe.qlora else {}
@@ -146,6 +139,39 @@ def training_step(i: Inputs) -> Step:
         _round_states(step)
     learned = _weights(i, trained, zero)
     return step._replace(trained=sum(learned.values()))
+
+
+def states_alone(i: Inputs) -> Any:
+    """Bytes of the optimizer's state and of gradients that stand throughout, which are all that ZeRO-1 and 2 change where gradients do.
+
+    A model without adapters.
+    """
+    s = i.shard.shape
+    rows = operations(s, i.batch, i.shard.seq, i.shard.seq)
+    weights = _of_model(i, rows, [row.path for row in rows if on_stage(row.path, i.shard.role)])
+    states, gradients = _standing(i, weights)
+    return sum(gradients.values(), 0 if i.recipe.offload_optimizer else sum(states.values()))
+
+
+def _of_model(i: Inputs, rows: list[Operation[Any]], paths: list[str]) -> list[Weight]:
+    """The weights of a stage; where head and embedding are one and stages two, the head has a copy of its own."""
+    s, recipe = i.shard.shape, i.recipe
+    weights = weights_of(rows, recipe, paths)
+    if s.switches.tied and i.shard.role == "last":
+        learns = recipe.lora_rank is None and not within("embedding/token", recipe.freeze)
+        weights.append(Weight("head/output", 1, (s.vocab_size, s.d_embedding), learns, name="weight"))
+    return weights
+
+
+def _standing(i: Inputs, weights: list[Weight]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The optimizer's state, and the gradients that stand throughout; each divided as ZeRO has it."""
+    recipe, state, zero = i.recipe, i.runtime.state, i.recipe.layout.zero
+    learning = PRECISIONS[recipe.adapter_precision or recipe.precision]
+    states = states_of(weights, recipe, learning, state, *((i.dp, i.dp_experts) if zero >= 1 else (1, 1)))
+    divided, divided_experts = (i.dp, i.dp_experts) if zero >= 2 else (1, 1)
+    resident = state.resident_gradients or recipe.accumulate > 1
+    sizes = _by_path([weight for weight in weights if weight.trained], width(state.gradients, learning)) if resident else {}
+    return states, {f"gradients/{path}": ceiling(n, divided_experts if of_experts(path) else divided) for path, n in sizes.items()}
 
 
 def _round_states(step: Step) -> None:

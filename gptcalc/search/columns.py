@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gptcalc.footprint.phases import Reach, reach_on_grid
+from gptcalc.footprint.phases import Beside, Reach, reach_on_grid
 from gptcalc.spec.grids import AXES, Sizes, follow, open_grid, rows
 from gptcalc.spec.legality import Sizes as Judged
 from gptcalc.spec.legality import legal
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.stack import StackSpec
     from gptcalc.time.local import Local
+
+MOST_KEPT = 1_000_000
+"""Places of grids whose memory is kept for other stages of ZeRO: some 100 MB."""
 
 ROOM = 2_000_000
 """Places of one grid: some 16 MB for each array of them."""
@@ -108,9 +111,26 @@ class Weighed(NamedTuple):
 
 @dataclass
 class Known:
-    """Kernels that have been timed already: those of one recipe whatever the pipeline is."""
+    """What has been computed already: the kernels of one recipe whatever the pipeline is, and activations whatever ZeRO divides."""
 
     locals: dict[Any, Local] = field(default_factory=dict)
+    beside: dict[Any, list[Beside]] = field(default_factory=dict)
+    places: int = 0  # of the grids of `beside`
+
+    def beside_of(self, sizes: Sizes) -> dict[Any, list[Beside]] | None:
+        """What is known of the memory of other grids; nothing of large ones, each of which is hundreds of megabytes."""
+        import numpy as np
+
+        size = prod(
+            np.broadcast_shapes(*(np.shape(one) for one in (*sizes.layout, sizes.batch, sizes.seq, sizes.m) if hasattr(one, "dtype")))
+        )
+        if size > MOST_KEPT:
+            return None
+        if self.places + size > MOST_KEPT:
+            self.beside.clear()
+            self.places = 0
+        self.places += size
+        return self.beside
 
 
 def grids(task: Task, space: Space) -> Iterator[Grid]:
@@ -167,7 +187,7 @@ def weigh(task: Task, recompute: str, sizes: Sizes, allowed: Any, known: Known) 
         key = (recompute, layout.sequence_parallel, layout.zero == 3, *map(_key, (layout.tp, layout.cp, layout.ep, sizes.batch, sizes.seq)))
         if key not in known.locals:
             known.locals[key] = local(plan)
-        return Weighed(*step_seconds(plan, known.locals[key]), *_peaks(task, recipe, sizes), allowed)
+        return Weighed(*step_seconds(plan, known.locals[key]), *_peaks(task, recipe, sizes, known), allowed)
 
 
 def judged(task: Task, sizes: Sizes, count: Any, global_batch: Any) -> Any:
@@ -181,12 +201,17 @@ def _key(size: Any) -> Any:
     return size if isinstance(size, int) else (size.shape, size.tobytes())
 
 
-def _peaks(task: Task, recipe: Recipe, sizes: Sizes) -> Reach:
+def _peaks(task: Task, recipe: Recipe, sizes: Sizes, known: Known) -> Reach:
     """Gradients stand throughout where there are several micro-batches, or in code that always keeps them."""
     from gptcalc.spec.runtime import load_runtime
 
+    layout = recipe.layout
+    key = (recipe.recompute, layout.sequence_parallel, *map(_key, (layout.tp, layout.pp, layout.cp, layout.dp, layout.ep)))
+    key = (*key, *map(_key, (layout.virtual_stages, sizes.batch, sizes.seq, sizes.m)))
+
     def of(pieces: int) -> Reach:
-        return reach_on_grid(task.model, recipe._replace(accumulate=pieces), sizes.batch, sizes.seq)
+        own = recipe._replace(accumulate=pieces)
+        return reach_on_grid(task.model, own, sizes.batch, sizes.seq, known.beside_of(sizes), (*key, pieces))
 
     if isinstance(sizes.m, int):
         return of(min(sizes.m, 2))
@@ -214,7 +239,9 @@ def evaluate(task: Task, columns: Mapping[str, Any]) -> Columns:
 
     given = {name: np.asarray(value) for name, value in ({"ep": 1, "virtual_stages": 1} | dict(columns)).items()}
     size = np.broadcast_shapes(*(value.shape for value in given.values()))
-    words, which = np.unique(np.broadcast_to(given.pop("recompute"), size), return_inverse=True)
+    recompute = given.pop("recompute")
+    words = sorted(set(recompute.ravel().tolist()))
+    which = np.broadcast_to(sum(number * (recompute == word) for number, word in enumerate(words)), size)
     flat = {name: np.broadcast_to(value, size).astype(np.float64).ravel() for name, value in given.items()}
     own = flat["tp"] * flat["pp"] * flat["cp"]
     flat.setdefault("count", own * flat.get("dp", 1.0))
@@ -228,7 +255,7 @@ def evaluate(task: Task, columns: Mapping[str, Any]) -> Columns:
     for place in rows(
         task.layout, {name: column[kept] for name, column in flat.items()}, layers_differ=bool(task.model.layers), apart=(words_of * 1.0,)
     ):
-        found = weigh(task, str(words[words_of[place.here[0]]]), place.sizes, True, known)
+        found = weigh(task, words[words_of[place.here[0]]], place.sizes, True, known)
         for array, value in ((step_time, found.step_time), (peak, found.peak)):
             array[kept[place.here]] = place.take(value)
     return Columns(step_time.reshape(size), peak.reshape(size), allowed.reshape(size))

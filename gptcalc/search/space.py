@@ -131,7 +131,7 @@ def space_of(
     of_count = divisors(count)
     experts = [kind.n_expert or 1 for kind in (model.kinds.values() if model.kinds else [model])] if has_experts(model) else [1]
     stages = [p for p in of_count if p <= model.n_layer]
-    chunks = divisors(model.n_layer) if stages != [1] else [1]
+    chunks = _chunks(model.n_layer, read_set("pp", asked["pp"]) if asked.get("pp") is not None else stages)
     flags = (False, True) if sequence_parallel else (False,)
     recompute, zero = asked.get("recompute"), asked.get("zero")
     return Space(
@@ -140,7 +140,7 @@ def space_of(
         cp=sizes("cp", [c for c in of_count if c == 1 or seq // c >= FEWEST_TOKENS]),
         ep=sizes("ep", sorted({g for n in experts for g in divisors(n) if count % g == 0})),
         batch=sizes("batch", divisors(global_batch)),
-        virtual_stages=read_set("virtual_stages", asked["virtual_stages"]) if asked.get("virtual_stages") is not None else tuple(chunks),
+        virtual_stages=read_set("virtual_stages", asked["virtual_stages"]) if asked.get("virtual_stages") is not None else chunks,
         dp=None if asked.get("dp") is None else read_set("dp", asked["dp"]),
         seq=seq,
         count=count,
@@ -149,6 +149,21 @@ def space_of(
         zero=(0, 1, 2, 3) if zero is None else _stages(zero),
         sequence_parallel=flags if asked.get("sequence_parallel") is None else read_flags("sequence_parallel", asked["sequence_parallel"]),
     )
+
+
+def _chunks(n_layer: int, stages: Iterable[int]) -> tuple[int, ...]:
+    """The numbers of chunks that leave less than a layer of a stage empty, or the two that embedding and loss stand for.
+
+    >>> _chunks(126, [16]), _chunks(61, [8]), _chunks(96, [8])
+    ((1, 2, 4, 8), (1, 2, 4, 8), (1, 2, 3, 4, 6, 12))
+    """
+    found = {1}
+    for p in stages:
+        for v in range(2, n_layer // max(p, 1) + 2) if p > 1 else ():
+            whole = v * -(-n_layer // (p * v))
+            if whole > 1 and p * whole - n_layer <= max(2, p - 1):
+                found.add(v)
+    return tuple(sorted(found))
 
 
 def _judged(name: str, value: int, global_batch: int, seq: int, beside: dict[str, int]) -> Sizes:

@@ -36,7 +36,26 @@ def written(model: ModelSpec, choice: Choice, software: str) -> str:
 
 def _chunk(model: ModelSpec, layout: dict[str, Any]) -> int:
     """Layers of a virtual stage."""
-    return int(model.n_layer // (layout["pp"] * layout["virtual_stages"]))
+    return int(-(-model.n_layer // (layout["pp"] * layout["virtual_stages"])))
+
+
+def _short(model: ModelSpec, layout: dict[str, Any]) -> tuple[bool, int | None]:
+    """Whether the first stage and the last have a layer fewer, for embedding and loss; else the layers of a last stage that has fewer.
+
+    As `spec.legality.stage_sizes` has it: of 126 layers in 16 stages of 8 chunks both are short, of 61 in 8 of 2 the last has 5.
+    """
+    whole = layout["virtual_stages"] * _chunk(model, layout)
+    missing = layout["pp"] * whole - model.n_layer
+    if missing == 2 and layout["virtual_stages"] > 1:
+        return True, None
+    return False, whole - missing if missing else None
+
+
+def _no_option(software: str, model: ModelSpec, layout: dict[str, Any]) -> GptcalcError:
+    chunks = f"{layout['pp']} stages of {layout['virtual_stages']}" if layout["virtual_stages"] > 1 else f"{layout['pp']} stages"
+    able = [v for v in range(1, model.n_layer + 1) if model.n_layer % (layout["pp"] * v) == 0]
+    hint = f"--virtual-stages {','.join(map(str, able))} divides" if able else "choose --pp so that it divides the layers"
+    return GptcalcError(f"{software} has no option for {model.n_layer} layers in {chunks}", hint=hint)
 
 
 def _number(recompute: str) -> int | None:
@@ -53,6 +72,13 @@ def _megatron(model: ModelSpec, choice: Choice) -> str:
     ]
     if layout["virtual_stages"] > 1:
         lines.append(f"--num-layers-per-virtual-pipeline-stage {_chunk(model, layout)}")
+    ends, last = _short(model, layout)
+    if ends:
+        lines.append("--account-for-embedding-in-pipeline-split --account-for-loss-in-pipeline-split")
+    if last is not None:
+        if last < 1 or last % layout["virtual_stages"]:
+            raise _no_option("Megatron-LM", model, layout)
+        lines.append(f"--decoder-last-pipeline-num-layers {last}")
     if layout["cp"] > 1:
         lines.append(f"--context-parallel-size {layout['cp']}")
     if layout["ep"] > 1:
@@ -83,9 +109,13 @@ def _torchtitan(model: ModelSpec, choice: Choice) -> str:
         raise GptcalcError(f"torchtitan shards everything or nothing, not ZeRO-{layout['zero']}", hint="--zero 0,3")
     if recompute == "selective":
         raise GptcalcError("torchtitan's selective recomputation chooses other operations", hint="--recompute none,full")
+    ends, last = _short(model, layout)
+    if last is not None:
+        raise _no_option("torchtitan", model, layout)
+    fewer = "".join(f"pipeline_parallel_{stage}_stage_less_layers = {int(ends)}\n" for stage in ("first", "last"))
     schedule = "Interleaved1F1B" if layout["virtual_stages"] > 1 else "1F1B"
     shard, copies = (layout["dp"], 1) if layout["zero"] == 3 else (1, layout["dp"])
-    of_stage = f'pipeline_parallel_schedule = "{schedule}"\npipeline_parallel_layers_per_stage = {_chunk(model, layout)}\n'
+    of_stage = f'pipeline_parallel_schedule = "{schedule}"\npipeline_parallel_layers_per_stage = {_chunk(model, layout)}\n{fewer}'
     every = _number(recompute)
     mode = f'mode = "selective"\nselective_ac_option = "{every}"' if every else f'mode = "{recompute}"'
     return (
@@ -107,6 +137,8 @@ def _nemo(model: ModelSpec, choice: Choice) -> str:
         raise GptcalcError(f"NeMo's GPT configuration has a distributed optimizer, not ZeRO-{layout['zero']}", hint="--zero 0,1")
     if _number(recompute) is not None:
         raise GptcalcError(f"NeMo has no option for recompute {recompute}", hint="--recompute none,selective,full")
+    if _short(model, layout) != (False, None):
+        raise _no_option("NeMo's GPT configuration", model, layout)
     virtual = layout["virtual_stages"] if layout["virtual_stages"] > 1 else "null"
     grain = {"none": "null", "selective": "selective", "full": "full"}[recompute]
     lines = [

@@ -34,11 +34,12 @@ def headline(answer: Scale) -> str:
 
     >>> from gptcalc.search.scale import scale
     >>> headline(scale(flops=5.76e23))
-    '5.76e+23 FLOP: 72.2 B parameters on 1.33 T tokens, loss 1.974 (besiroglu-2024; 40.3 B to 75.7 B by other laws but Kaplan)'
+    '5.76e+23 FLOP: 72.2 B parameters on 1.33 T tokens, loss 1.974, 192 times beyond its data (besiroglu-2024; 40.3 B to ...)'
     """
     best = answer.optima[0]
     others = [one for one in answer.optima[1:] if not one.law.startswith("kaplan") and one.granularity is None]
-    loss = f"loss {nats(best.loss or 0)}"
+    far = f", {best.beyond:,.0f} times beyond its data" if best.beyond else ""
+    loss = f"loss {nats(best.loss or 0)}{far}"
 
     def between(values: list[float]) -> str:
         return f"({best.law}; {size(min(values))} to {size(max(values))} by other laws but Kaplan)"
