@@ -152,6 +152,7 @@ GEMMA4_UNIFIED = variant(
     "gemma4_unified_text",
     "Gemma4UnifiedForCausalLM",
     "Gemma 4",
+    defaults={"max_position_embeddings": 262_144, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
     without="hidden_size_per_layer_input vocab_size_per_layer_input enable_moe_block num_experts top_k_experts moe_intermediate_size",
 )
 
