@@ -79,7 +79,7 @@ def before(x: Array, layer: Parts, path: str, kept: Kept | None) -> Array:
 def step(x: Array, layer: Parts, path: str, kept: Kept | None) -> Array:
     """The same of one token, as a sum of products."""
     assert kept is not None
-    window = moved(lambda plain: np.concatenate([kept.tail, plain], axis=1), x)  # type: ignore[list-item]  # there is one
+    window = moved(lambda plain: np.concatenate([kept.tail, plain], axis=1), x)
     kept.tail = np.array(window.view(np.ndarray)[:, 1:])
     at(x, path)
     read: Array = np.add.reduce(window * layer[path]["weight"].T, axis=1, keepdims=True)
