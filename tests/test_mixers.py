@@ -44,6 +44,7 @@ KINDS = {
     "mamba with plain norms": hybrid(MAMBA | {"norms": "plain", "norm_epsilon": 1e-3}),
     "short convolution": hybrid({"kind": "short_conv", "d_conv": 3}),
     "short convolution with biases": hybrid({"kind": "short_conv", "d_conv": 5, "bias": True}),
+    "rg-lru": hybrid({"kind": "rg_lru", "n_head": 4, "d_head": 6, "d_conv": 3}),
     "kimi delta": hybrid(KIMI),
     "kimi delta through a rank, bounded": hybrid(KIMI | {"rank": 3, "least": -5.0}),
     "delta net with an epsilon": hybrid(DELTA | {"norm_epsilon": 1e-2}),
@@ -188,6 +189,9 @@ KIMI_FILE: dict[str, Any] = {"model_type": "kimi_linear", "num_hidden_layers": 4
         ({"model_type": "olmo_hybrid", "num_hidden_layers": 2, "layer_types": ["linear_attention"] * 2}, "layers of both kinds"),
         ({"model_type": "olmo_hybrid", "linear_num_value_heads": 45}, "45 is not a multiple of linear_num_key_heads 30"),
         ({"model_type": "lfm3", "sliding_window": None}, "sliding_window"),
+        ({"model_type": "recurrent_gemma", "lru_width": 2561}, "2561 is not a multiple of num_attention_heads 10"),
+        ({"model_type": "recurrent_gemma", "block_types": ["recurrent", "mamba"]}, "must be a list of the words recurrent and attention"),
+        ({"model_type": "recurrent_gemma", "block_types": []}, "must be a list of the words recurrent and attention"),
     ],
 )
 def test_layers_that_no_class_builds_are_refused(config: dict[str, Any], message: str) -> None:

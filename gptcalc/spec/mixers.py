@@ -121,6 +121,19 @@ class Mamba(Record):
         return Sizes(self.n_head, 1, self.d_state, 1, self.d_conv, self.rank)
 
 
+class RgLru(Record):
+    """RG-LRU (De et al. 2024, arXiv:2402.19427): one number of state for each channel, gates of n_head blocks of d_head channels."""
+
+    kind: Literal["rg_lru"]
+    n_head: Size
+    d_head: Size
+    d_conv: Size = 4
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.n_head, d_head=self.d_head, d_conv=self.d_conv)
+
+
 class ShortConv(Record):
     """A gated short convolution (LFM2): each channel over the last d_conv tokens, between two gates, and no state beside them."""
 
@@ -133,7 +146,7 @@ class ShortConv(Record):
         return Sizes(d_conv=self.d_conv)
 
 
-Mixer = Annotated[DeltaNet | KimiDelta | Mamba2 | Mamba | ShortConv, Field(discriminator="kind")]
+Mixer = Annotated[DeltaNet | KimiDelta | Mamba2 | Mamba | RgLru | ShortConv, Field(discriminator="kind")]
 
 KINDS: tuple[str, ...] = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(Mixer)[0]))
 """The names of all mixers, which are those of their files in `table.sublayers` and `reference`."""

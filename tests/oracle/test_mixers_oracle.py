@@ -107,6 +107,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "bailing_hybrid": BASE | KIMI | {"head_dim": 6, "layer_group_size": 2, "first_k_dense_replace": 1, "n_group": 2, "topk_group": 1},
     "bailing_hybrid, free": BASE | KIMI | {"head_dim": 6, "layer_group_size": 2, "q_lora_rank": 12, "kda_safe_gate": False, "n_group": 1},
+    "recurrent_gemma": {k: v for k, v in BASE.items() if "position" not in k}
+    | {"attention_window_size": 128, "block_types": ["recurrent", "attention"], "lru_width": 40, "conv1d_width": 3}
+    | {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0},
     "lfm2_moe": BASE
     | {
         "layer_types": ["conv", "full_attention", "conv", "full_attention"],
