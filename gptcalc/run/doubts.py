@@ -1,8 +1,10 @@
 """What of a step decides how far its time may be off, read from the plan and the bill of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gptcalc.run.pace import Step
+from gptcalc.symbols import Quantity
+from gptcalc.time.breakdown import StepTime
 from gptcalc.time.kernels import ceil
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.recipe import Recipe
 
 
-def step_of(model: "ModelSpec", recipe: "Recipe", timed: Any, place: "ClusterSpec", *, many: bool, power: Any) -> Step:
+def step_of(model: "ModelSpec", recipe: "Recipe", timed: StepTime, place: "ClusterSpec", *, many: bool, power: object) -> Step:
     """What of a step decides how far it may be off; of arrays, of the place where it is most."""
     if not many:
         return Step()
@@ -29,5 +31,5 @@ def step_of(model: "ModelSpec", recipe: "Recipe", timed: Any, place: "ClusterSpe
     return Step(float(attention), float(exposed), odd, power is not None, narrow, bool(single))
 
 
-def _most(value: Any) -> Any:
+def _most(value: Quantity) -> float:
     return value.max() if hasattr(value, "max") else value
