@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.ranges import Range, check_range, exactly, read_range
 
@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 def cost_of(
-    hours: Range, device: DeviceSpec, *, price: Any = None, tdp_share: Any = TDP_SHARE, pue: Any = PUE, carbon: Any = CARBON
+    hours: Range, device: DeviceSpec, *, price: object = None, tdp_share: object = TDP_SHARE, pue: object = PUE, carbon: object = CARBON
 ) -> Cost:
     """Money, energy and CO2 of so many hours of one kind of device.
 
@@ -56,7 +56,7 @@ def cost_of(
     return Cost(cost, energy, None if energy is None else times(energy, inputs["carbon"]), inputs, notes)
 
 
-def _price(device: DeviceSpec, price: Any) -> Range | None:
+def _price(device: DeviceSpec, price: object) -> Range | None:
     if price is not None:
         return check_range(read_range(price, "price"), "price")
     if not device.prices:

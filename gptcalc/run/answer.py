@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from gptcalc.node import Node, brief, plain
 from gptcalc.shown import frame, shown
+from gptcalc.symbols import Quantity
 
 if TYPE_CHECKING:
     from gptcalc.time.plan import StepPlan
@@ -101,9 +102,10 @@ class Run(NamedTuple):
         return frame(self)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Quantity:
         """Seconds."""
-        return self.time
+        seconds: Quantity = self.time
+        return seconds
 
     @property
     def fits(self) -> bool:

@@ -1,15 +1,16 @@
 """Whether a run fits in its devices' memory: one answer, or arrays of them for arrays of layouts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gptcalc.run.answer import Capacity
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
+    from gptcalc.symbols import Quantity
 
 
-def capacity_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: Any, seq: Any) -> "Capacity":
+def capacity_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batch: "Quantity", seq: "Quantity") -> "Capacity":
     """Whether the recipe fits, by `memory`'s own rule (`fits` None: that cannot be said); `change` is the cheapest that would."""
     from gptcalc.footprint.arrays import peaks_of
     from gptcalc.footprint.fit import cheapest, said
@@ -19,7 +20,9 @@ def capacity_of(model: "ModelSpec", device: "DeviceSpec", recipe: "Recipe", batc
     room = device.memory - reserve(peak.value, peak.logits, peak.trained, device).apart
     fits = said(peak.value, peak.high, room, lower_bound=peak.lower_bound)
     one = peak.role is not None
-    change = cheapest(model, recipe, batch, seq, room, timed=True) if one and fits is False else None
+    change = None
+    if fits is False and isinstance(batch, int) and isinstance(seq, int) and one:
+        change = cheapest(model, recipe, batch, seq, room, timed=True)
     return {
         "peak_allocated": peak.value,
         "room": room if one else 0.0 * peak.value + room,

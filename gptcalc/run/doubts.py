@@ -1,9 +1,11 @@
 """What of a step decides how far its time may be off, read from the plan and the bill of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gptcalc.run.pace import Step
+from gptcalc.symbols import Quantity
 from gptcalc.time.block import TENSOR
+from gptcalc.time.breakdown import StepTime
 from gptcalc.time.kernels import ceil
 from gptcalc.time.step import step_times
 
@@ -11,11 +13,10 @@ if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
-    from gptcalc.time.breakdown import StepTime
     from gptcalc.time.plan import StepPlan
 
 
-def step_of(model: "ModelSpec", recipe: "Recipe", timed: Any, place: "ClusterSpec", *, many: bool, power: Any) -> Step:
+def step_of(model: "ModelSpec", recipe: "Recipe", timed: StepTime, place: "ClusterSpec", *, many: bool, power: object) -> Step:
     """What of a step decides how far it may be off; of arrays, of the place where it is most."""
     if not many:
         return Step()
@@ -37,7 +38,7 @@ LINK_MATTERS = 0.1
 """The share of a step that tensor parallelism sends, from which on the fast link of another site decides."""
 
 
-def slower_link(plan: "StepPlan", timed: "StepTime") -> list[str]:
+def slower_link(plan: "StepPlan", timed: StepTime) -> list[str]:
     """How a step moves where the fast link has half of its rate, as some sites' have; nothing for arrays, and where little is sent on it.
 
     Source: 41 trials for BLOOM ask for 0.4 of the rate of a DGX A100's link, which the same shapes reach on Selene within 2 %.
@@ -61,5 +62,5 @@ def _halved(place: "ClusterSpec") -> "ClusterSpec":
     return place.model_copy(update={"link": slower})
 
 
-def _most(value: Any) -> Any:
+def _most(value: Quantity) -> float:
     return value.max() if hasattr(value, "max") else value

@@ -7,6 +7,7 @@ tau = sqrt(2·C·M), the share of time lost is about C/tau + (tau/2 + R)/M, R th
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.spec.recipe import PRECISIONS, Layout, Recipe
+from gptcalc.symbols import Quantity
 from gptcalc.time.kernels import least
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Goodput(NamedTuple):
     source: str
 
 
-def checkpoint_bytes(model: "ModelSpec | int", recipe: Recipe) -> Any:
+def checkpoint_bytes(model: "ModelSpec | int", recipe: Recipe) -> int:
     """What a checkpoint holds: the weights and the optimizer's states, fp32 master weights among them, as training holds them.
 
     Of a number of parameters as of one vector of that many.
@@ -50,14 +51,14 @@ def checkpoint_bytes(model: "ModelSpec | int", recipe: Recipe) -> Any:
     else:
         rows = operations(shape_of(model), 1, 1, 1)
         weights = weights_of(rows, recipe._replace(layout=Layout()), [row.path for row in rows])
-    size = sum(states_of(weights, recipe, precision, state, 1).values())
+    size: int = sum(states_of(weights, recipe, precision, state, 1).values())
     for weight in weights:
         numerator, denominator = bytes_per_weight(weight, precision, state.weights)
         size = size + ceiling(numerator * weight.total, denominator)
     return size
 
 
-def goodput_of(model: "ModelSpec", recipe: Recipe, cluster: "ClusterSpec", count: Any, seconds: Any) -> Goodput:
+def goodput_of(model: "ModelSpec", recipe: Recipe, cluster: "ClusterSpec", count: Quantity, seconds: Quantity) -> Goodput:
     """The share of a run of `seconds` on `count` devices that is not lost to failures and checkpoints.
 
     Units: seconds, bytes.   Source: Young 1974, Commun. ACM 17(9); Daly 2006, Future Gener. Comput. Syst. 22(3); constants in

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.ranges import Range, exactly
 from gptcalc.spec.legality import has_experts
+from gptcalc.symbols import Quantity
 from gptcalc.time.kernels import least, most
 
 if TYPE_CHECKING:
@@ -48,21 +49,21 @@ class Pace(NamedTuple):
     lower_bound: bool
     notes: list[str]
 
-    def times(self, value: Any) -> Range:
+    def times(self, value: Quantity) -> Range:
         """A quantity that is proportional to the time."""
         if self.factor.known:
             return exactly(value)
         low, _, high = self.factor
         return Range(value * low, value, None if high is None else value * high)
 
-    def over(self, value: Any) -> Range:
+    def over(self, value: Quantity) -> Range:
         """A quantity that is proportional to its inverse, such as a rate."""
         if self.factor.known:
             return exactly(value)
         low, _, high = self.factor
         return Range(None if high is None else value / high, value, value / low)
 
-    def share(self, value: Any) -> Range:
+    def share(self, value: Quantity) -> Range:
         """A share of the peak: no more than all of it, unless it is likely to be counted as more."""
         low, _, high = whole = self.over(value)
         return whole if whole.known else Range(low, value, least((high, most((value, 1.0)))))

@@ -22,7 +22,7 @@ from gptcalc.run.pace import pace_of, stated_pace
 from gptcalc.run.use import beyond_context, beyond_peak, flops_of
 from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
-from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
+from gptcalc.spec.plan import Device, DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
 from gptcalc.symbols import Quantity
 from gptcalc.time.breakdown import StepTime, chosen_of, longest_first
@@ -39,7 +39,9 @@ MOST_DEVICES = 200
 
 
 @takes_either(TrainOptions, Run, DevicesOptions, list[Run])
-def train(model: Any, *, device: Any = "h100-80gb", **options: Any) -> Run | list[Run]:
+def train(
+    model: ModelSpec | str | Mapping[str, Any], *, device: Device | list[Device] | tuple[Device, ...] = "h100-80gb", **options: Any
+) -> Run | list[Run]:
     """The cost of a training run on one kind of device, or a list of them where `device` is a list of names.
 
     `batch` is the micro-batch of a device, `global_batch` that of a step; `mfu` replaces the model of the step.
@@ -205,12 +207,13 @@ def _check_stated_mfu(asked: RunOptions, plan: Plan, *, goodput: bool) -> None:
             )
 
 
-def _tokens(model: ModelSpec, tokens: Any) -> Any:
+def _tokens(model: ModelSpec, tokens: object) -> Quantity:
     if tokens is None:
         tokens = model.training_tokens
         if tokens is None:
             raise GptcalcError(f"how many tokens {model.name} was trained on is not in its preset", hint="give --tokens, such as 300B")
-    return whole(tokens, "tokens", most=units.LARGEST)
+    read: Quantity = whole(tokens, "tokens", most=units.LARGEST)
+    return read
 
 
 def _divisions(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gptcalc.choices import Attention
 from gptcalc.spec.options import distinct_words
 from gptcalc.spec.shape import shape_of
-from gptcalc.symbols import pick
+from gptcalc.symbols import Quantity, pick
 from gptcalc.table.operations import operations
 from gptcalc.time.kernels import ceil
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gptcalc.table.operation import Operation
 
 
-def flops_of(model: ModelSpec, seq: Any, recipe: Recipe, attention: Attention) -> tuple[Any, Any]:
+def flops_of(model: ModelSpec, seq: Quantity, recipe: Recipe, attention: Attention) -> tuple[Any, Any]:
     """Of one sequence: the model's own FLOPs, backward twice forward, and those with what is recomputed.
 
     Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, appendix B.
@@ -32,19 +32,20 @@ def flops_of(model: ModelSpec, seq: Any, recipe: Recipe, attention: Attention) -
     return own, own + again
 
 
-def _again(products: list[tuple[Operation[Any], Any]], recipe: Recipe) -> Any:
+def _again(products: list[tuple[Operation[Any], Any]], recipe: Recipe) -> Quantity:
     """The FLOPs of what one way to recompute executes twice."""
     if recipe.recompute == "none":
         return 0
     core, every = recipe.recompute == "selective", recipe.checkpoint_every or 1
-    return sum(
+    executed: Quantity = sum(
         flops * (ceil(row.runs, every) / row.runs)
         for row, flops in products
         if row.in_block and (not core or row.kind in ("scores", "mix"))
     )
+    return executed
 
 
-def beyond_context(model: ModelSpec, seq: Any) -> list[str]:
+def beyond_context(model: ModelSpec, seq: Quantity) -> list[str]:
     """What is to be said of sequences that the model was not made for."""
     longest = seq.max() if hasattr(seq, "max") else seq
     if longest <= model.n_ctx:

@@ -113,7 +113,7 @@ def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> Ste
     return StepTime(items, texts, sent, longest_first(kinds), pairs, between.reshape(shape))
 
 
-def chosen_of(which: Any, found: Sequence[StepTime]) -> StepTime:
+def chosen_of(which: Quantity, found: Sequence[StepTime]) -> StepTime:
     """Of breakdowns of the same arrays of layouts the one that each place has."""
     one = found[0]
     for number, other in enumerate(found[1:], start=1):
