@@ -218,7 +218,8 @@ def test_explain_shows_formulas_and_sources(run: Run, command: tuple[str, ...]) 
 
 def test_models_are_filtered(run: Run) -> None:
     rows = answer(run("models", "--family", "qwen", "-f", "json"))["result"]
-    assert {row["family"] for row in rows} == {"Qwen 2", "Qwen 2.5", "Qwen 3", "Qwen 3.5"}
+    families = {"Qwen 2", "Qwen 2.5", "Qwen 2.5 VL", "Qwen 3", "Qwen 3 Next", "Qwen 3 VL", "Qwen 3.5", "Qwen 3.5 with tower"}
+    assert {row["family"] for row in rows} == families
     large = answer(run("models", "--min-params", "100B", "-f", "json"))["result"]
     assert {"gpt3-175b", "deepseek-v3"} <= {row["name"] for row in large}
     assert all(row["parameters"] >= 10**11 and row["active_parameters"] <= row["parameters"] for row in large)

@@ -25,6 +25,7 @@ def hybrid(mixer: dict[str, Any], **own: Any) -> dict[str, Any]:
     return ROTARY | {"blocks": blocks, "layout": ["mixes*3", "full"]}
 
 
+KIMI = {"kind": "kimi_delta", "n_head": 4, "d_head": 6, "d_conv": 3}
 MAMBA2 = {"kind": "mamba2", "n_head": 4, "d_head": 6, "n_group": 2, "d_state": 5, "d_conv": 4, "chunk": 8}
 MAMBA = {"kind": "mamba", "n_head": 24, "d_state": 5, "d_conv": 4, "rank": 3}
 KINDS = {
@@ -43,8 +44,18 @@ KINDS = {
     "mamba with plain norms": hybrid(MAMBA | {"norms": "plain", "norm_epsilon": 1e-3}),
     "short convolution": hybrid({"kind": "short_conv", "d_conv": 3}),
     "short convolution with biases": hybrid({"kind": "short_conv", "d_conv": 5, "bias": True}),
+    "kimi delta": hybrid(KIMI),
+    "kimi delta through a rank, bounded": hybrid(KIMI | {"rank": 3, "least": -5.0}),
+    "delta net with an epsilon": hybrid(DELTA | {"norm_epsilon": 1e-2}),
     "delta net that takes out": hybrid(DELTA | {"negative": True}),
 }
+
+BESIDE_LATENTS = {
+    "kimi delta beside latents that do not turn": ROTARY
+    | {"n_kv_head": None, "kv_lora_rank": 10, "d_rotary": 4, "latent_turns": False, "attention_gate": "head_sigmoid"}
+    | {"blocks": {"mixes": {"composition": ["kimi_delta", "mlp"], "mixer": KIMI}, "full": {}}, "layout": ["mixes*3", "full"]},
+}
+"""Whose steps multiply a latent up again for each key, as its class does; the formula's once for each token."""
 
 
 def built(fields: dict[str, Any]) -> ModelSpec:
@@ -52,15 +63,15 @@ def built(fields: dict[str, Any]) -> ModelSpec:
     return model
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS | BESIDE_LATENTS)
 def test_the_forward_pass_counts_what_the_table_says(kind: str) -> None:
-    assert not [check for check in verify(built(KINDS[kind])) if not check.ok]
+    assert not [check for check in verify(built((KINDS | BESIDE_LATENTS)[kind])) if not check.ok]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS | BESIDE_LATENTS)
 @pytest.mark.parametrize("sizes", [[1] * 20, [7, 1, 1, 1, 6, 4], [69, 1]], ids=str)
 def test_passes_with_a_state_give_the_logits_of_the_whole(kind: str, sizes: list[int]) -> None:
-    spec, length = built(KINDS[kind]), sum(sizes)
+    spec, length = built((KINDS | BESIDE_LATENTS)[kind]), sum(sizes)
     tokens, weights = np.random.default_rng(2).integers(61, size=(2, length)), random_weights(spec, seed=1, dtype=np.float64)
     whole, cache, start = forward(spec, weights, tokens), Cache(spec), 0
     for size in sizes:
@@ -160,3 +171,26 @@ def test_cache_and_state_of_a_hybrid_are_what_llama_cpp_allots() -> None:
 def test_time_of_a_recurrence_in_training_is_refused_by_name() -> None:
     with pytest.raises(gc.GptcalcError, match=r"mixer|delta_net"):
         gc.train(built(QWEN36_27B), device="h100-80gb", tokens=10**9)
+
+
+KIMI_FILE: dict[str, Any] = {"model_type": "kimi_linear", "num_hidden_layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (KIMI_FILE | {"linear_attn_config": {"kda_layers": [1, 2, 3], "full_attn_layers": [5]}}, "must be layers from 1 to 4"),
+        (KIMI_FILE | {"linear_attn_config": {"kda_layers": [1, 2], "full_attn_layers": [4]}}, "does not name layer 3"),
+        (KIMI_FILE | {"linear_attn_config": {"head_dim": 0}}, "must be a whole number above zero"),
+        (KIMI_FILE | {"layer_types": ["linear_attention"] * 3}, "must be a list of 4 kinds"),
+        (KIMI_FILE | {"layer_types": ["linear_attention"] * 3 + ["mamba"]}, "'mamba', which is not understood"),
+        ({"model_type": "bailing_hybrid", "kda_lower_bound": 5.0}, "must be a number below zero"),
+        ({"model_type": "olmo_hybrid", "num_hidden_layers": 2, "layer_types": ["linear_attention"] * 2}, "layers of both kinds"),
+        ({"model_type": "olmo_hybrid", "linear_num_value_heads": 45}, "45 is not a multiple of linear_num_key_heads 30"),
+        ({"model_type": "lfm3", "sliding_window": None}, "sliding_window"),
+    ],
+)
+def test_layers_that_no_class_builds_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(gc.GptcalcError, match=message) as refused:
+        gc.model(config)
+    assert "\n" not in str(refused.value)

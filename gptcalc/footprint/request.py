@@ -24,6 +24,7 @@ from gptcalc.spec.cache import LEAST
 from gptcalc.spec.device import as_device
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.files import as_model
+from gptcalc.spec.images import pictures_of
 from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_shapes, check_word, whole_number
@@ -99,6 +100,9 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
     given = {name: 1 if size is None else size for name, size in given.items()}
     read = read_numbers(model, **given, seq=model.usual_seq if usual else asked.seq)
     batch, seq, tp, pp = (read[name] for name in ("batch", "seq", "tp", "pp"))
+    seen = pictures_of(model, asked.images, asked.image_size)
+    image_tokens = seen[0] * seen[1].tokens if seen else 0
+    seq = seq + image_tokens
     tokens = product((batch, seq))
     limit = None
     if asked.prefill is not None:
@@ -133,6 +137,7 @@ def inference(model: ModelSpec, asked: ServingOptions) -> ServingMemory:
     apart = reserve(answer.value, 0, 0, spec)
     inputs: dict[str, Any] = {
         "seq": plain(seq),
+        **({"images": seen[0], "image_tokens": image_tokens} if seen else {}),
         "precision": precision,
         "kv_precision": cache_precision(precision, kv_precision),
         "group_size": group_of(precision, group_size),

@@ -152,9 +152,10 @@ def _from_latents(x: Array, layer: Parts, context: Context, kept: Kept | None) -
     turning = down[..., None, s.kv_lora_rank :]  # [B, T, 1, R]
     latent = norm(down[..., : s.kv_lora_rank], layer, f"{path}/key_value_norm", spec, spec.latent_norm_epsilon)
     assert context.rotary is not None
-    at(x, f"{path}/rotary")
-    rotate(q[..., still:], context.rotary)
-    rotate(turning, context.rotary)
+    if spec.latent_turns:
+        at(x, f"{path}/rotary")
+        rotate(q[..., still:], context.rotary)
+        rotate(turning, context.rotary)
     if spec.indexer is not None and not spec.indexer.shared:
         keys = index_keys(x, layer, context)
         latent, turning, keys = (latent, turning, keys) if kept is None else kept.extend((latent, turning, keys), spec.sliding_window)

@@ -195,6 +195,8 @@ _MIXERS = (
     + """
 embedding.token embeddings
 attention.norm operator_norm norm
+attention.output_norm post_operator_norm
+mlp.output_norm post_ffn_norm
 attention.query mixer.q_proj
 attention.key mixer.k_proj
 attention.value mixer.v_proj

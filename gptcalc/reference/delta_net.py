@@ -80,7 +80,7 @@ def mix(x: Array, layer: Parts, context: Context, kept: Kept | None) -> Array:
         else chunks(q, k, v, forget, learn, kept)
     )
     at(x, f"{path}/readout")
-    mixed = normed(mixed, layer[f"{path}/readout"]["weight"], context.spec.norm_epsilon)
+    mixed = normed(mixed, layer[f"{path}/readout"]["weight"], own.norm_epsilon or context.spec.norm_epsilon)
     gate = gate.reshape(B, T, h, Y)
     silu(gate)
     mixed *= gate

@@ -12,6 +12,7 @@ from gptcalc.spec.model import ModelSpec
 
 NAMES = """
 short_conv.norm operator_norm
+short_conv.output_norm post_operator_norm
 short_conv.convolution conv.conv
 short_conv.output conv.out_proj
 """

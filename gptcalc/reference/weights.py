@@ -55,7 +55,7 @@ def shapes_by_kind(spec: ModelSpec) -> Iterator[tuple[str, tuple[int, ...], int]
 NOT_EXECUTED: dict[str, Callable[[ModelSpec], bool]] = {
     "compressed attention": lambda kind: kind.compressed is not None,
     "several residual streams": lambda kind: kind.streams is not None,
-    "gates of norms and from latents": lambda kind: kind.norm_gate_rank is not None or kind.attention_gate in ("latent", "head_sigmoid"),
+    "gates of norms and from latents": lambda kind: kind.norm_gate_rank is not None or kind.attention_gate == "latent",
     "a norm of the rotated key": lambda kind: kind.latent_rotary_norm,
     "a difference of two attentions": lambda kind: kind.differential,
     "masks made of values": lambda kind: kind.value_masks,
@@ -187,7 +187,7 @@ def _attention(path: str, spec: ModelSpec) -> Shapes:
     if spec.attention_sinks:
         shapes |= {f"{path}.softmax.sink": (s.n_head,)}
     if spec.attention_gate != "none":
-        shapes |= _linear(f"{path}.gate", d, s.n_head * (1 if spec.attention_gate == "head" else s.d_head_value), bias=False)
+        shapes |= _linear(f"{path}.gate", d, s.n_head * (1 if spec.attention_gate.startswith("head") else s.d_head_value), bias=False)
         shapes |= {f"{path}.gate.bias": (s.n_head,)} if spec.attention_gate == "channel_biased" else {}
     if spec.inner_norm:
         shapes |= _norm(f"{path}.inner_norm", spec, s.n_head * s.d_head_value)

@@ -153,7 +153,7 @@ def infer(model: Any, **options: Any) -> Inference | Loaded | Fleet:
     found = as_device(device)
     if not under_load(given):
         return _alone(spec, found, InferOptions(**given))
-    for name in ("block_size", "sweep", "target"):
+    for name in ("block_size", "sweep", "target", "images", "image_size", "cache_layout"):
         if name in given:
             raise GptcalcError(f"{name} means nothing for a server under load", hint=f"leave out --{name.replace('_', '-')}")
     return served(spec, found, LoadOptions(**given))

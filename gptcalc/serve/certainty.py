@@ -69,6 +69,7 @@ def certainty_of(r: Request, work: Work, recurring: float = 0.0) -> Certainty:
     lacking = [] if device.serves_as_measured else [device.name]
     lacking += ["mixtures of experts"] * any(kind.experts for kind in kinds) + ["latent attention"] * any(kind.latent for kind in kinds)
     lacking += ["recurrences"] * recurrent(work)
+    lacking += ["towers of images"] * (work.seen is not None)
     lacking += ["weights as stored"] if work.file else [f"{r.precision} weights"] * (r.precision not in ("bf16", "fp16"))
     lacking += [f"a cache in {work.kv}"] * (work.kv not in ("bf16", "fp16") and r.precision in ("bf16", "fp16"))
     lacking += ["tensor parallelism"] * (r.tp > 1) + ["pipelines"] * (r.pp > 1)

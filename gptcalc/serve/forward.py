@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.serve.attend import cached_elements, decode_attention, prefill_attention
 from gptcalc.serve.linear import a_pass, distinct_experts, linear, matrix_bytes
 from gptcalc.serve.recur import convolved, recurrence
+from gptcalc.serve.seeing import towers
 from gptcalc.serve.work import Work
 from gptcalc.spec.expression import evaluate
 from gptcalc.spec.runtime import applies
@@ -57,6 +58,8 @@ def launches(work: Work, batch: Any, seq: Any, context: Any, phase: str) -> list
         path = first.path if len(group) == 1 else f"{first.path.rpartition('/')[0]}/{name_of(work, first)}"
         for runs, quantized in work.stored_runs(first):
             found += [launch.at(_place(path, launch), runs) for launch in _of(work, group, batch, seq, phase, runs, quantized)]
+    if work.seen is not None and phase == "prefill":
+        found += [Launch(*one) for one in towers(work, work.seen, batch)]
     return found
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.arrays import read_numbers
 from gptcalc.footprint.serving import STORED, WEIGHTS, cache_precision, group_of, stored_as
+from gptcalc.serve.seeing import Seen
+from gptcalc.spec.cache import LEAST, cache_layout
+from gptcalc.spec.images import pictures_of
 from gptcalc.spec.legality import Sizes, check
 from gptcalc.spec.options import check_word, whole_number
 from gptcalc.spec.server import server_names
@@ -35,6 +38,8 @@ class Request(NamedTuple):
     runtime: str
     tp: int
     pp: int
+    seen: Seen | None = None
+    cache_layout: str = LEAST
 
     @property
     def replicas(self) -> int:
@@ -50,7 +55,9 @@ class Request(NamedTuple):
         """As JSON has them, defaults included."""
         from gptcalc.node import plain
 
-        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device")}
+        fields = {name: plain(value) for name, value in self._asdict().items() if name not in ("model", "device", "seen")}
+        if self.seen is not None:
+            fields |= {"images": self.seen.number, "image_tokens": self.seen.tokens}
         fields |= {
             "device": self.device.name,
             "kv_precision": cache_precision(self.precision, self.kv_precision),
@@ -64,13 +71,18 @@ class Request(NamedTuple):
 
 def request_of(model: ModelSpec, device: DeviceSpec, asked: InferOptions) -> Request:
     """The request with its defaults: all devices in one tensor-parallel replica, as many as one takes where no count is given; weights
-    as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in.
+    as the model's quantized file stores them or, where it has none, in the 16-bit type that the device computes in. Tokens of pictures
+    are tokens of the prompt.
 
     Raises GptcalcError for numbers that are none, counts that do not divide, and contexts that the model was not made for.
     """
     check_decoder(model)
     batch = read_numbers(model, seq=1, batch=1 if asked.batch is None else asked.batch)["batch"]
     prompt, output = lengths_of(model, asked.prompt, asked.output)
+    pictures = pictures_of(model, asked.images, asked.image_size)
+    seen = None if pictures is None else Seen(*pictures, model.towers)
+    if seen is not None:
+        prompt, output = lengths_of(model, prompt + seen.tokens, output)
     if not isinstance(output, int):
         raise GptcalcError("output must be one whole number where a batch is served, not an array")
     block_size = 1 if asked.block_size is None else whole_number("block_size", asked.block_size)
@@ -80,7 +92,10 @@ def request_of(model: ModelSpec, device: DeviceSpec, asked: InferOptions) -> Req
     cache_precision(precision, asked.kv_precision)
     runtime = "graph" if asked.runtime is None else asked.runtime
     check_word("inference runtime named", runtime, server_names())
-    return Request(model, device, count, batch, prompt, output, precision, asked.kv_precision, group_size, block_size, runtime, tp, pp)
+    kept = LEAST if asked.cache_layout is None else asked.cache_layout
+    cache_layout(kept)
+    sizes = (group_size, block_size, runtime, tp, pp, seen, kept)
+    return Request(model, device, count, batch, prompt, output, precision, asked.kv_precision, *sizes)
 
 
 def precision_named(model: ModelSpec, device: DeviceSpec, precision: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gptcalc.footprint.reserve import reserve
 from gptcalc.footprint.serving import MOST_PREFILL, Serving, largest, one_pass, serving_memory
 from gptcalc.serve.request import Request
+from gptcalc.spec.cache import cache_layout
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.server import load_server
 
@@ -48,6 +49,7 @@ def serving_of(r: Request, batch: Any) -> Serving:
     layout = Layout(tp=r.tp, pp=r.pp)
     tokens = one_pass(batch, r.prompt) if load_server(r.runtime).graph else batch * r.prompt
     options: dict[str, Any] = {"group_size": r.group_size, "block_size": r.block_size, "prefill": tokens}
+    options["layout_of_cache"] = r.cache_layout
     return serving_memory(r.model, batch, r.context, r.precision, r.kv_precision, layout, **options)
 
 
@@ -64,11 +66,13 @@ def room_of(r: Request) -> Room:
     from gptcalc.footprint.serving import CACHE_BITS, cache_precision, kv_cache
     from gptcalc.spec.shape import shape_of
 
-    serving = serving_of(r, r.batch)
+    serving, layout = serving_of(r, r.batch), cache_layout(r.cache_layout)
     room = room_on(r.device)
     shape = shape_of(r.model)
     bits = CACHE_BITS[cache_precision(r.precision, r.kv_precision)]
-    seen, whole = (kv_cache(shape, r.batch, r.context, kv_bits=bits, block=r.block_size, windows=windows) for windows in (True, False))
+    seen, whole = (
+        kv_cache(shape, r.batch, r.context, kv_bits=bits, block=r.block_size, windows=windows, layout=layout) for windows in (True, False)
+    )
     most = largest_batch(r, room) if isinstance(r.prompt, int) else None
     return Room(serving, seen, whole, room, serving.value <= room, room - serving.value, most)
 

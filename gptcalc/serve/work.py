@@ -15,6 +15,7 @@ from gptcalc.time.collectives import Network, network_of
 
 if TYPE_CHECKING:
     from gptcalc.serve.request import Request
+    from gptcalc.serve.seeing import Seen
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.model import Form, ModelSpec
     from gptcalc.spec.server import ServerSpec
@@ -50,6 +51,7 @@ class Work(NamedTuple):
     tp: int
     device: DeviceSpec
     notes: tuple[str, ...] = ()
+    seen: Seen | None = None
 
     @property
     def kv_bits(self) -> int:
@@ -103,7 +105,7 @@ class Work(NamedTuple):
 def work_for(r: Request) -> Work:
     """What a request launches on one rank."""
     options: dict[str, Any] = {"precision": r.precision, "kv_precision": r.kv_precision, "group_size": r.group_size}
-    return work_of(r.model, r.device, runtime=r.runtime, tp=r.tp, **options)
+    return work_of(r.model, r.device, runtime=r.runtime, tp=r.tp, **options)._replace(seen=r.seen)
 
 
 def work_of(

@@ -94,12 +94,17 @@ def _notes(answer: Inference) -> list[str]:
     split = [f"tensor parallel {r.tp}"] * (r.tp > 1) + [f"{r.pp} pipeline stages"] * (r.pp > 1)
     split += [f"{r.replicas} replicas"] * (r.replicas > 1)
     what = [
-        f"{r.batch} × {r.prompt:,} tokens of prompt, {r.output:,} new {'one' if r.output == 1 else 'ones'}",
+        f"{r.batch} × {r.prompt:,} tokens of prompt{_pictures(answer)}, {r.output:,} new {'one' if r.output == 1 else 'ones'}",
         f"weights in {stored(r.inputs)}",
     ]
     what += [answer.work.title, *split]
     notes = [*answer.notes, *whole_pages(answer.room.kv_cache, answer.room.whole_cache)]
     return [", ".join(what), answer.certainty.text, *(f"note: {note}" for note in notes)]
+
+
+def _pictures(answer: Inference) -> str:
+    seen = answer.request.seen
+    return f" ({seen.tokens:,} of them of {seen.number} picture{'s' * (seen.number > 1)})" if seen else ""
 
 
 def operations(name: str, phase: Phase) -> Table:

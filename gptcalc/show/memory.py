@@ -108,6 +108,8 @@ def _serving_headline(model: ModelSpec, answer: ServingMemory, inputs: Mapping[s
 
 def _serving_notes(answer: ServingMemory, inputs: Mapping[str, Any]) -> list[str]:
     notes = []
+    if inputs.get("images"):
+        notes.append(f"{inputs['image_tokens']:,} of the tokens are {inputs['images']} picture{'s' * (inputs['images'] > 1)}")
     if inputs["prefill"] < inputs["batch"] * inputs["seq"]:
         notes.append(f"prompts are read {inputs['prefill']:,} tokens in one pass, as servers do: --prefill N")
     elif inputs["seq"] > MOST_PREFILL and inputs["prefill"] == inputs["seq"]:

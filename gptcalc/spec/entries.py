@@ -53,14 +53,15 @@ def named(fields: dict[str, Any], where: str) -> dict[str, Any]:
 def family_models(data: dict[str, Any], where: str, *, default_name: str) -> list[dict[str, Any]]:
     """The fields of each model that a preset file holds, with its name and its aliases. A model's notes come before those of all.
 
-    A model that is `like` another of its file has that one's fields, except its aliases, under its own.
+    A model that is `like` another of its file has that one's fields, except its aliases, under its own. What is `around` it, as a
+    wrapper's config.json says it, becomes its towers.
     Raises GptcalcError where the parts of a family file are not what they should be.
 
     >>> family_models({"shared": {"d_model": 64}, "models": {"a": {"n_layer": 2}}}, "mine.yaml", default_name="mine")
     [{'d_model': 64, 'n_layer': 2, 'name': 'a', 'aliases': ()}]
     """
     if "models" not in data:
-        return [named({"name": default_name, **data}, where)]
+        return [_with_towers(named({"name": default_name, **data}, where), where)]
     for key in data:
         if key not in ("family", "source", "shared", "models"):
             raise GptcalcError(f"{where}: unknown key '{shown(key)}'", hint=did_you_mean(key, ["family", "source", "shared", "models"]))
@@ -77,7 +78,23 @@ def family_models(data: dict[str, Any], where: str, *, default_name: str) -> lis
         if isinstance(shared.get("notes"), list) and isinstance(fields.get("notes"), list):
             own["notes"] = fields["notes"] + shared["notes"]
         found.append(named(own, where))
-    return found
+    return [_with_towers(one, where) for one in found]
+
+
+def _with_towers(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """What stands around a model, which its file says as a wrapper's config.json does, tensor by tensor."""
+    if "around" not in fields:
+        return fields
+    from gptcalc.spec.huggingface.towers import beside
+
+    own = {name: value for name, value in fields.items() if name != "around"}
+    data, width, inner = fields["around"], own.get("d_model"), own.get("d_ff")
+    if not isinstance(data, dict) or not isinstance(width, int) or "towers" in own:
+        raise GptcalcError(f"{where}: 'around' must be a mapping, beside a d_model and in the place of towers")
+    found = beside(str(data.get("model_type")), data, width, inner if isinstance(inner, int) else 4 * width, f"{where}: around")
+    if found.why:
+        raise GptcalcError(f"{where}: around: {found.why}")
+    return own | {"towers": found.towers} | ({"images": found.images} if found.images else {})
 
 
 def _with_those_it_is_like(fields: dict[str, Any], models: dict[str, Any], where: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ BLOCK_FIELDS = frozenset(
         "indexer",
         "compressed",
         "latent_rotary_norm",
+        "latent_turns",
         "differential",
         "value_masks",
         "norm_gate_rank",

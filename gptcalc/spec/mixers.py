@@ -48,6 +48,7 @@ class DeltaNet(Record):
     d_key: Size
     d_conv: Size = 4
     negative: bool = False  # a token may be taken out of the state again: what is learned of it is doubled (OLMo hybrid)
+    norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the norm of what it reads out, where it is not the model's
 
     @model_validator(mode="after")
     def _shared(self) -> DeltaNet:
@@ -57,6 +58,21 @@ class DeltaNet(Record):
     def sizes(self) -> Sizes:
         """The sizes as formulas read them."""
         return Sizes(self.n_head, self.n_key_head, self.d_key, self.d_head, self.d_conv)
+
+
+class KimiDelta(Record):
+    """Kimi Delta Attention (Kimi Team 2025, arXiv:2510.26692): gated DeltaNet whose every channel of a key forgets at a rate of its own."""
+
+    kind: Literal["kimi_delta"]
+    n_head: Size
+    d_head: Size  # of a query, a key and a value
+    d_conv: Size = 4
+    rank: Size | None = None  # what forgets and the gate come through so few channels (Kimi Linear); None: straight from the stream
+    least: float | None = Field(None, lt=0)  # logarithms of decays are this times a sigmoid (Ling 3), not a softplus
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.n_head, self.n_head, self.d_head, self.d_head, self.d_conv, self.rank or 0)
 
 
 class Mamba2(Record):
@@ -117,7 +133,7 @@ class ShortConv(Record):
         return Sizes(d_conv=self.d_conv)
 
 
-Mixer = Annotated[DeltaNet | Mamba2 | Mamba | ShortConv, Field(discriminator="kind")]
+Mixer = Annotated[DeltaNet | KimiDelta | Mamba2 | Mamba | ShortConv, Field(discriminator="kind")]
 
 KINDS: tuple[str, ...] = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in get_args(get_args(Mixer)[0]))
 """The names of all mixers, which are those of their files in `table.sublayers` and `reference`."""

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from gptcalc.errors import GptcalcError, did_you_mean
 from gptcalc.spec.checks import check_model
+from gptcalc.spec.images import Images
 from gptcalc.spec.layer_pattern import fields_of_kind, layers_of
 from gptcalc.spec.mixers import Mixer
 from gptcalc.spec.reading import quoted, shown
@@ -136,6 +137,7 @@ class ModelSpec(Record):
     left_out: tuple[str, ...] = Field(default=(), strict=False)  # the models of the file around this one: encoders of images or sound
     unread: tuple[str, ...] = Field(default=(), strict=False)  # keys of the file that its class does not read
     towers: tuple[Tower, ...] = Field(default=(), strict=False)  # what reads images or sound for it, and joins them to it
+    images: Images | None = None  # how many tokens a picture is
     own_code: str = ""  # the class in the file's own code, which is read as the class of that name
     training_tokens: int | None = None  # tokens that it was trained on
     training_seq: int | None = Field(None, ge=1)  # tokens of a sequence in most of its training, where n_ctx is longer or later
@@ -224,6 +226,7 @@ class ModelSpec(Record):
     q_lora_rank: int | None = None  # channels of the queries' latent
     indexer: Indexer | None = None
     compressed: Compressed | None = None
+    latent_turns: bool = True  # the channels of a key that bypass the latent turn (Kimi Linear: they do not, and are shared all the same)
     latent_rotary_norm: bool = False  # the rotated key that all heads share is normalised (dots3)
     latent_norm_epsilon: float | None = Field(None, gt=0, lt=1)  # of the latents' norms, where it is not norm_epsilon
 

@@ -236,7 +236,17 @@ class StoredOptions(Fields):
     group_size: Annotated[int | None, Option("Weights that share a scale in int4.", "128", SERVING, "weights", "count")] = None
 
 
-class ServingOptions(StoredOptions):
+class KeptOptions(Fields):
+    """What of a prompt is kept, and the pictures that go with it."""
+
+    images: Annotated[Whole | None, Option("Pictures that go with each prompt.", unit="images", kind="count")] = None
+    image_size: Annotated[str | None, Option("Pixels of each picture.", "1024x1024", wants="WxH")] = None
+    cache_layout: Annotated[
+        str | None, Option("Whose: least full expanded vllm sglang llama.cpp.", "least: what is read again", SERVING, wants="NAME")
+    ] = None
+
+
+class ServingOptions(StoredOptions, KeptOptions):
     """`memory` of serving."""
 
     mode: Annotated[Literal["inference"], Option(*MODE, wants="MODE")]
@@ -246,9 +256,6 @@ class ServingOptions(StoredOptions):
     tp: Annotated[Whole | None, Option("Tensor parallel size.", "1", LAYOUT, "devices", "count")] = None
     pp: Annotated[Whole | None, Option("Pipeline stages.", "1", LAYOUT, "devices", "count")] = None
     block_size: Annotated[int | None, Option("Tokens of a page of the cache.", "1", SERVING, "tokens", "count")] = None
-    cache_layout: Annotated[
-        str | None, Option("Whose: least full expanded vllm sglang llama.cpp.", "least: what is read again", SERVING, wants="NAME")
-    ] = None
     prefill: Annotated[
         Whole | None, Option("Prompt tokens in one pass at most.", "8192, or one whole prompt", SERVING, "tokens", "count")
     ] = None

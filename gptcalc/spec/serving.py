@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from gptcalc.spec.fields import Fields, Option
-from gptcalc.spec.plan import LAYOUT, MONEY, SERVING, Array, Device, Number, StoredOptions, Whole
+from gptcalc.spec.plan import LAYOUT, MONEY, SERVING, Array, Device, KeptOptions, Number, StoredOptions, Whole
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
@@ -52,7 +52,7 @@ class OneKind(Fields):
     count: Annotated[Whole | None, Option("Devices in all.", "one replica's", unit="devices", kind="count")] = None
 
 
-class InferOptions(OneKind, DeployOptions):
+class InferOptions(OneKind, DeployOptions, KeptOptions):
     """A batch that is served together."""
 
     batch: Annotated[Whole | None, Option("Sequences that a replica serves at once.", "1", unit="sequences", kind="count")] = None

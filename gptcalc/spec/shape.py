@@ -141,6 +141,7 @@ class Switches(NamedTuple):
     norm_gated: bool = False
     mlp_norm_gated: bool = True
     latent_rotary_norm: bool = False
+    latent_turns: bool = True
     differential: bool = False
     value_masks: bool = False
     block_scaled: bool = False

@@ -41,6 +41,11 @@ MAMBA = {
     "mamba_expand": 2,
     "mamba_chunk_size": 16,
 }
+KIMI = {
+    **{"kv_lora_rank": 12, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6, "num_key_value_heads": 4},
+    **{"num_experts": 6, "num_experts_per_token": 2, "moe_intermediate_size": 17, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0},
+    "topk_group": 1,
+}
 CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3_next": BASE | DELTA | EXPERTS,
     "qwen3_5_text": BASE | DELTA,
@@ -89,6 +94,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "jamba": BASE
     | {"num_experts": 4, "num_experts_per_tok": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 5, "mamba_dt_rank": 3},
     "lfm2": BASE | {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "block_multiple_of": 8, "conv_bias": True},
+    "lfm3": BASE
+    | {"layer_types": ["conv", "full_attention", "sliding_attention", "conv"], "head_dim": 8, "sliding_window": 128, "pad_token_id": 0}
+    | {"conv_L_cache": 5, "bos_token_id": 0, "eos_token_id": 0},
+    "olmo_hybrid": BASE
+    | {"layer_types": ["linear_attention", "full_attention"] * 2, "linear_key_head_dim": 6, "linear_value_head_dim": 8, "pad_token_id": 0}
+    | {"rope_parameters": {"rope_type": "default", "rope_theta": None}, "eos_token_id": 0},
+    "kimi_linear": BASE
+    | KIMI
+    | {
+        "linear_attn_config": {"head_dim": 6, "num_heads": 3, "short_conv_kernel_size": 3, "kda_layers": [1, 3, 4], "full_attn_layers": [2]}
+    },
+    "bailing_hybrid": BASE | KIMI | {"head_dim": 6, "layer_group_size": 2, "first_k_dense_replace": 1, "n_group": 2, "topk_group": 1},
+    "bailing_hybrid, free": BASE | KIMI | {"head_dim": 6, "layer_group_size": 2, "q_lora_rank": 12, "kda_safe_gate": False, "n_group": 1},
     "lfm2_moe": BASE
     | {
         "layer_types": ["conv", "full_attention", "conv", "full_attention"],
@@ -103,7 +121,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_logits_parameters_and_flops_are_those_of_the_class(model_type: str) -> None:
     logging.disable(logging.WARNING)
-    config = AutoConfig.for_model(model_type, **CONFIGS[model_type])
+    config = AutoConfig.for_model(model_type.partition(",")[0], **CONFIGS[model_type])
     config._attn_implementation = config._experts_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).eval().double()  # the solve inside a chunk loses half of fp32's digits in either code
     torch.manual_seed(0)

@@ -34,8 +34,10 @@ def published(name: str) -> Any:
 
 
 def count(config: Any) -> int:
+    towered = hasattr(config, "vision_config")
+    auto = transformers.AutoModelForImageTextToText if towered else transformers.AutoModelForCausalLM
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
+        model = auto.from_config(config)
     return sum(p.numel() for p in model.parameters())
 
 

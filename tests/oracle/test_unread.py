@@ -31,6 +31,8 @@ NOT_KEYS = {
     "sarvam_mla": {"q_head_dim"},  # taken out of the file, and not read
     # Of the models of images and sound in the same module:
     "cosmos3_edge_text": {"layer_norm_eps"},
+    "gemma4_text": {"standardize"},
+    "gemma4_unified_text": {"vision_config"},
     "granite4_vision_text": {"text_config"},
     "llama4_text": {"text_config"},
     "qwen3_omni_moe_text": {"codebook_size", "num_quantizers"},

@@ -103,8 +103,10 @@ def _lists(model_type: str, config: dict[str, Any], known: dict[str, Any], layer
         "layer_types": ["full_attention", "sliding_attention"],
         "mlp_layer_types": ["dense", "sparse"],
     }
-    if model_type.startswith("lfm2"):
-        kinds["layer_types"] = ["full_attention", "conv"]
+    if model_type.startswith("lfm"):
+        kinds["layer_types"] = ["full_attention", "conv", *(["sliding_attention"] if model_type == "lfm3" else [])]
+    if model_type in ("kimi_linear", "bailing_hybrid", "olmo_hybrid"):
+        kinds["layer_types"] = ["full_attention", "linear_attention"]
     always = "layer_types" if model_type == "lfm2_moe" else ""  # its class has no rule of its own
     for name, choices in kinds.items():
         if name == always or (name in known and chance.random() < 0.4):

@@ -86,11 +86,12 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
             if not key.isprintable():
                 raise config.refuse(key, "is no name of a key")
             config.unread[shown(key)] = ""
-    around, left_out, why = _around(part, fields, where)
+    around, images, left_out, why = _around(part, fields, where)
     told: Fields = {
         "own_code": part.own_code,
         "left_out": left_out,
         "towers": around,
+        "images": images,
         "unread": tuple(config.unread),
         "notes": (*notes, *why, *_slips(config)),
     }
@@ -98,10 +99,11 @@ def read_config(data: Mapping[str, Any], *, where: str = "config", name: str = "
     return _account(fields | {name: value for name, value in told.items() if value}, origins, config, left_out)
 
 
-def _around(part: Part, fields: Fields, where: str) -> tuple[tuple[Fields, ...], tuple[str, ...], list[str]]:
-    """The towers of a file, what of it stays left out, and a note where there are towers that are not known."""
+def _around(part: Part, fields: Fields, where: str) -> tuple[tuple[Fields, ...], Fields | None, tuple[str, ...], list[str]]:
+    """The towers of a file, how pictures are cut for them, what of it stays left out, and a note where there are towers that are not
+    known."""
     if part.around is None:
-        return (), part.left_out, []
+        return (), None, part.left_out, []
     from gptcalc.spec.huggingface.towers import beside
 
     model_type, data = part.around
@@ -110,8 +112,13 @@ def _around(part: Part, fields: Fields, where: str) -> tuple[tuple[Fields, ...],
     found = beside(model_type, data, d_model, d_ff, where)
     unknown = tuple(entry for entry in part.left_out if entry.partition(" ")[0] not in found.keys)
     if unknown and not found.why:  # a part of the whole is neither the language model nor the whole
-        return (), part.left_out, []
-    return found.towers, unknown, [f"not counted beside the language model: {found.why}"] if found.why and part.left_out else []
+        return (), None, part.left_out, []
+    return (
+        found.towers,
+        found.images,
+        unknown,
+        [f"not counted beside the language model: {found.why}"] if found.why and part.left_out else [],
+    )
 
 
 def _read(key: str, handler: Any, config: Config) -> Fields:

@@ -81,7 +81,7 @@ def variant(
         changed,
         kept | ({"family": name} if name else {}) | (fixed or {}),
         {other: own for other, own in {**base.aliases, **(aliases or {})}.items() if own in changed},
-        {key: why for key, why in {**base.harmless, **(harmless or {})}.items() if key not in changed and key not in gone},
+        {key: why for key, why in base.harmless.items() if key not in changed and key not in gone} | dict(harmless or {}),
     )
 
 

@@ -193,6 +193,6 @@ def alone(mixer: Callable[[Config], Fields], kind: str) -> Handler:
 
     def read(key: str, config: Config) -> Fields:
         silu_only(config)
-        return {**mixer(config), "composition": (kind,)}
+        return {**mixer(config), "composition": [kind]}
 
     return read

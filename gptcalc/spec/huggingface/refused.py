@@ -7,8 +7,7 @@ from collections.abc import Mapping
 _REASONS: Mapping[str, str] = {
     "its layers are state spaces or other recurrences, not attention": "rwkv xlstm",
     "some of its layers are recurrences or convolutions, not attention": """
-        bailing_hybrid kimi_linear lfm3 minimax olmo_hybrid
-        lara_mini qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
+        lara_mini minimax qwen4_exp_text recurrent_gemma zamba zamba2 zaya""",
     "an indexer with weights of its own chooses the keys of each query": """
         glm5_next_text hy_v4_vl_text
         mistral_large4_text""",

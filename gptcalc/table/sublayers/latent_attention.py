@@ -52,5 +52,5 @@ def projections(path: str, s: Shape[N], tokens: N) -> list[Operation[N]]:
         norm(f"{path}/key_value_norm", c, L, tokens, s.kv_lora_rank),
         matmul(f"{path}/key_value_up", L, tokens, s.kv_lora_rank, product((H, unrotated_and_value)), False, LATENT),
         *([norm(f"{path}/rotary_norm", c, L, tokens, R)] if c.latent_rotary_norm else []),
-        attention.rotary(path, s, tokens, H + 1),
+        *([attention.rotary(path, s, tokens, H + 1)] if c.latent_turns else []),
     ]

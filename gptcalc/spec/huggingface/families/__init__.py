@@ -2,8 +2,8 @@
 
 - GPT-2's way: `gpt`, `neox`, `opt`, `alibi`, `bert`, `modernbert`, `decoders` (of encoder-decoder models).
 - Llama's way, by name: `llama`, `mistral`, `qwen`, `gemma`, `gemma4`, `glm`, `deepseek`, `deepseek_v4`, `indexed` (keys chosen by an
-  indexer), `minimax_m3`, `cohere`, `granite`, `olmo`, `exaone`, `hunyuan`, `ernie`, `phi`. Those that stand alone, by what sets them
-  apart: `layernorm`, `dense`, `differential`, `experts` (in every layer), `sparse` (in some).
+  indexer), `kimi`, `minimax_m3`, `cohere`, `granite`, `olmo`, `exaone`, `hunyuan`, `ernie`, `phi`. Those that stand alone, by what sets
+  them apart: `layernorm`, `dense`, `differential`, `experts` (in every layer), `sparse` (in some).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gptcalc.spec.huggingface.families import (
     granite,
     hunyuan,
     indexed,
+    kimi,
     layernorm,
     linear,
     llama,
@@ -58,6 +59,7 @@ _LINEAGES = (
         deepseek,
         deepseek_v4,
         indexed,
+        kimi,
         minimax_m3,
         cohere,
         granite,

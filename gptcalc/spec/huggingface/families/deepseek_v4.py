@@ -106,7 +106,7 @@ DEEPSEEK_V4 = variant(
     "deepseek_v4",
     "DeepseekV4ForCausalLM",
     "DeepSeek V4",
-    without="intermediate_size num_key_value_heads",
+    without="intermediate_size num_key_value_heads attention_bias",
     defaults=sizes(V=129280, d=4096, L=43, H=64, T=1048576),
     keys={
         "head_dim": Key(512, size("d_head")),
@@ -124,10 +124,11 @@ DEEPSEEK_V4 = variant(
         "hc_mult": Key(4, _streams),
         "num_nextn_predict_layers": Key(1, further_tokens),
         "topk_method": unread("the model's code corrects scores", "noaux_tc"),
-        "norm_topk_prob": unread("the model's code always divides by the sum", True),
     },
     fixed={
         "n_kv_head": 1,
+        "attention_bias": False,
+        "attention_output_bias": False,
         "rotary_pairs": "neighbours",
         "attention_sinks": True,
         "activation": "silu",
@@ -138,6 +139,8 @@ DEEPSEEK_V4 = variant(
     | because("where both projections of a gated MLP are clamped", "swiglu_limit")
     | because("there is one key-value head", "num_key_value_heads")
     | because("there is one shared expert", "n_shared_experts")
+    | because("the model's code always divides by the sum", "norm_topk_prob")
+    | because("the attention's code has no biases", "attention_bias")
     | because("rates of entries, read with the kinds of layers", "compress_rate_csa compress_rate_hca")
     | because("how the file stores its experts", "expert_dtype"),
 )

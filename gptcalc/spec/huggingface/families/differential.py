@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gptcalc.spec.huggingface.families.llama import LLAMA
 from gptcalc.spec.huggingface.family import Config, Fields, Key, because, sizes, variant
-from gptcalc.spec.huggingface.handlers import COMPUTED_HEAD_WIDTH, kv_heads, only, standard
+from gptcalc.spec.huggingface.handlers import HEAD_IF_GIVEN, kv_heads, only, standard
 
 
 def _even_kv_heads(key: str, config: Config) -> Fields:
@@ -37,7 +37,7 @@ DOGE = variant(
     defaults=sizes(V=32768, d=1024, F=2048, L=32, H=8, rms_norm_eps=1e-6),
     keys={
         **standard(num_attention_heads=8),
-        "head_dim": COMPUTED_HEAD_WIDTH,
+        "head_dim": HEAD_IF_GIVEN,
         "sliding_window": Key(None, only(None, why="its masks would have windows too")),
         "is_moe": Key(False, only(False, why="a router over rows of two tables would stand beside each MLP")),
     },

@@ -20,7 +20,12 @@ _ANGLES: Mapping[str, Mapping[str, Any]] = {
 
 
 def _angles(kind: str, config: Config) -> Fields:
-    given = _ANGLES if config["rope_parameters"] is None else config["rope_parameters"]
+    return angles_under(kind, config, _ANGLES)
+
+
+def angles_under(kind: str, config: Config, usual: Mapping[str, Mapping[str, Any]]) -> Fields:
+    """The angles of one kind of layer, which a file gives under its name; of type 'proportional' the first channels of a head turn."""
+    given = usual if config["rope_parameters"] is None else config["rope_parameters"]
     if not isinstance(given, dict) or not isinstance(given.get(kind), dict):
         raise config.refuse("rope_parameters", f"must have a mapping for {kind}")
     inside = dict(given[kind])
@@ -147,6 +152,7 @@ GEMMA4_UNIFIED = variant(
     "gemma4_unified_text",
     "Gemma4UnifiedForCausalLM",
     "Gemma 4",
+    defaults={"max_position_embeddings": 262_144, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
     without="hidden_size_per_layer_input vocab_size_per_layer_input enable_moe_block num_experts top_k_experts moe_intermediate_size",
 )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gptcalc.spec.huggingface.families.deepseek import DEEPSEEK_V3, SIGMOID_EXPERTS, dense_between
-from gptcalc.spec.huggingface.family import ABSENT, Config, Fields, Key, Unread, because, sizes, variant, written
-from gptcalc.spec.huggingface.handlers import agrees, nothing, read_elsewhere, size, unread
+from gptcalc.spec.huggingface.family import Config, Fields, Key, because, sizes, variant, written
+from gptcalc.spec.huggingface.handlers import nothing, read_elsewhere, size, unread
 from gptcalc.spec.huggingface.layers import ATTENTION, MLP, Layer, experts_listed
 from gptcalc.spec.huggingface.mixture import after, first_dense, mixture
 
@@ -37,20 +37,21 @@ DEEPSEEK_V32 = variant(
     "deepseek_v32",
     "DeepseekV32ForCausalLM",
     "DeepSeek V3.2",
-    without="n_routed_experts rope_interleave",
+    without="n_routed_experts rope_interleave head_dim mlp_bias",
     defaults=sizes(T=163840),
     keys={
-        "head_dim": Key(ABSENT, Unread(agrees(lambda config: config.size("qk_rope_head_dim"), "qk_rope_head_dim"))),  # overwritten
         "q_lora_rank": Key(1536, size("q_lora_rank")),
         "n_routed_experts": Key(256, nothing),
         "mlp_layer_types": Key(None, experts_listed(SIGMOID_EXPERTS, after("first_k_dense_replace"))),
         **read_elsewhere(index_head_dim=128, index_n_heads=64),
         "index_topk": Key(2048, _everywhere),
         "layer_types": Key(None, indexed),
-        "mlp_bias": unread("the model's code has no biases there", False),
         "rope_interleave": unread("the model's code turns neighbours, but in the indexer", True),
     },
-    fixed={"rotary_pairs": "neighbours"},
+    fixed={"rotary_pairs": "neighbours", "mlp_bias": False},
+    aliases={"num_experts": "n_routed_experts"},
+    harmless=because("the config's code writes qk_rope_head_dim there, whatever the file says", "head_dim")
+    | because("the model's code has no biases there", "mlp_bias"),
 )
 
 
@@ -167,35 +168,71 @@ HY_V4 = variant(
 
 
 def _dots_kinds(config: Config) -> list[str]:
-    """Indexed or sliding; where a file has the library's own list of single layers' sizes, or no indexer, it is refused."""
-    if config["use_dsa"] is False or "per_layer_config" in config.data:
-        raise config.refuse("use_dsa" if config["use_dsa"] is False else "per_layer_config", "is not understood: layers without an indexer")
+    """Indexed or sliding; a file that has layers without an indexer is refused."""
+    if config["use_dsa"] is False:
+        raise config.refuse("use_dsa", "is not understood: layers without an indexer")
     layers, given = config.layers, config["layer_types"]
     if given is None:
         given = [
             "indexed_attention" if not config.flag("use_sliding_window") or i < 2 or i % 4 == 1 else "sliding_attention"
             for i in range(layers)
         ]
-    words = {"full_attention": "indexed", "indexed_attention": "indexed", "sliding_attention": "sliding"}
+    words = {"indexed_attention": "indexed", "sliding_attention": "sliding"}
+    if config.data.get("per_layer_config") is None or config["use_dsa"]:
+        words["full_attention"] = "indexed"
     if not isinstance(given, list) or len(given) != layers or any(one not in words for one in given):
         raise config.refuse("layer_types", f"must be a list of {layers} kinds, not {written(given)}", f"known: {', '.join(words)}")
     return [words[one] for one in given]
+
+
+_SLIDING = (
+    "num_attention_heads",
+    "num_key_value_heads",
+    "q_lora_rank",
+    "kv_lora_rank",
+    "head_dim",
+    "qk_nope_head_dim",
+    "qk_rope_head_dim",
+    "v_head_dim",
+)
+
+
+def _dots_sliding(config: Config, kinds: list[str]) -> dict[str, int]:
+    """Sizes of the sliding layers: as `swa_` keys, or as the library writes them, those of each layer that differ from the others'."""
+    given = config.data.get("per_layer_config")
+    if given is None:
+        found = {name: config.size(f"swa_{name}") for name in _SLIDING if name != "qk_rope_head_dim"}
+        rest = found["head_dim"] - found["qk_nope_head_dim"]
+        return found | {"qk_rope_head_dim": rest if config["swa_qk_rope_head_dim"] is None else config.size("swa_qk_rope_head_dim")}
+    layers = {str(i) for i, kind in enumerate(kinds) if kind == "sliding"}
+    if (
+        not isinstance(given, dict)
+        or {str(layer).lstrip("0") or "0" for layer in given} != layers
+        or any(one != next(iter(given.values())) for one in given.values())
+    ):
+        raise config.refuse("per_layer_config", f"{written(given)} is not understood: the sizes of all sliding layers, alike")
+    own = next(iter(given.values()))
+    if not isinstance(own, dict) or own.keys() - set(_SLIDING) or any(type(one) is not int or one < 1 for one in own.values()):
+        raise config.refuse("per_layer_config", f"{written(own)} must be whole numbers above zero of {', '.join(_SLIDING)}")
+    usual = {name: config.size(name) for name in _SLIDING if name not in ("head_dim", "num_key_value_heads")}
+    head = config.data.get("head_dim", 256)
+    return {**usual, "head_dim": head, "num_key_value_heads": usual["num_attention_heads"], **own}
 
 
 def _dots_layers(key: str, config: Config) -> Fields:
     kinds = _dots_kinds(config)
     columns: dict[str, Fields] = {"indexed": indexer(config) if "indexed" in kinds else {}, "sliding": {}}
     if "sliding" in kinds:
-        heads, nope, whole = (config.size(f"swa_{name}") for name in ("num_attention_heads", "qk_nope_head_dim", "head_dim"))
-        turned = whole - nope if config["swa_qk_rope_head_dim"] is None else config.size("swa_qk_rope_head_dim")
-        if turned < 1:
-            raise config.refuse("swa_head_dim", f"{whole} is not above swa_qk_nope_head_dim {nope}")
+        own = _dots_sliding(config, kinds)
+        nope, turned, whole = own["qk_nope_head_dim"], own["qk_rope_head_dim"], own["head_dim"]
+        if turned < 1 or nope + turned != whole:
+            raise config.refuse("swa_head_dim", f"{whole} is not the sum of {nope} channels and {turned} that turn")
         window = config["sliding_window_size"] if config["sliding_window"] is None else config.size("sliding_window")
         if type(window) is not int or window < 1:
             raise config.refuse("sliding_window_size", f"must be a whole number above zero, not {written(window)}")
-        ranks: Fields = {name: config.size(f"swa_{name}") for name in ("q_lora_rank", "kv_lora_rank")}
-        widths: Fields = {"d_head": nope + turned, "d_rotary": turned, "d_head_value": config.size("swa_v_head_dim")}
-        columns["sliding"] = {"n_head": heads, "sliding_window": window, **ranks, **widths}
+        ranks: Fields = {name: own[name] for name in ("q_lora_rank", "kv_lora_rank")}
+        widths: Fields = {"d_head": whole, "d_rotary": turned, "d_head_value": own["v_head_dim"]}
+        columns["sliding"] = {"n_head": own["num_attention_heads"], "sliding_window": window, **ranks, **widths}
     return {ATTENTION: [Layer(kind, columns[kind]) for kind in kinds]}
 
 
@@ -246,7 +283,7 @@ DOTS3 = variant(
         "unexecuted": ("its rotated keys are normalised, and its kinds of layers have angles of their own",),
     },
     aliases={"moe_shared_expert_intermediate_size": "shared_experts_intermediate_size"},
-    harmless={"per_layer_config": "refused with the kinds of layers"},
+    harmless={"per_layer_config": "read with the kinds of layers"},
 )
 
 FAMILIES = (DEEPSEEK_V32, GLM_MOE_DSA, AXK2, HY_V4, DOTS3)

@@ -121,6 +121,7 @@ MINIMAX_M3 = variant(
         "use_routing_bias": unread("scores are corrected", True),
     },
     fixed={"activation": "silu_clamped", "qk_norm": "head", "norm_weight_plus_one": True},
+    aliases={"num_experts": "num_local_experts"},
     harmless=because("the code takes the clamped product, whatever the key says", "hidden_act")
     | because("what a whole head's rotated channels are is said by partial_rotary_factor", "rotary_dim")
     | because("modules that predict further tokens: counted apart, outside the total", "num_mtp_modules num_nextn_predict_layers"),

@@ -50,11 +50,11 @@ def _nemotron_layers(key: str, config: Config) -> Fields:
     given = config.data.get("num_hidden_layers")
     if given is not None and given != len(kinds):
         config.unread["num_hidden_layers"] = f"{written(given)} contradicts the list of layers, which has {len(kinds)}"
-    columns: dict[str, Fields] = {"full": {"composition": ("attention",)}, "mlp": {"composition": ("mlp",)}}
+    columns: dict[str, Fields] = {"full": {"composition": ["attention"]}, "mlp": {"composition": ["mlp"]}}
     if "linear" in kinds:
-        columns["linear"] = {**_nemotron_mixer(config), "composition": ("mamba2",)}
+        columns["linear"] = {**_nemotron_mixer(config), "composition": ["mamba2"]}
     if "moe" in kinds:
-        columns["moe"] = {**_nemotron_experts(config), "composition": ("mlp",)}
+        columns["moe"] = {**_nemotron_experts(config), "composition": ["mlp"]}
     config.sources["n_layer"] = "hybrid_override_pattern" if config["layers_block_type"] is None else "layers_block_type"
     return {"n_layer": len(kinds), ATTENTION: [Layer(kind, columns[kind]) for kind in kinds]}
 

@@ -13,6 +13,7 @@ from gptcalc.errors import GptcalcError
 from gptcalc.spec.huggingface.family import written
 from gptcalc.spec.huggingface.towers.defaults import ABSENT, OF_TYPE, OUTER
 from gptcalc.spec.huggingface.towers.parts import Parts, Sizes
+from gptcalc.spec.huggingface.towers.pictures import pictures
 from gptcalc.spec.huggingface.towers.projectors import Ends
 from gptcalc.spec.huggingface.towers.table import AROUND, CHOSEN, TOWERS, Around
 
@@ -32,11 +33,12 @@ USUAL = {"llava_onevision": "siglip_vision_model", "mistral3": "pixtral"}
 
 
 class Beside(NamedTuple):
-    """Fields of `spec.tower.Tower`, the config's keys that they are built of, and why there are none."""
+    """Fields of `spec.tower.Tower`, the config's keys that they are built of, why there are none; and fields of `spec.images.Images`."""
 
     towers: tuple[dict[str, Any], ...] = ()
     keys: tuple[str, ...] = ()
     why: str = ""
+    images: dict[str, Any] | None = None
 
 
 def beside(model_type: str, data: Mapping[str, Any], d_model: int, d_ff: int, where: str) -> Beside:
@@ -71,10 +73,19 @@ def _beside(model_type: str, around: Around, data: Mapping[str, Any], text: Size
                 name = NAMES[key] if copy == 0 else f"second {NAMES[key]}"
                 found.append(_tower(name, kind, tower))
     projector = Parts()
-    around.projector(projector, Ends(Sizes(data, OUTER.get(model_type, {}), where), parts, text))
+    outer = Sizes(data, OUTER.get(model_type, {}), where)
+    around.projector(projector, Ends(outer, parts, text))
     if projector.tensors:
         found.append(_tower("projector", model_type, projector))
-    return Beside(tuple(found), (*around.parts, "vision_embed_tokens"))
+    return Beside(tuple(found), (*around.parts, "vision_embed_tokens"), images=_pictures(model_type, outer, parts))
+
+
+def _pictures(model_type: str, outer: Sizes, parts: dict[str, Sizes]) -> dict[str, Any] | None:
+    """None where the file has not what the rule needs: the towers are known all the same."""
+    try:
+        return pictures(model_type, outer, parts)
+    except GptcalcError:
+        return None
 
 
 def _kind(given: object, kinds: tuple[str, ...], place: str, where: str) -> str:
