@@ -5,13 +5,27 @@ A formula body uses plain arithmetic only. Given `Symbol.letter("L")` instead of
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float64]
+    FloatArray: TypeAlias = NDArray[np.float64]
+    BoolArray: TypeAlias = NDArray[np.bool_]
+else:
+
+    class FloatArray:
+        """A NumPy array of float64."""
+
+    class BoolArray:
+        """A NumPy array of conditions."""
+
+
+Quantity: TypeAlias = float | FloatArray
+"""What formulas of seconds take and give: a number, or an array of them."""
+
+Condition: TypeAlias = bool | BoolArray
 
 
 class Number(Protocol):
@@ -138,6 +152,10 @@ def ceiling(a: N, b: Any) -> N:
     return cast(N, np.ceil(np.asarray(a, dtype=np.float64) / b))
 
 
+@overload
+def pick(condition: Condition, yes: Quantity, no: Quantity) -> Quantity: ...
+@overload
+def pick(condition: Any, yes: Any, no: Any) -> Any: ...
 def pick(condition: Any, yes: Any, no: Any) -> Any:
     """`yes` where the condition holds, else `no`; element by element for arrays of conditions.
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gptcalc.run.answer import Run
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.recipe import Layout
+from gptcalc.symbols import Quantity
 from gptcalc.time.breakdown import WAITING, kind_of
 from gptcalc.time.kernels import Kernel
 from gptcalc.time.local import Local, local, part_of
@@ -60,7 +61,7 @@ class Term(NamedTuple):
     what: str
     formula: str
     numbers: str
-    seconds: float
+    seconds: Quantity
     source: str
 
 
@@ -99,7 +100,7 @@ def terms(run: Run) -> list[Term]:
     return found
 
 
-def _of(seconds: float, digits: int = 4) -> str:
+def _of(seconds: Quantity, digits: int = 4) -> str:
     """A time for people: 1.2 ms; with more digits where others are taken from it."""
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if seconds >= size:
@@ -119,7 +120,7 @@ def _kernels(plan: StepPlan, one: Local, q: Stage, *, alone: bool, by_kernel: bo
         yield _term(path if by_kernel else f"compute/{kind_of(kernel)}/{kernel.phase}/{kernel.path}", kernel, often, chip.overlap, clock)
 
 
-def _term(path: str, kernel: Kernel, often: float, overlap: float, clock: float) -> Term:
+def _term(path: str, kernel: Kernel, often: Quantity, overlap: float, clock: Quantity) -> Term:
     n = often * kernel.runs
     each = kernel._replace(runs=1)
     arithmetic = _of(kernel.arithmetic) if clock == 1 else f"{_of(kernel.arithmetic)}/{clock:.4g}"
@@ -170,12 +171,12 @@ def _pipeline(run: Run, plan: StepPlan) -> Iterator[Term]:
             yield Term(f"pipeline/{name}", f"a micro-batch: {stages}", formula, numbers, seconds, PIPELINE)
 
 
-def _bubble(layout: Layout, seconds: float, slowest: float, send: float) -> str:
+def _bubble(layout: Layout, seconds: Quantity, slowest: Quantity, send: Quantity) -> str:
     rest = seconds * layout.virtual_stages - 2 * (layout.pp - 1) * send
     return f"({_of(rest + slowest, 7)} - {_of(slowest, 7)} + 2*({layout.pp} - 1)*{_of(send)})/{layout.virtual_stages}"
 
 
-def _optimizer(plan: StepPlan, one: Local, q: Stage, seconds: float, *, by_kernel: bool) -> Iterator[Term]:
+def _optimizer(plan: StepPlan, one: Local, q: Stage, seconds: Quantity, *, by_kernel: bool) -> Iterator[Term]:
     """The optimizer's passes over the parameters that a device updates, and the products of those that have some."""
     each = update_kernels(one, 1.0)
     products = q.products if by_kernel else min(q.products, seconds)

@@ -7,7 +7,7 @@ that both can pass 1 on long sequences; `mfu_causal` and `hfu_causal` count the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gptcalc import units
@@ -24,6 +24,7 @@ from gptcalc.spec.division import CHOICES
 from gptcalc.spec.fields import asked, takes_either
 from gptcalc.spec.plan import DevicesOptions, RecipeOptions, RunOptions, TrainOptions
 from gptcalc.spec.recipe import Layout, Recipe, peak_of
+from gptcalc.symbols import Quantity
 from gptcalc.time.breakdown import StepTime, chosen_of, longest_first
 from gptcalc.time.kernels import ceil
 from gptcalc.time.plan import StepPlan
@@ -180,7 +181,7 @@ def _seller(device: DeviceSpec) -> list[str] | None:
     return [device.prices[0].source, device.prices[0].date] if device.prices else None
 
 
-def _shares(kinds: dict[str, Any], step: Any) -> list[Kernel]:
+def _shares(kinds: Mapping[str, Quantity], step: Quantity) -> list[Kernel]:
     return [{"kind": name, "time": seconds, "share": seconds / step} for name, seconds in longest_first(kinds).items()]
 
 

@@ -62,7 +62,8 @@ def point_of(work: Work, batch: Any, prompt: Any, output: int, *, pp: int = 1) -
     steps = max(1, output - 1)
     contexts = _contexts(p, steps, settings(batch, prompt))
     decode = timed(work, launches(work, b, 1, contexts, "decode"))
-    hop, token = (0.0, 0.0)
+    hop: Any = 0.0
+    token: Any = 0.0
     if pp > 1:
         net, back = work.network, (pp - 1) * work.tp
         hop = (pp - 1) * send(net, work.width * group * prompt * d, work.tp)
@@ -116,5 +117,5 @@ def _slowest(phase: Phase, pp: int) -> Any:
     """Seconds of the slowest stage: its share of the layers, and the head on the last."""
     blocks = sum((one.seconds for one in phase.operations if one.path.startswith("block")), 0.0)
     rest = sum((one.seconds for one in phase.operations if not one.path.startswith("block")), 0.0)
-    one = most((blocks / pp + rest, phase.host / pp))
+    one: Any = most((blocks / pp + rest, phase.host / pp))
     return one.mean(axis=-1) if hasattr(one, "ndim") and one.ndim else one

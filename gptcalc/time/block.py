@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.spec.recipe import NARROW, PRECISIONS, Layout
+from gptcalc.symbols import Quantity
 from gptcalc.time.collectives import Network, collective
 from gptcalc.time.kernels import many
 from gptcalc.time.local import PARTS, PHASES, Local
@@ -30,9 +31,9 @@ class Sent(NamedTuple):
     """One collective: its seconds, and how often an average block has it (less than once where layers differ, then of kind `block`)."""
 
     kind: str
-    seconds: Any
+    seconds: Quantity
     cover: Cover | None = None
-    often: Any = 1
+    often: Quantity = 1
     block: str = ""
 
 
@@ -69,8 +70,15 @@ def sends(one: Local, net: Network, stack: "StackSpec", layout: Layout) -> Sends
 
 
 def _of_hidden_state(
-    one: Local, net: Network, operation: str, ranks: Any, copies: Any = 1, stride: Any = 1, crossing: Any = None, each: Any = None
-) -> Any:
+    one: Local,
+    net: Network,
+    operation: str,
+    ranks: Quantity,
+    copies: Quantity = 1,
+    stride: Quantity = 1,
+    crossing: Quantity | None = None,
+    each: Quantity | None = None,
+) -> Quantity:
     """A collective of the hidden state of every token that a tensor-parallel region has, or of `copies` of it; `each`: bytes of an
     element where they are not those it is computed in."""
     w = one.work
@@ -78,7 +86,7 @@ def _of_hidden_state(
     return collective(net, operation, size, ranks, stride, crossing)
 
 
-def _three(one: Local, net: Network, stack: "StackSpec", t: Any) -> tuple[Any, Any, Any]:
+def _three(one: Local, net: Network, stack: "StackSpec", t: Quantity) -> tuple[Any, Any, Any]:
     """Seconds of an all-reduce of the hidden state, of a gather and of a scatter. Sums are in 16 bits; what is gathered may be narrower."""
     narrow = stack.narrow_bytes if one.work.recipe.precision in NARROW else None
     gather = _of_hidden_state(one, net, "all_gather", t, each=narrow)
@@ -145,8 +153,12 @@ def _experts(
 
 
 def cover_of(
-    sent: Sent, phase: str, matmuls: Mapping[tuple[str, str], list[Any]], layers: Mapping[tuple[str, str], Any], stack: "StackSpec"
-) -> Any:
+    sent: Sent,
+    phase: str,
+    matmuls: Mapping[tuple[str, str], list[Quantity]],
+    layers: Mapping[tuple[str, str], Quantity],
+    stack: "StackSpec",
+) -> Quantity:
     """Seconds of computing that a collective can hide under: of the matmul beside it, or of half a layer for each of two exchanges."""
     if sent.kind == EXPERT:
         return stack.overlap.expert * layers[sent.block, phase] / 2

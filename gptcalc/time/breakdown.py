@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from gptcalc.node import Node, tree_of
-from gptcalc.symbols import pick
+from gptcalc.symbols import FloatArray, Quantity, pick
 from gptcalc.time.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class StepTime:
     """Seconds of a step by path, and in words where they come from; by kind of kernel; of a micro-batch on the first, a middle and the
     last stage, forward and backward; of one send from stage to stage that nothing hides."""
 
-    items: dict[str, Any]
+    items: Mapping[str, Quantity]
     texts: dict[str, str]
     traffic: list[Traffic]
-    kinds: dict[str, Any]
-    stages: dict[str, tuple[Any, Any]]
-    between: Any
+    kinds: Mapping[str, Quantity]
+    stages: Mapping[str, tuple[Quantity, Quantity]]
+    between: Quantity
 
     @cached_property
     def node(self) -> Node[Any]:
@@ -42,11 +42,12 @@ class StepTime:
         return tree_of("step", "s", self.items, self.texts)
 
     @property
-    def value(self) -> Any:
-        return self.node.value
+    def value(self) -> Quantity:
+        total: Quantity = self.node.value
+        return total
 
 
-def longest_first(kinds: dict[str, Any]) -> dict[str, Any]:
+def longest_first(kinds: Mapping[str, Quantity]) -> dict[str, Quantity]:
     """What takes most time first, in all places of an array together.
 
     >>> longest_first({"norm": 1.0, "matmul": 3.0})
@@ -55,7 +56,7 @@ def longest_first(kinds: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(kinds.items(), key=lambda item: -float(item[1].sum() if hasattr(item[1], "sum") else item[1])))
 
 
-def idle(total: Any, items: Mapping[str, Any]) -> Any:
+def idle(total: Quantity, items: Mapping[str, Quantity]) -> Quantity:
     """What of a step no item of its breakdown accounts for: the device waits. Rounding of sums is none."""
     rest = total - sum(items.values())
     return pick(rest > 1e-9 * total, rest, 0.0)
@@ -66,10 +67,12 @@ def kind_of(kernel: Kernel) -> str:
     return (kernel.piece or kernel.kind).replace("_", " ")
 
 
-def kernel_by_kernel(one: Local, layers: Any, clock: Any, m: Any, update: Iterable[Kernel]) -> tuple[dict[str, Any], dict[str, str]]:
+def kernel_by_kernel(
+    one: Local, layers: Quantity, clock: Quantity, m: Quantity, update: Iterable[Kernel]
+) -> tuple[dict[str, Quantity], dict[str, str]]:
     """Seconds of the kernels of `layers` blocks and the ends in m micro-batches, and of the optimizer's, by phase and operation; and what
     the kernels of one run are in words."""
-    items: dict[str, Any] = {}
+    items: dict[str, Quantity] = {}
     words: dict[str, list[str]] = {}
     placed = [(f"{kernel.phase}/{kernel.path}/{kind_of(kernel)}", kernel, m * one.repeats(kernel, layers)) for kernel in one.kernels]
     placed += [("optimizer", kernel, layers) for kernel in one.products]
@@ -86,8 +89,8 @@ def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> Ste
 
     size = prod(shape)
     first = found[0][1]
-    items: dict[str, Any] = {}
-    kinds: dict[str, Any] = {}
+    items: dict[str, FloatArray] = {}
+    kinds: dict[str, FloatArray] = {}
     texts: dict[str, str] = {}
     traffic = {one.name: [np.full(size, value) for value in (1.0, 0.0, 0.0)] for _, each in found for one in each.traffic}
     stages = {role: (np.zeros(size), np.zeros(size)) for role in first.stages}
@@ -106,7 +109,7 @@ def together(found: list[tuple[Place, StepTime]], shape: tuple[int, ...]) -> Ste
         between[place.here] = place.take(each.between)
     items, kinds = ({name: array.reshape(shape) for name, array in whole.items()} for whole in (items, kinds))
     sent = [Traffic(name, *(array.reshape(shape) for array in arrays)) for name, arrays in traffic.items()]
-    pairs = {role: (pair[0].reshape(shape), pair[1].reshape(shape)) for role, pair in stages.items()}
+    pairs = {role: (one.reshape(shape), other.reshape(shape)) for role, (one, other) in stages.items()}
     return StepTime(items, texts, sent, longest_first(kinds), pairs, between.reshape(shape))
 
 
@@ -118,10 +121,10 @@ def chosen_of(which: Any, found: Sequence[StepTime]) -> StepTime:
     return one
 
 
-def _either(where: Any, yes: StepTime, no: StepTime) -> StepTime:
+def _either(where: Quantity, yes: StepTime, no: StepTime) -> StepTime:
     """The one or the other, place by place; what one of them has nothing of is zero there."""
 
-    def of(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    def of(a: Mapping[str, Quantity], b: Mapping[str, Quantity]) -> dict[str, Quantity]:
         return {name: pick(where, a.get(name, 0.0), b.get(name, 0.0)) for name in {**b, **a}}
 
     sent = {name: Traffic(name, 1, 0.0, 0.0) for each in (no, yes) for name in (one.name for one in each.traffic)}

@@ -5,9 +5,9 @@ Sizes may be arrays. Seconds.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gptcalc.symbols import pick
+from gptcalc.symbols import Quantity, pick
 from gptcalc.time.kernels import ceil, least, most, settled
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def network_of(cluster: "ClusterSpec", device: "DeviceSpec | None" = None, *, re
     return Network(cluster.node, faster * link.send, costs, short, network.bandwidth, share, network.latency, wire, network.rank)
 
 
-def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1, crossing: Any = None) -> Any:
+def collective(
+    net: Network, operation: str, size: Quantity, n: Quantity, stride: Quantity = 1, crossing: Quantity | None = None
+) -> Quantity:
     """Seconds of one collective of `n` ranks that are `stride` devices apart, all such groups of the cluster at once.
 
     `crossing`: of an exchange, the share of what has to go to other nodes that is sent there, once to each, and copied behind.
@@ -82,7 +84,7 @@ def collective(net: Network, operation: str, size: Any, n: Any, stride: Any = 1,
     return pick(n > 1, hops + most((fast, slow)), 0.0)
 
 
-def waiting_of_ranks(net: Network, n: Any, stride: Any) -> Any:
+def waiting_of_ranks(net: Network, n: Quantity, stride: Quantity) -> Quantity:
     """Seconds that a collective over several nodes waits for its ranks, one by one: no computing hides them.
 
     Source: `rank` of presets/clusters.
@@ -94,7 +96,7 @@ ONE_SHOT = (8e-6, 0.25)
 """Seconds to start one, and the share of the link that its reads reach. Fitted on Llama 70B with TensorRT-LLM on two to eight B200."""
 
 
-def one_shot(net: Network, size: Any, n: Any) -> Any:
+def one_shot(net: Network, size: Quantity, n: Quantity) -> Quantity:
     """Seconds of the all-reduce of servers for short messages: each of n ranks reads the whole of every other's and adds it up itself.
 
     Source: the kernel: vLLM, csrc/custom_all_reduce.cuh (`cross_device_reduce_1stage`), and TensorRT-LLM's customAllReduceKernels.
@@ -103,18 +105,18 @@ def one_shot(net: Network, size: Any, n: Any) -> Any:
     return pick(n <= net.node, start + (n - 1) * size / (share * net.link), float("inf"))
 
 
-def ranks_in_node(net: Network, n: Any, stride: Any) -> Any:
+def ranks_in_node(net: Network, n: Quantity, stride: Quantity) -> Quantity:
     """How many ranks of a group stand in one node."""
     return least((n, most((1, net.node // stride))))
 
 
-def _on_link(net: Network, operation: str, size: Any, moved: Any, ranks: Any) -> Any:
+def _on_link(net: Network, operation: str, size: Quantity, moved: Quantity, ranks: Quantity) -> Quantity:
     ring = net.short is not None and operation != "all_to_all"  # there each piece goes straight to its rank
     pieces = most((size, WHOLE)) ** 0.5 if ring else size**0.5
-    seconds: Any = None
-    for n, latency, bandwidth, root in reversed(net.costs[operation]):
+    seconds: Quantity = 0.0  # of more ranks than any that was measured: as the most of them
+    for number, (n, latency, bandwidth, root) in enumerate(reversed(net.costs[operation])):
         one = latency + moved / bandwidth + root * pieces
-        seconds = one if seconds is None else pick(ranks <= n, one, seconds)
+        seconds = pick(ranks <= n, one, seconds) if number else one
     if net.short is None or not ring:
         return seconds
     latency, hop, bandwidth = net.short
@@ -122,7 +124,7 @@ def _on_link(net: Network, operation: str, size: Any, moved: Any, ranks: Any) ->
     return least((seconds, latency + hop * hops + moved / bandwidth))
 
 
-def send(net: Network, size: Any, apart: Any) -> Any:
+def send(net: Network, size: Quantity, apart: Quantity) -> Quantity:
     """Seconds that one device needs to send to another `apart` devices away, while its neighbours do the same.
 
     Source: constants in presets/clusters.
@@ -131,7 +133,7 @@ def send(net: Network, size: Any, apart: Any) -> Any:
     return pick(apart < net.node, latency + hop + size / net.send, net.hop + size / (net.card * net.share))
 
 
-def log2(n: Any) -> Any:
+def log2(n: Quantity) -> Quantity:
     """The binary logarithm of a number or an array."""
     if isinstance(n, int | float):
         return math.log2(n)

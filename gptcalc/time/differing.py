@@ -7,7 +7,7 @@ from typing import Any
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import Layout
 from gptcalc.spec.shape import block_path
-from gptcalc.symbols import pick
+from gptcalc.symbols import Quantity, pick
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import stage_layers
 from gptcalc.time.kernels import many, most
@@ -20,9 +20,9 @@ from gptcalc.time.stage import Times
 class Extra:
     """What one stage has beyond its number of average blocks: seconds of a micro-batch, and parameters."""
 
-    forward: Any = 0.0
-    backward: Any = 0.0
-    parameters: Any = 0.0
+    forward: Quantity = 0.0
+    backward: Quantity = 0.0
+    parameters: Quantity = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Beyond:
     first: Extra = Extra()
     middle: Extra = Extra()
     last: Extra = Extra()
-    experts: Any = 0.0
+    experts: Quantity = 0.0
 
 
 def beyond_average(one: Local, measured: Times, order: Sequence[str], layout: Layout) -> Beyond:

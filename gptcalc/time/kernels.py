@@ -7,11 +7,11 @@ needs; and what starting it costs. Plain arithmetic only, so that arrays of size
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 from gptcalc.spec.recipe import NARROW
-from gptcalc.symbols import distinct, is_one, pick
+from gptcalc.symbols import Condition, FloatArray, Quantity, distinct, is_one, pick
 from gptcalc.time.chip import Chip
 from gptcalc.units import short
 
@@ -31,14 +31,14 @@ class Kernel(NamedTuple):
     path: str
     phase: str
     kind: str
-    arithmetic: Any = 0.0
-    memory: Any = 0.0
-    fixed: Any = 0.0
-    runs: Any = 1
+    arithmetic: Quantity = 0.0
+    memory: Quantity = 0.0
+    fixed: Quantity = 0.0
+    runs: Quantity = 1
     piece: str = ""
     text: str = ""  # what it does, in numbers
 
-    def seconds(self, chip: Chip, clock: Any = 1.0) -> Any:
+    def seconds(self, chip: Chip, clock: Quantity = 1.0) -> Quantity:
         """All runs, with the tensor cores at `clock` of their full rate."""
         if self.kind != "matmul":
             return self.runs * (self.arithmetic / clock + self.memory + self.fixed)
@@ -48,7 +48,15 @@ class Kernel(NamedTuple):
 
 
 def matmul(
-    chip: Chip, m: Any, n: Any, k: Any, arithmetic: str, operand: Operand = "forward", *, aligned: Any = True, batch: Any = 1
+    chip: Chip,
+    m: Quantity,
+    n: Quantity,
+    k: Quantity,
+    arithmetic: str,
+    operand: Operand = "forward",
+    *,
+    aligned: Condition = True,
+    batch: Quantity = 1,
 ) -> Kernel:
     """`batch` products of an [m, k] with a [k, n] matrix: tiles in waves over the multiprocessors, or memory, whichever is longer.
 
@@ -78,8 +86,10 @@ def matmul(
         return Kernel("", "", "unaligned matmul", 0.0, slow, chip.matmul_gap, text=text)  # too slow to draw much power: the clock stays up
     losses = (1.0, 1.0) if arithmetic == "fp32" else (chip.small_tile, chip.tiny_tile)  # ordinary units are fed from registers
     rates = Rates(chip.multiprocessors, per_unit, *losses, chip.prologue, chip.streaming * chip.bandwidth)
-    whole = all(isinstance(size, int) for size in (m, n, k, batch))
-    busy = _known(m, n, k, batch, rates) if whole else _arrays(m, n, k, batch, rates)
+    if isinstance(m, int) and isinstance(n, int) and isinstance(k, int) and isinstance(batch, int):
+        busy = _known(m, n, k, batch, rates)
+    else:
+        busy = _arrays(m, n, k, batch, rates)
     speed = chip.streaming * chip.bandwidth * pick(batch == 1, 1.0, chip.batched)
     weights = size * n * k * batch / (speed * pick(m <= FEW_ROWS, chip.weight_streaming, 1.0))
     return Kernel("", "", "matmul", busy, size * (m * k + m * n) * batch / speed + weights, chip.matmul_gap, text=text)
@@ -104,11 +114,11 @@ class Rates(NamedTuple):
     streaming: float
 
 
-def _tiled(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+def _tiled(m: Quantity, n: Quantity, k: Quantity, batch: Quantity, rates: Rates) -> Quantity:
     """Seconds of waves of the best tile, with the sum over k in the best number of parts."""
     parts = []
     for split in SPLITS:
-        partial_sums: Any = 0.0
+        partial_sums: Quantity = 0.0
         if split > 1:
             enough = k >= split * SHORTEST_SPLIT
             if enough is False:
@@ -134,7 +144,7 @@ _known = functools.lru_cache(maxsize=2**14)(_tiled)
 """Of ints: layouts share most of their matmuls."""
 
 
-def _arrays(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+def _arrays(m: Quantity, n: Quantity, k: Quantity, batch: Quantity, rates: Rates) -> Quantity:
     """`_tiled` of arrays that broadcast."""
     import numpy as np
 
@@ -143,17 +153,18 @@ def _arrays(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
 
 
 @functools.lru_cache(maxsize=2**10)
-def _waves(sizes: tuple[tuple[tuple[int, ...], bytes], ...], rates: Rates) -> Any:
+def _waves(sizes: tuple[tuple[tuple[int, ...], bytes], ...], rates: Rates) -> Quantity:
     """Seconds of m, n, k and batch, each a shape and its float64 numbers: as `_tiled`, all tiles at once, of sizes that differ."""
     import numpy as np
 
     together = np.broadcast_arrays(*(np.frombuffer(numbers, dtype=np.float64).reshape(shape) for shape, numbers in sizes))
     (m, n, k, batch), which = distinct([size.ravel() for size in together])
-    best = (_best_of if m.size <= FEW else _tiled)(m, n, k, batch, rates)
-    return best[which].reshape(together[0].shape)
+    best = np.asarray((_best_of if m.size <= FEW else _tiled)(m, n, k, batch, rates))
+    found: FloatArray = best[which].reshape(together[0].shape)
+    return found
 
 
-def _best_of(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
+def _best_of(m: FloatArray, n: FloatArray, k: FloatArray, batch: FloatArray, rates: Rates) -> FloatArray:
     import numpy as np
 
     tiles = np.array(TILES, dtype=np.float64)[:, :, np.newaxis]
@@ -168,7 +179,17 @@ def _best_of(m: Any, n: Any, k: Any, batch: Any, rates: Rates) -> Any:
     return best
 
 
-def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str, *, causal: bool = True, window: Any = None) -> Kernel:
+def flash(
+    chip: Chip,
+    batch: Quantity,
+    heads: Quantity,
+    seq: Quantity,
+    d_head: Quantity,
+    phase: str,
+    *,
+    causal: bool = True,
+    window: Quantity | None = None,
+) -> Kernel:
     """Attention whose scores never leave the chip: two matmuls forward, five backward, and an exponential for every score.
 
     A kernel skips the tiles that a causal mask hides, and those before a `window`; the tiles on an edge are computed whole.
@@ -187,7 +208,7 @@ def flash(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str,
     return Kernel("", phase, "attention", scores * one, 0.0, 2 * chip.flash_fixed, text=text)
 
 
-def padded_width(d_head: Any) -> Any:
+def padded_width(d_head: Quantity) -> Quantity:
     """Channels of a head that an attention kernel computes: its tiles are 64 wide, or a multiple of 128.
 
     >>> [padded_width(width) for width in (64, 80, 128, 192)]
@@ -196,7 +217,7 @@ def padded_width(d_head: Any) -> Any:
     return pick(d_head <= 64, 64, ceil(d_head, 128) * 128)
 
 
-def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: str) -> Kernel:
+def efficient(chip: Chip, batch: Quantity, heads: Quantity, seq: Quantity, d_head: Quantity, phase: str) -> Kernel:
     """The memory-efficient attention kernel of fp32 operands: on the ordinary units, TF32 or not.
 
     Units: seconds.   Source: Rabe & Staats 2021, arXiv:2112.05682; rates fitted on an NVIDIA H100.
@@ -206,7 +227,7 @@ def efficient(chip: Chip, batch: Any, heads: Any, seq: Any, d_head: Any, phase: 
     return Kernel("", phase, "attention", 0.0, scores * d_head * width / (share * chip.peak("fp32")), chip.flash_fixed)
 
 
-def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: Any = 1) -> Kernel:
+def streaming(chip: Chip, kind: str, n_bytes: Quantity, elements: Quantity | None = None, count: Quantity = 1) -> Kernel:
     """`count` passes of `n_bytes` each, at memory's rate or, where PyTorch's kernel cannot vectorise, at the multiprocessors' own.
 
     Short passes stay in the on-chip memory that the previous one filled; `elements` bound those kinds that have a rate in `chip`.
@@ -225,7 +246,7 @@ def streaming(chip: Chip, kind: str, n_bytes: Any, elements: Any = None, count: 
     return Kernel("", "", kind, 0.0, seconds, fixed, count, text=_of_pass(kind, n_bytes, count))
 
 
-def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
+def sustained_clock(chip: Chip, arithmetic: Quantity, other: Quantity) -> Quantity:
     """The share of their full clock at which tensor cores run when they are busy `arithmetic` seconds at that clock and others `other`.
 
     The chip may draw its TDP on average: (P_t·f²·a + P_m·b) / (a/f + b) <= 1, powers in units of TDP. A cubic in f, solved by Newton's
@@ -238,7 +259,7 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     >>> round(sustained_clock(chip_of(load_device("h100")), 1.0, 0.0), 2)
     0.9
     """
-    f: Any = 1.0
+    f: Quantity = 1.0
     for _ in range(12):
         value = chip.tensor_power * arithmetic * f**3 + (chip.memory_power - 1) * other * f - arithmetic
         slope = 3 * chip.tensor_power * arithmetic * f**2 + (chip.memory_power - 1) * other
@@ -246,21 +267,21 @@ def sustained_clock(chip: Chip, arithmetic: Any, other: Any) -> Any:
     return f
 
 
-def _of_pass(kind: str, n_bytes: Any, count: Any) -> str:
+def _of_pass(kind: str, n_bytes: Quantity, count: Quantity) -> str:
     size = short(n_bytes, "B") if isinstance(n_bytes, int | float) else "bytes by the array"
     return f"{_times(count)}{size}, {kind.replace('_', ' ')}"
 
 
-def _times(count: Any) -> str:
+def _times(count: Quantity) -> str:
     return "" if is_one(count) else f"{_size_of(count)} x "
 
 
-def _size_of(value: Any) -> str:
+def _size_of(value: Quantity) -> str:
     """A number as text; of an array, whose text takes longer than its kernels' times, that it is one."""
     return "..." if getattr(value, "ndim", 0) else f"{value}"
 
 
-def ceil(a: Any, b: Any) -> Any:
+def ceil(a: Quantity, b: Quantity) -> Quantity:
     """a / b rounded up.
 
     >>> ceil(7, 2), ceil(8.0, 2.0)
@@ -269,7 +290,7 @@ def ceil(a: Any, b: Any) -> Any:
     return -(-a // b)
 
 
-def settled(condition: Any) -> Any:
+def settled(condition: Condition) -> Condition:
     """True or False where an array of conditions says the same in every place, so that one branch alone is computed.
 
     >>> settled(True), settled(3 > 4)
@@ -280,25 +301,27 @@ def settled(condition: Any) -> Any:
     return True if condition.all() else condition if condition.any() else False
 
 
-def many(size: Any) -> bool:
+def many(size: Quantity) -> bool:
     """Whether a size divides anything; of arrays some places may, and what one rank sends itself takes no time."""
     return size > 1 if isinstance(size, int) else True
 
 
-def least(values: Iterable[Any]) -> Any:
+def least(values: Iterable[Quantity]) -> Quantity:
     """The smallest, element by element for arrays."""
     return _extreme(values, "minimum", min)
 
 
-def most(values: Iterable[Any]) -> Any:
+def most(values: Iterable[Quantity]) -> Quantity:
     """The largest, element by element for arrays."""
     return _extreme(values, "maximum", max)
 
 
-def _extreme(values: Iterable[Any], ufunc: str, scalar: Any) -> Any:
-    values = list(values)
-    if all(isinstance(value, int | float) for value in values):
-        return scalar(values)
+def _extreme(values: Iterable[Quantity], ufunc: str, scalar: Callable[[list[float]], float]) -> Quantity:
+    several = list(values)
+    numbers = [value for value in several if isinstance(value, int | float)]
+    if len(numbers) == len(several):
+        return scalar(numbers)
     import numpy as np
 
-    return functools.reduce(getattr(np, ufunc), values)
+    extreme: Quantity = functools.reduce(getattr(np, ufunc), several)
+    return extreme

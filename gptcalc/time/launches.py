@@ -14,7 +14,7 @@ from gptcalc.spec.expression import evaluate
 from gptcalc.spec.recipe import ARITHMETIC, NARROW, PRECISIONS, Recipe, tags_of
 from gptcalc.spec.runtime import applies
 from gptcalc.spec.shape import Shape
-from gptcalc.symbols import pick, product
+from gptcalc.symbols import Quantity, ceiling, pick, product
 from gptcalc.table.operation import Operation
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import VOCABULARY_MULTIPLE
@@ -39,12 +39,12 @@ class Work(NamedTuple):
     passes: Passes
     recipe: Recipe
     tags: frozenset[str]
-    batch: Any
-    seq: Any
+    batch: Quantity
+    seq: Quantity
     aligned: bool = False  # whether the runtime pads what is not aligned
-    outside: Any = None  # tokens of a sequence outside the tensor-parallel regions, where sequence parallelism divides them
-    keys: Any = None  # tokens of the whole sequence, where context parallelism divides the queries
-    expert_ranks: Any = 1  # ranks that the experts are divided over
+    outside: Quantity | None = None  # tokens of a sequence outside the tensor-parallel regions, where sequence parallelism divides them
+    keys: Quantity | None = None  # tokens of the whole sequence, where context parallelism divides the queries
+    expert_ranks: Quantity = 1  # ranks that the experts are divided over
     stops_early: bool = True  # recomputation ends at the last tensor that is needed
     grouped: frozenset[str] = (
         frozenset()
@@ -55,7 +55,7 @@ class Work(NamedTuple):
         return ARITHMETIC.get(self.recipe.precision, self.recipe.precision)
 
     @property
-    def letters(self) -> dict[str, Any]:
+    def letters(self) -> dict[str, Quantity]:
         s, precision = self.shape, PRECISIONS[self.recipe.precision]
         keys = self.seq if self.keys is None else self.keys
         tokens, scores = product((self.batch, self.seq)), product((self.batch, self.seq, keys, s.n_head))
@@ -75,7 +75,7 @@ class Work(NamedTuple):
         return self._replace(shape=kind, tags=tags)
 
 
-def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, seq: Any) -> Work:
+def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Quantity, seq: Quantity) -> Work:
     """What a recipe launches on a device.
 
     Raises GptcalcError for contradictory recipes and models that the runtime does not implement.
@@ -90,7 +90,7 @@ def work_of(model: ModelSpec, device: DeviceSpec, recipe: Recipe, batch: Any, se
     runtime, shape = load_runtime(recipe.runtime), shape_of(model)
     check_recipe(recipe, runtime)
     if runtime.pads_vocabulary:
-        shape = shape._replace(vocab_size=ceil(shape.vocab_size, VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
+        shape = shape._replace(vocab_size=ceiling(shape.vocab_size, VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE)
     if recipe.dropout is None:
         recipe = recipe._replace(dropout=runtime.dropout)
     implementation = code_of(runtime, model)
@@ -119,9 +119,10 @@ def launches(work: Work) -> list[Kernel]:
     return found + [pass_of(work.chip, one, letters, "optimizer") for one in work.passes.optimizers.get(work.recipe.optimizer, [])]
 
 
-def parameters(rows: dict[str, Operation[Any]]) -> Any:
+def parameters(rows: dict[str, Operation[Any]]) -> Quantity:
     """The parameters of all runs of some operations."""
-    return sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
+    total: Quantity = sum(product((row.runs, *size)) for row in rows.values() for _, size in row.weights)
+    return total
 
 
 NEWTON_SCHULZ = 5
@@ -169,7 +170,7 @@ def _arithmetic(work: Work, operation: RuntimeOperation) -> str:
     return "tf32" if work.chip.has("tf32") else "fp32"
 
 
-def _matmuls(work: Work, m: Any, k: Any, n: Any, a: str, experts: int) -> Iterator[Kernel]:
+def _matmuls(work: Work, m: Quantity, k: Quantity, n: Quantity, a: str, experts: int) -> Iterator[Kernel]:
     """A matmul and its two gradients; of experts, each has its share of the m rows, and 16-bit ones go in one grouped kernel."""
     size = PRECISIONS[work.recipe.precision].matmul
     padded = work.aligned or work.recipe.compiled  # a compiler pads
@@ -221,7 +222,7 @@ def unaligned_heads(s: Shape[Any]) -> bool:
     return any(isinstance(kind.d_head, int) and kind.d_head % 8 != 0 for _, kind in s.blocks)
 
 
-def pass_of(chip: Chip, one: Pass, letters: dict[str, Any], piece: str) -> Kernel:
+def pass_of(chip: Chip, one: Pass, letters: dict[str, Quantity], piece: str) -> Kernel:
     """The kernels that a pass of presets/kernels stands for, with the letters' values put in."""
     elements = None if one.elements is None else evaluate(one.elements, letters)
     kernel = streaming(chip, one.kind, evaluate(one.bytes, letters), elements, one.count)

@@ -3,11 +3,12 @@
 t tensor, c context parallel; B sequences of T tokens a micro-batch.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.states import of_experts
 from gptcalc.spec.recipe import PRECISIONS
+from gptcalc.symbols import Quantity
 from gptcalc.table.operations import operations
 from gptcalc.table.sharding import shard_of
 from gptcalc.time.kernels import Kernel, ceil, many
@@ -30,15 +31,15 @@ class Local(NamedTuple):
     work: Work
     kernels: tuple[Kernel, ...]
     products: tuple[Kernel, ...]  # the optimizer's own, over the matrices of a block
-    parameters: dict[str, Any]
-    experts: Any
+    parameters: dict[str, Quantity]
+    experts: Quantity
     stored: int  # bytes of a weight in the optimizer
-    calls: dict[str, Any]  # modules that the processor calls, by part
+    calls: dict[str, Quantity]  # modules that the processor calls, by part
 
     def of(self, part: str, phase: str) -> list[Kernel]:
         return [kernel for kernel in self.kernels if part_of(kernel.path) == part and kernel.phase == phase]
 
-    def repeats(self, kernel: Kernel, layers: Any) -> Any:
+    def repeats(self, kernel: Kernel, layers: Quantity) -> Quantity:
         """How often a micro-batch runs a kernel on a stage of `layers` blocks: of those that are computed again each K-th."""
         if part_of(kernel.path) != "block":
             return 1
@@ -91,7 +92,7 @@ def local(plan: "StepPlan") -> Local:
     apart = {path: row for path, row in rows.items() if many(layout.ep) and of_experts(path)}
     of_part = {part: {path: row for path, row in rows.items() if part_of(path) == part and path not in apart} for part in PARTS}
     sizes = {part: parameters(several) for part, several in of_part.items()}
-    calls = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
+    calls: dict[str, Quantity] = {part: sum(part_of(path) == part for path in work.implementation.operations) for part in PARTS}
     one = Local(work, kernels, products, sizes, parameters(apart) // layout.ep, stored, calls)
     one = _averaged(one) if shard.shape.kinds else one
     if plan.stack.grouped is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.recipe import Recipe
     from gptcalc.spec.stack import StackSpec
+    from gptcalc.symbols import Quantity
 
 
 class StepPlan(NamedTuple):
@@ -21,9 +22,9 @@ class StepPlan(NamedTuple):
     recipe: Recipe
     cluster: ClusterSpec
     stack: StackSpec
-    batch: Any
-    seq: Any
-    micro_batches: Any
+    batch: Quantity
+    seq: Quantity
+    micro_batches: Quantity
 
     def on_grid(self, sizes: Sizes) -> StepPlan:
         """The same of other sizes."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gptcalc.spec.recipe import PRECISIONS
+from gptcalc.symbols import Quantity
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.collectives import network_of
 from gptcalc.time.differing import Beyond, beyond_average
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Sending:
     """Seconds of one kind of collective in a micro-batch, all of them and those that nothing hides."""
 
-    total: Any
-    exposed: Any
+    total: Quantity
+    exposed: Quantity
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,23 @@ class Part:
     """The embedding, one block or the head in one micro-batch: seconds of the device, exposed collectives included, and of the processor;
     `kinds`: seconds of its kernels by kind, all phases together."""
 
-    forward: Any
-    backward: Any
-    recompute: Any
-    host_forward: Any
-    host_backward: Any
-    parameters: Any
-    kinds: Mapping[str, Any]
+    forward: Quantity
+    backward: Quantity
+    recompute: Quantity
+    host_forward: Quantity
+    host_backward: Quantity
+    parameters: Quantity
+    kinds: Mapping[str, Quantity]
     tensor: Sending
     expert: Sending
 
     @property
-    def both(self) -> Any:
+    def both(self) -> Quantity:
         """Seconds forward and backward, without what is computed again."""
         return self.forward + self.backward
 
     @property
-    def host(self) -> Any:
+    def host(self) -> Quantity:
         return self.host_forward + self.host_backward
 
 
@@ -54,10 +55,10 @@ class Part:
 class Attention:
     """Seconds of a block's attention cores, and how often a block computes its own again."""
 
-    forward: Any
-    backward: Any
-    recompute: Any
-    again: Any
+    forward: Quantity
+    backward: Quantity
+    recompute: Quantity
+    again: Quantity
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,18 @@ class Stage:
     embedding: Part
     block: Part
     head: Part
-    experts: Any
+    experts: Quantity
     attention: Attention
-    hidden_state: Any
-    keys_and_values: Any
-    token_embedding: Any
-    products: Any
-    host_update: Any
-    clock: Any
+    hidden_state: Quantity
+    keys_and_values: Quantity
+    token_embedding: Quantity
+    products: Quantity
+    host_update: Quantity
+    clock: Quantity
     beyond: Beyond
 
 
-def stage_of(plan: "StepPlan", one: Local, layers: Any, *, alone: bool) -> Stage:
+def stage_of(plan: "StepPlan", one: Local, layers: Quantity, *, alone: bool) -> Stage:
     """What decides a step, of one stage of `layers` blocks; `alone`: no other device is waited for.
 
     Units: seconds, bytes, parameters.   Source: `stage`.
@@ -115,7 +116,7 @@ def stage_of(plan: "StepPlan", one: Local, layers: Any, *, alone: bool) -> Stage
 CORES = ("forward", "backward", "recompute")
 
 
-def _part(one: Local, measured: Times, host: "Host | None", name: str, layers: Any) -> Part:
+def _part(one: Local, measured: Times, host: "Host | None", name: str, layers: Quantity) -> Part:
     seconds = {phase: measured.compute[name, phase] + measured.waiting[name, phase] for phase in CORES}
     return Part(
         **seconds,

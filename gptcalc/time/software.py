@@ -1,8 +1,9 @@
 """Which software runs a layout, and what a layout can do but should not."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gptcalc.symbols import is_one
+from gptcalc.symbols import Quantity, is_one
 
 if TYPE_CHECKING:
     from gptcalc.spec.cluster import ClusterSpec
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from gptcalc.spec.stack import StackSpec
 
 
-def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = False) -> "StackSpec":
+def stack_for(name: str | None, runtime: str | None, zero: Quantity, *, cut: bool = False) -> "StackSpec":
     """The stack of a name, or the usual one: Megatron's for its runtime, FSDP for ZeRO-3, Megatron's for a model that is `cut`, else DDP.
 
     Cut: a layer, or the layers, divided over devices, which DDP does not do.
@@ -24,13 +25,13 @@ def stack_for(name: str | None, runtime: str | None, zero: Any, *, cut: bool = F
     return load_stack(name)
 
 
-def stacks_for(runtime: str | None, zero: Any, layout: "Layout", count: Any) -> "tuple[Any, list[StackSpec]]":
+def stacks_for(runtime: str | None, zero: Quantity, layout: "Layout", count: Quantity) -> "tuple[Any, list[StackSpec]]":
     """The usual stacks of a run, and which of them each place of its arrays has.
 
     One device alone has none, which DDP's stands for: it hides nothing and adds gradients up as the runtime does.
     """
-    cut = (layout.tp > 1) | (layout.pp > 1) if runtime != "megatron" else count != 1
-    kind = 2 * cut + (zero == 3)
+    cut: Any = (layout.tp > 1) | (layout.pp > 1) if runtime != "megatron" else count != 1
+    kind: Any = 2 * cut + (zero == 3)
     if not hasattr(kind, "dtype"):
         return 0, [stack_for(None, runtime if cut else None, zero, cut=cut)]
     import numpy as np
@@ -61,11 +62,11 @@ def warnings(layout: "Layout", cluster: "ClusterSpec") -> list[str]:
     return found
 
 
-def _most(size: Any) -> Any:
-    return size if isinstance(size, int) else f"{size.max():.0f}"
+def _most(size: Quantity) -> str:
+    return f"{size}" if isinstance(size, int | float) else f"{size.max():.0f}"
 
 
-def _any(size: Any, holds: Any) -> bool:
+def _any(size: Quantity, holds: Callable[[float], bool]) -> bool:
     if isinstance(size, int | float):
         return bool(holds(size))
     return any(holds(one) for one in set(size.ravel().tolist()))

@@ -4,9 +4,10 @@ that their power allows, and of the collectives beside them.
 t tensor, c context parallel; B sequences of T tokens a micro-batch. Seconds, bytes.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gptcalc.spec.recipe import Layout
+from gptcalc.symbols import Quantity
 from gptcalc.table.operations import operations
 from gptcalc.time.block import EXPERT, TENSOR, cover_of, sends
 from gptcalc.time.breakdown import kind_of
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 class Times(NamedTuple):
     """Seconds by part and phase: of kernels, and of collectives that nothing hides; and of both by part and kind, all phases."""
 
-    compute: dict[tuple[str, str], Any]
-    waiting: dict[tuple[str, str], Any]
-    kinds: dict[tuple[str, str], Any]
-    exposed: dict[tuple[str, str], Any]
-    total: dict[tuple[str, str], Any]  # of collectives, hidden or not
-    of_kind: dict[tuple[str, str], Any]  # of one layer of a kind of block, by its path and phase, kernels and collectives together
-    clock: Any
+    compute: dict[tuple[str, str], Quantity]
+    waiting: dict[tuple[str, str], Quantity]
+    kinds: dict[tuple[str, str], Quantity]
+    exposed: dict[tuple[str, str], Quantity]
+    total: dict[tuple[str, str], Quantity]  # of collectives, hidden or not
+    of_kind: dict[tuple[str, str], Quantity]  # of one layer of a kind of block, by its path and phase, kernels and collectives together
+    clock: Quantity
 
 
-def orthogonalised(one: Local, layers: Any, clock: Any) -> Any:
+def orthogonalised(one: Local, layers: Quantity, clock: Quantity) -> Quantity:
     """Seconds of the optimizer's products for the matrices of `layers` blocks.   Source: `launches`."""
     return layers * sum((kernel.seconds(one.work.chip, clock) for kernel in one.products), 0.0)
 
 
-def update_kernels(one: Local, parameters: Any) -> list[Kernel]:
+def update_kernels(one: Local, parameters: Quantity) -> list[Kernel]:
     """The optimizer's passes over `parameters` weights.   Source: presets/kernels."""
     from gptcalc.time.launches import pass_of
 
@@ -46,12 +47,12 @@ def update_kernels(one: Local, parameters: Any) -> list[Kernel]:
     return [pass_of(one.work.chip, each, letters, "optimizer") for each in chosen]
 
 
-def update_seconds(one: Local, parameters: Any) -> Any:
+def update_seconds(one: Local, parameters: Quantity) -> Quantity:
     """Seconds of the same."""
     return sum((kernel.seconds(one.work.chip) for kernel in update_kernels(one, parameters)), 0.0)
 
 
-def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
+def accumulation(one: Local, parameters: Quantity, stack: "StackSpec | None") -> Quantity:
     """Seconds to add a micro-batch's gradients to the earlier ones.   Source: presets/stacks, else presets/kernels."""
     from gptcalc.time.kernels import streaming
     from gptcalc.time.launches import pass_of
@@ -63,7 +64,7 @@ def accumulation(one: Local, parameters: Any, stack: "StackSpec | None") -> Any:
     return sum((pass_of(chip, each, letters, "accumulation").seconds(chip) for each in one.work.passes.accumulate), 0.0)
 
 
-def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Layout, *, alone: bool) -> Times:
+def times(one: Local, net: Network, stack: "StackSpec", layers: Quantity, layout: Layout, *, alone: bool) -> Times:
     """The seconds of each part, on a stage of `layers` blocks, and of its collectives.
 
     Source: of kernels, `launches`; of collectives, `sends`.
@@ -75,7 +76,8 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     often = {(part, phase): again if phase == "recompute" else 1 for part in PARTS for phase in PHASES}
     sent = {key: [(each, often[key] * each.often) for each in several] for key, several in sends(one, net, stack, layout).items()}
     placed = [(kernel, (part_of(kernel.path), kernel.phase)) for kernel in one.kernels]
-    busy = whole = 0.0
+    busy: Quantity = 0.0
+    whole: Quantity = 0.0
     for key, repeated in often.items():
         own = [kernel for kernel, place in placed if place == key]
         busy = busy + weight[key[0]] * (repeated * sum((kernel.runs * kernel.arithmetic for kernel in own), 0.0))
@@ -88,14 +90,14 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     clock = 1.0 if one.work.arithmetic in FULL_CLOCK else sustained_clock(chip, busy, other)
     if not alone:  # all wait for the slowest device
         clock = clock * chip.sustained
-    compute: dict[tuple[str, str], Any] = dict.fromkeys(often, 0.0)
-    waiting: dict[tuple[str, str], Any] = dict.fromkeys(often, 0.0)
-    kinds: dict[tuple[str, str], Any] = {}
-    matmuls: dict[tuple[str, str], list[Any]] = {}
+    compute: dict[tuple[str, str], Quantity] = dict.fromkeys(often, 0.0)
+    waiting: dict[tuple[str, str], Quantity] = dict.fromkeys(often, 0.0)
+    kinds: dict[tuple[str, str], Quantity] = {}
+    matmuls: dict[tuple[str, str], list[Quantity]] = {}
     paths = one.work.shape.blocks
     all_layers = sum(kind.n_layer for _, kind in paths)
     share = {path: kind.n_layer / all_layers for path, kind in paths}
-    of_kind = {(path, phase): 0.0 for path in share for phase in PHASES}
+    of_kind: dict[tuple[str, str], Quantity] = {(path, phase): 0.0 for path in share for phase in PHASES}
     matmul_clock = clock if alone else clock * chip.kept_up(one.work.arithmetic)
     for kernel, key in placed:
         seconds = kernel.seconds(chip, matmul_clock if kernel.kind == "matmul" else clock)
@@ -107,7 +109,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
         kinds[kind] = kinds.get(kind, 0.0) + often[key] * seconds
         if kernel.kind.endswith("matmul"):
             matmuls.setdefault((kernel.path, kernel.phase), []).append(seconds / kernel.runs)
-    open_: dict[tuple[str, str], Any] = {(part, kind): 0.0 for part in PARTS for kind in (TENSOR, EXPERT)}
+    open_: dict[tuple[str, str], Quantity] = {(part, kind): 0.0 for part in PARTS for kind in (TENSOR, EXPERT)}
     total, layer = dict(open_), dict(of_kind)
     for key, several in sent.items():
         for each, times in several:
@@ -120,7 +122,7 @@ def times(one: Local, net: Network, stack: "StackSpec", layers: Any, layout: Lay
     return Times(compute, waiting, kinds, open_, total, of_kind, clock)
 
 
-def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Any) -> Any:
+def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers: Quantity) -> Quantity:
     """The processor's time for one micro-batch: per operation forward and in recomputation, per kernel backward.
 
     Compiled code has only its kernels to start.   Source: the runtime's preset.
@@ -140,12 +142,12 @@ def host_seconds(one: Local, host: "Host | None", part: str, phase: str, layers:
     return runs * _started(one, part, "backward") * host.launch + host.operation * one.calls[part] * again
 
 
-def _started(one: Local, part: str, phase: str) -> Any:
+def _started(one: Local, part: str, phase: str) -> Quantity:
     """Kernels of one micro-batch, of one block."""
     return sum(kernel.runs for kernel in one.of(part, phase))
 
 
-def host_update(one: Local, host: "Host | None", layers: Any) -> Any:
+def host_update(one: Local, host: "Host | None", layers: Quantity) -> Quantity:
     """The processor's time for the optimizer."""
     if host is None:
         return 0.0

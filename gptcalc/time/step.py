@@ -5,13 +5,13 @@ Everything after the kernels is plain arithmetic on floats or arrays of them.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gptcalc.spec.grids import places, varies
 from gptcalc.spec.legality import stage_sizes
 from gptcalc.spec.options import distinct_words
 from gptcalc.spec.recipe import NARROW, PRECISIONS
-from gptcalc.symbols import is_one, is_zero, pick
+from gptcalc.symbols import Condition, Quantity, is_one, is_zero, pick
 from gptcalc.table.sharding import shards_of
 from gptcalc.time.block import EXPERT, TENSOR
 from gptcalc.time.breakdown import WAITING, StepTime, idle, kernel_by_kernel, longest_first, together
@@ -50,7 +50,7 @@ def step_time(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
     one = local(plan)
     q, of = _reckoned(plan, one)
     L, p, m = plan.model.n_layer, plan.recipe.layout.pp, plan.micro_batches
-    kinds: dict[str, Any] = {}
+    kinds: dict[str, Quantity] = {}
     for part, often in ((q.embedding, 1), (q.block, L), (q.head, 1)):
         for kind, seconds in part.kinds.items():
             kinds[kind] = kinds.get(kind, 0.0) + m / p * often * seconds
@@ -95,10 +95,10 @@ def step_times(plan: StepPlan, *, by_kernel: bool = False) -> StepTime:
 class Seconds(NamedTuple):
     """A step in all; and of it what stages wait for each other, what is sent and nothing hides, and what is computed again."""
 
-    total: Any
-    waiting: Any
-    sending: Any
-    again: Any
+    total: Quantity
+    waiting: Quantity
+    sending: Quantity
+    again: Quantity
 
 
 def step_seconds(plan: StepPlan, one: Local) -> Seconds:
@@ -106,7 +106,7 @@ def step_seconds(plan: StepPlan, one: Local) -> Seconds:
     `one`: what `local` says of them."""
     q, of = _reckoned(plan, one)
     m, often = plan.micro_batches, plan.model.n_layer / plan.recipe.layout.pp
-    sending: Any = 0.0
+    sending: Quantity = 0.0
     for traffic in _traffic(plan, q, of):
         sending = sending + traffic.exposed
     return Seconds(of.total, of.imbalance + of.bubble, sending, m * often * q.block.recompute)
@@ -126,15 +126,15 @@ class _Terms(NamedTuple):
     turns: Ring
     hop: Crossing
     once: Crossing
-    stages: dict[str, tuple[Any, Any]]
-    imbalance: Any
-    bubble: Any
-    adding: Any
-    ends_apart: Any
-    update: Any
-    updated: Any  # parameters
-    slices: Any
-    total: Any
+    stages: dict[str, tuple[Quantity, Quantity]]
+    imbalance: Quantity
+    bubble: Quantity
+    adding: Quantity
+    ends_apart: Quantity
+    update: Quantity
+    updated: Quantity  # parameters
+    slices: Quantity
+    total: Quantity
 
 
 def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
@@ -180,9 +180,9 @@ def _terms(plan: StepPlan, q: Stage, one: Local) -> _Terms:
     ends_apart = ends_apart if plan.model.tied else 0.0 * ends_apart
     tail = once.exposed + ends_apart + update
 
-    total: Any = 0.0
-    bubble: Any = 0.0
-    imbalance: Any = 0.0
+    total: Quantity = 0.0
+    bubble: Quantity = 0.0
+    imbalance: Quantity = 0.0
     if single is not False:
         first = _segments(q, layers, block_forward, block_backward, wait.outside)
         total = most((first + (m - 1) * most((device_sum + adding, processor)) + tail, m * processor + q.host_update))
@@ -206,7 +206,7 @@ def weight_bytes(plan: StepPlan) -> int:
     return plan.stack.narrow_weight_bytes if narrow else PRECISIONS[plan.recipe.precision].compute
 
 
-def _held(plan: StepPlan, q: Stage, layers: Any, single: Any) -> tuple[Any, Any]:
+def _held(plan: StepPlan, q: Stage, layers: Quantity, single: Condition) -> tuple[Quantity, Quantity]:
     """The parameters of the stage that has most, and of its experts."""
     blocks = layers * q.block.parameters
     first, last = blocks + q.embedding.parameters, blocks + q.head.parameters + (q.token_embedding if plan.model.tied else 0)
@@ -220,8 +220,9 @@ def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
     layout, m, L = plan.recipe.layout, plan.micro_batches, plan.model.n_layer
     p, v = layout.pp, layout.virtual_stages
 
-    def in_all(of_part: Callable[[Part], Any]) -> Any:
-        return m / p * (of_part(q.embedding) + L * of_part(q.block) + of_part(q.head))
+    def in_all(of_part: Callable[[Part], Quantity]) -> Quantity:
+        whole: Quantity = m / p * (of_part(q.embedding) + L * of_part(q.block) + of_part(q.head))
+        return whole
 
     found = [
         Traffic(TENSOR, layout.tp, in_all(lambda part: part.tensor.total), in_all(lambda part: part.tensor.exposed)),
@@ -238,10 +239,10 @@ def _traffic(plan: StepPlan, q: Stage, of: _Terms) -> list[Traffic]:
     return found
 
 
-def _segments(q: Stage, layers: Any, forward: Any, backward: Any, outer: Any) -> Any:
+def _segments(q: Stage, layers: Quantity, forward: Quantity, backward: Quantity, outer: Quantity) -> Quantity:
     """The first micro-batch of one stage: device and processor side by side, in each segment the later of the two decides."""
-    finished: Any = 0.0
-    processor: Any = 0.0
+    finished: Quantity = 0.0
+    processor: Quantity = 0.0
     for device, host in (
         (q.embedding.forward + outer, q.embedding.host_forward),
         (layers * forward, q.block.host_forward),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcalc.spec.recipe import Layout
-from gptcalc.symbols import pick
+from gptcalc.symbols import Quantity, pick
 from gptcalc.time.collectives import Network, collective, send, waiting_of_ranks
 from gptcalc.time.kernels import most, settled
 
@@ -21,28 +21,28 @@ class Traffic(NamedTuple):
     """One kind of communication in a step, of the busiest device: its seconds, and those that nothing hides."""
 
     name: str
-    ranks: Any
-    total: Any
-    exposed: Any
+    ranks: Quantity
+    total: Quantity
+    exposed: Quantity
 
 
 @dataclass(frozen=True)
 class Crossing:
     """Seconds of what is sent, and those of them that nothing hides."""
 
-    total: Any
-    exposed: Any
+    total: Quantity
+    exposed: Quantity
 
 
 class Group(NamedTuple):
     """Who has the same parameters: `replicas` ranks, `stride` devices apart, of which ZeRO-3 divides them over `shards`."""
 
-    replicas: Any
-    shards: Any
-    stride: Any
+    replicas: Quantity
+    shards: Quantity
+    stride: Quantity
 
 
-def exposed(stack: "StackSpec", seconds: Any, cover: Any) -> Any:
+def exposed(stack: "StackSpec", seconds: Quantity, cover: Quantity) -> Quantity:
     """What `cover` seconds of computing do not hide, and what the hidden rest costs them."""
     left = most((seconds - cover, 0.0))
     return left + stack.contention * (seconds - left)
@@ -52,19 +52,19 @@ def exposed(stack: "StackSpec", seconds: Any, cover: Any) -> Any:
 class Gathers:
     """ZeRO-3 in one micro-batch: seconds that a block waits, forward and backward; of all its collectives; of those outside blocks."""
 
-    forward: Any = 0.0
-    backward: Any = 0.0
-    total: Any = 0.0
-    outside: Any = 0.0
+    forward: Quantity = 0.0
+    backward: Quantity = 0.0
+    total: Quantity = 0.0
+    outside: Quantity = 0.0
 
 
 @dataclass(frozen=True)
 class Ring:
     """Ring attention of one block: seconds that it waits, forward and backward, and those of all sends."""
 
-    forward: Any
-    backward: Any
-    total: Any
+    forward: Quantity
+    backward: Quantity
+    total: Quantity
 
 
 def gathered(net: Network, q: "Stage", stack: "StackSpec", dense: Group, experts: Group, compute: int, *, recomputed: bool) -> Gathers:
@@ -83,14 +83,15 @@ def gathered(net: Network, q: "Stage", stack: "StackSpec", dense: Group, experts
     )
 
 
-def _of_all(net: Network, operation: str, each: int, parameters: Sequence[tuple[Group, Any]]) -> Any:
+def _of_all(net: Network, operation: str, each: int, parameters: Sequence[tuple[Group, Quantity]]) -> Quantity:
     """A collective of every shard of some parameters, `each` bytes of one; one group after another."""
-    return sum(
-        pick(settled(size > 0), collective(net, operation, each * size, group.shards, group.stride), 0.0) for group, size in parameters
-    )
+    total: Quantity = 0.0
+    for group, size in parameters:
+        total = total + pick(settled(size > 0), collective(net, operation, each * size, group.shards, group.stride), 0.0)
+    return total
 
 
-def ring(net: Network, q: "Stage", share: float, c: Any, t: Any) -> Ring:
+def ring(net: Network, q: "Stage", share: float, c: Quantity, t: Quantity) -> Ring:
     """Ring attention: keys and values go round forward and where attention is computed again, they and their gradients backward.
 
     Source: Liu et al. 2023, arXiv:2310.01889, 3: each round under the attention to what the one before brought.
@@ -103,7 +104,7 @@ def ring(net: Network, q: "Stage", share: float, c: Any, t: Any) -> Ring:
     return Ring(forward, backward + again * recompute, (3 + again) * once)
 
 
-def farthest(net: Network, stride: Any, ranks: Any) -> Any:
+def farthest(net: Network, stride: Quantity, ranks: Quantity) -> Quantity:
     """How far apart the neighbours are that set the pace of a chain of ranks `stride` devices apart: where it leaves a node, in another."""
     return pick(stride * ranks > net.node, most((stride, net.node)), stride)
 
@@ -121,7 +122,14 @@ def between(net: Network, q: "Stage", stack: "StackSpec", layout: Layout) -> Cro
 
 
 def once_a_step(
-    net: Network, stack: "StackSpec", own: Sequence[tuple[Group, Any]], zero: int, compute: int, cover: tuple[Any, Any], m: Any, layers: Any
+    net: Network,
+    stack: "StackSpec",
+    own: Sequence[tuple[Group, Any]],
+    zero: int,
+    compute: int,
+    cover: tuple[Quantity, Quantity],
+    m: Quantity,
+    layers: Quantity,
 ) -> Crossing:
     """Once a step: ZeRO-0 an all-reduce of the gradients, 1 and 2 a scatter of them and a gather of the new weights; where ZeRO-3
     shards in each node alone, an all-reduce of a shard's gradients between nodes. ZeRO-2 has room for its shard of gradients alone,
