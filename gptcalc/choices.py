@@ -11,3 +11,6 @@ BYTES_PER_WEIGHT = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "amp-bf16": 4, "
 """Bytes that one stored weight takes; amp keeps fp32 weights under autocast, and the scales of int8, int4 and fp4 come on top."""
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp-bf16", "amp-fp16", "fp8", "int8", "int4", "fp4"]
+
+USUAL_SEQ = "what it was trained with, or its longest up to 8192"
+"""How long a sequence is where nobody says it."""

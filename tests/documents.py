@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import gptcalc as gc
 import gptcalc.serve.fleet  # answers that are imported where they are asked for
 import gptcalc.serve.loaded
-from gptcalc.cli.commands import app
+from gptcalc.cli.commands import application
 from gptcalc.cli.examples import EXAMPLES
 from gptcalc.cli.pages import entries_of
 from gptcalc.spec.catalogue import bundled_folder
@@ -33,13 +33,13 @@ def cell(text: str) -> str:
 
 def commands() -> str:
     """Each command with its examples, arguments and options, as its help has them."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application())
     pages = [
         f"# Commands\n\n{MADE}`gptcalc help COMMAND` prints the same in a terminal. MODEL is a preset's name, a YAML file, or a Hugging "
         "Face `config.json` (or a folder that holds one).\n\nExit codes: 0 done, 1 a negative answer (does not fit, a check failed), 2 bad "
         "input, 70 a fault of gptcalc's own, 130 interrupted.\n"
     ]
-    root = typer.main.get_group(app).context_class(group, info_name="gptcalc")
+    root = typer.main.get_group(application()).context_class(group, info_name="gptcalc")
     for name in group.list_commands(root):
         command = group.commands[name]
         context = command.context_class(command, info_name=name, parent=root)

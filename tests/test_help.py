@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import gptcalc as gc
-from gptcalc.cli.commands import app
+from gptcalc.cli.commands import application
 from gptcalc.cli.examples import EXAMPLES
 from gptcalc.footprint.serving import CACHE_BITS
 from gptcalc.spec.recipe import KERNELS, OPTIMIZERS, PRECISIONS
@@ -16,7 +16,7 @@ from gptcalc.spec.runtime import runtime_names
 from gptcalc.spec.server import engine_names, server_names
 from gptcalc.spec.stack import stack_names
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = typer.main.get_command(application()).commands  # type: ignore[attr-defined]
 
 
 def option(command: str, name: str) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import gptcalc as gc
-from gptcalc.cli.commands import app
+from gptcalc.cli.commands import application
 from gptcalc.search.laws import BESIROGLU, DEEPSEEK, HOFFMANN_1, HOFFMANN_2, HOFFMANN_3, KAPLAN, LAWS, LLAMA3, MIXTURE, Law, Parametric
 from gptcalc.search.repeated import REPEATED, served
 
@@ -137,7 +137,7 @@ def test_fewer_unique_tokens_never_lessen_the_loss(flops: float, unique: float) 
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["scale", *arguments])
+    return CliRunner().invoke(application(), ["scale", *arguments])
 
 
 def test_a_budget_is_flop_by_price_peak_and_utilization() -> None:

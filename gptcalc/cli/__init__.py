@@ -37,11 +37,10 @@ def _run(arguments: list[str]) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # gptcalc has none, and looking for them reads every installed package
     import typer
 
-    from gptcalc.cli.commands import app
+    from gptcalc.cli.commands import COMMANDS, application
 
     # Typer makes a command of every function, with all its options, before it calls one: of what is not asked for it is spared that.
-    asked = [one for one in app.registered_commands if (one.name or getattr(one.callback, "__name__", "")) == arguments[0]]
-    app.registered_commands, every = asked or app.registered_commands, app.registered_commands
+    app = application(arguments[0] if arguments[0] in COMMANDS else None)
     usage_error: type[Exception] = typer.BadParameter.__mro__[2]  # the ClickException of the click that this typer brings
     try:
         code = app(arguments, prog_name="gptcalc", standalone_mode=False)
@@ -54,8 +53,6 @@ def _run(arguments: list[str]) -> int:
         if isinstance(stopped.__context__, BrokenPipeError):  # of which Typer makes 1, our negative answer
             raise stopped.__context__ from None
         raise
-    finally:
-        app.registered_commands = every
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0

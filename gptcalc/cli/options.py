@@ -3,16 +3,17 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gptcalc.choices import Format
+from gptcalc.choices import USUAL_SEQ, Format
 from gptcalc.cli.completion import COMPLETIONS, complete, complete_engine, complete_server
 from gptcalc.errors import GptcalcError
-from gptcalc.spec.fields import Fields, Option, options_of
-from gptcalc.spec.plan import USUAL_SEQ
+
+if TYPE_CHECKING:
+    from gptcalc.spec.fields import Fields, Option
 
 
 class Misread(typer.BadParameter):
@@ -176,8 +177,10 @@ TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "choice": 
 COMPLETIONS |= {"servers": complete_server, "engines": complete_engine}
 
 
-def options_from(*kinds: type[Fields], headings: tuple[str, ...] = HEADINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def options_from(*kinds: "type[Fields]", headings: tuple[str, ...] = HEADINGS) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of records, under what it names itself; it gets those that were typed as `given`."""
+    from gptcalc.spec.fields import options_of
+
     found = {name: one for kind in reversed(kinds) for name, one in options_of(kind).items()}
     ordered = sorted(found.items(), key=lambda item: headings.index(item[1].heading))
 
@@ -206,7 +209,7 @@ def _heading(parameter: inspect.Parameter) -> str | None:
     return next((one.rich_help_panel for one in get_args(parameter.annotation) if hasattr(one, "rich_help_panel")), None)
 
 
-def _parameter(name: str, one: Option) -> inspect.Parameter:
+def _parameter(name: str, one: "Option") -> inspect.Parameter:
     spelt = one.called or f"--{name.replace('_', '-')}"
     more: dict[str, Any] = {"help": one.help, "show_default": one.usual or False}
     if one.kind == "choice":

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gptcalc.choices import USUAL_SEQ
 from gptcalc.cli.completion import complete_cluster, complete_device, complete_runtime, complete_stack
 from gptcalc.cli.options import (
     LAYOUT,
@@ -20,7 +21,6 @@ from gptcalc.cli.options import (
     typed,
     under,
 )
-from gptcalc.spec.plan import USUAL_SEQ
 
 RECIPE = under("Recipe")
 

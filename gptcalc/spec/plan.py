@@ -10,6 +10,7 @@ A new option of training is a field here, and the formula that reads it.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
+from gptcalc.choices import USUAL_SEQ
 from gptcalc.spec.fields import Fields, Option
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ Device: TypeAlias = "str | DeviceSpec"
 RECIPE, ADAPTERS, LAYOUT, SERVING, MONEY = "Recipe", "Adapters", "Layout", "Serving", "Money and energy"
 PRECISION = "fp32 tf32 fp16 bf16 amp-bf16 amp-fp16 fp8 mxfp8 nvfp4"
 MODE = ("What the model is used for: training or inference.", "training")
-USUAL_SEQ = "what it was trained with, or its longest up to 8192"
 STACKS = (
     "megatron megatron-2025 megatron-2024 megatron-2022 megatron-2021 nemo-fp8 fsdp torchtitan llm-foundry-2023 deepspeed-zero3-2021"
     " ddp maxtext deepseek-v3"

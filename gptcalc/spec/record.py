@@ -16,7 +16,7 @@ LARGEST_FIELD = 10**15
 class Record(BaseModel):
     """Strict and frozen. Numbers may be written as people write them, 300B or 3.14e23: they are read before the fields are checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
