@@ -15,6 +15,7 @@ from gptcalc.shown import Rows
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
     from gptcalc.spec.server import ServerSpec
+    from gptcalc.spec.stack import StackSpec
 
 Bounds = tuple[float, float]
 
@@ -252,7 +253,7 @@ def _stack(name: str) -> _Target:
     if not spec.fitted:
         raise GptcalcError(f"nothing of the stack {spec.name} is marked as fitted", hint="its file says so: fitted: {contention: [0, 1]}")
 
-    def changed(values: dict[str, float]) -> Any:
+    def changed(values: dict[str, float]) -> StackSpec:
         own = {one: value for one, value in values.items() if "." not in one}
         hidden = {one.partition(".")[2]: value for one, value in values.items() if "." in one}
         return spec.model_copy(update=own | {"overlap": spec.overlap.model_copy(update=hidden)})

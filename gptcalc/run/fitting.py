@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
     Numbers = np.ndarray[Any, np.dtype[np.float64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 ROUNDS = 5
 STEP = 0.02
@@ -102,7 +103,7 @@ def alike(one: Numbers, other: Numbers) -> bool:
     return sizes > 0 and abs(float(one @ other)) / sizes >= NOT_TOLD_APART
 
 
-def _slopes(errors: Errors, u: Numbers, now: Numbers, low: Numbers, wide: Numbers, which: Any) -> Numbers:
+def _slopes(errors: Errors, u: Numbers, now: Numbers, low: Numbers, wide: Numbers, which: Iterable[int]) -> Numbers:
     import numpy as np
 
     found = np.zeros((len(now), len(u)))
@@ -114,7 +115,7 @@ def _slopes(errors: Errors, u: Numbers, now: Numbers, low: Numbers, wide: Number
     return found
 
 
-def _better(u: Numbers, now: Numbers, slopes: Numbers, origin: Numbers, live: list[int], rows: Any) -> Numbers:
+def _better(u: Numbers, now: Numbers, slopes: Numbers, origin: Numbers, live: list[int], rows: Flags) -> Numbers:
     """One step of Gauss and Newton with Huber's weights, cut at the bounds."""
     import numpy as np
 

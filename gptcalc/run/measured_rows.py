@@ -12,6 +12,7 @@ from gptcalc.spec.reading import quoted, read_text, shown
 
 if TYPE_CHECKING:
     from gptcalc.spec.device import DeviceSpec
+    from gptcalc.spec.model import ModelSpec
     from gptcalc.spec.stack import StackSpec
 
 STEPS = (
@@ -81,7 +82,7 @@ def rows_of(source: str) -> list[MeasuredRow]:
     return found
 
 
-def _read(row: Any, where: str) -> list[MeasuredRow]:
+def _read(row: object, where: str) -> list[MeasuredRow]:
     if not isinstance(row, Mapping):
         raise GptcalcError(f"{where}: a row is an object, not {quoted(row)}")
     for name in ("options", "reported"):
@@ -128,7 +129,7 @@ def _on(row: MeasuredRow, on: Software, *names: str) -> dict[str, Any]:
     return row.options | given
 
 
-def _step(model: Any, row: MeasuredRow, on: Software) -> float:
+def _step(model: ModelSpec, row: MeasuredRow, on: Software) -> float:
     from gptcalc.run.published import predicted_of
     from gptcalc.run.request import train
 
@@ -137,13 +138,13 @@ def _step(model: Any, row: MeasuredRow, on: Software) -> float:
     return run.tokens_per_second if row.quantity == "tokens_per_second" else predicted_of(run, row.quantity)
 
 
-def _memory(model: Any, row: MeasuredRow, on: Software) -> float:
+def _memory(model: ModelSpec, row: MeasuredRow, on: Software) -> float:
     from gptcalc.footprint.request import memory
 
     return float(memory(model, **_on(row, on, "device", "stack")).to_dict()["peak_allocated"])
 
 
-def _latency(model: Any, row: MeasuredRow, on: Software) -> float:
+def _latency(model: ModelSpec, row: MeasuredRow, on: Software) -> float:
     from gptcalc.serve.answer import infer
 
     answer = infer(model, **_on(row, on, "device", "server")).to_dict()
