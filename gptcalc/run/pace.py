@@ -18,6 +18,9 @@ UNCALIBRATED = 0.2
 """How far the time on a chip without measured steps may be off. FlashAttention's five GPT runs on A100 (its training/README.md) come out
 2 to 10 % too fast without their communication; younger chips differ more from the H100 that lends its constants."""
 
+UNTIMED = 0.25
+"""The same of a family's own code of which no step was ever timed: its passes over memory are those of other families that were."""
+
 EXPERTS_SPREAD = 0.25
 """The same of experts, whose common matmul still gets faster from release to release (presets/runs/tables/experts.yaml)."""
 
@@ -113,8 +116,11 @@ def pace_of(
     else:
         spread = max(software.spread, UNCALIBRATED_CLUSTER)
         longer = OLDER_ATTENTION * step.attention + SLOWER_LINKS * step.exposed
-    low, high = 1 - spread, 1 + spread + longer
     notes = []
+    if software is None and calibrated and not _bounded(model, None, runtime) and not _timed(model, runtime):
+        spread = max(spread, UNTIMED)
+        notes.append(f"no step of {model.family} in the code of {runtime} was ever timed: its time is expected within {spread:.0%}")
+    low, high = 1 - spread, 1 + spread + longer
     factor = None if measured else device.unmeasured_factor
     if factor is not None:
         spread = factor - 1
@@ -159,6 +165,13 @@ def _bounded(model: ModelSpec, software: StackSpec | None, runtime: str) -> bool
 
     compared = software.compared if software is not None and software.defaults.get("runtime") == runtime else ()
     return load_runtime(runtime).lower_bound and not set(features(model)) <= set(compared)
+
+
+def _timed(model: ModelSpec, runtime: str) -> bool:
+    """Whether a step of the runtime's code for this family was compared with its time."""
+    from gptcalc.spec.runtime import implementation_of, load_runtime
+
+    return implementation_of(load_runtime(runtime), model.family, model.switches, model.name).timed
 
 
 def _why_bounded(model: ModelSpec, software: StackSpec | None, runtime: str, *, chosen: bool) -> str:

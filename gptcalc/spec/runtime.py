@@ -89,6 +89,7 @@ class Implementation(Record):
     families: tuple[str, ...] = Field(default=(), strict=False)
     not_families: tuple[str, ...] = Field(default=(), strict=False)  # which have the switches, and code that keeps something else
     architecture: dict[str, list[Any]] = Field(default={})
+    timed: bool = True  # false: no step of it was ever compared with its time
     checkpoint: Checkpoint
     operations: dict[str, RuntimeOperation]
     residual_gradient: tuple[Tensor, ...] = Field(default=(), strict=False)  # lives all through a block's backward pass
