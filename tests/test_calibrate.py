@@ -46,7 +46,6 @@ def test_a_constant_that_made_the_rows_is_found(tmp_path: Path) -> None:
         ("zero3-2021", {"stack": "deepspeed-zero3-2021"}, "network_share", 0.25),
         ("maxtext", {"stack": "maxtext"}, "slices", 0.027),
         ("llm-foundry-h100", {"device": "h100-80gb"}, "attention_flash_1", 2.7),
-        ("bloom-trials", {"device": "a100-80gb"}, "unaligned_heads", 0.022),
     ],
 )
 @pytest.mark.slow
@@ -55,6 +54,14 @@ def test_the_projects_own_constants_come_out_of_their_rows(table: str, asked: di
     assert found[name].before == value
     assert found[name].deviation is not None
     assert abs(found[name].after - value) < max(2.5 * found[name].deviation, 0.05 * value)
+
+
+@pytest.mark.slow
+def test_heads_of_odd_width_ask_for_more_where_something_else_slows_aligned_ones() -> None:
+    """The trials for BLOOM ask for 0.022 with the link of a DGX, and for 0.03 where 13 trials of aligned heads are given a slower site."""
+    found = {one.name: one for one in calibrate("bloom-trials", device="a100-80gb").constants}
+    assert found["sustained"].after < 0.8 < found["sustained"].before
+    assert 0.022 < found["unaligned_heads"].after < 0.037
 
 
 def test_constants_that_no_row_depends_on_stay(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """An indexer chooses the keys of each query (DeepSeek V3.2, GLM-5): what it holds, costs and keeps, and what it leaves to attention."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_the_cache_of_a_token_has_the_indexers_key() -> None:
     """(512 + 64 + 128) channels of 61 layers in bf16; GLM-5.2 keeps index keys in 21 layers of 78."""
     assert kv_cache(shape_of(load_model("deepseek-v3.2")), 1, 1) == 61 * (512 + 64 + 128) * 2
     assert kv_cache(shape_of(load_model("glm-5.2")), 1, 1) == (78 * (512 + 64) + 21 * 128) * 2
+
+
+@pytest.mark.parametrize(("model", "has"), [("llama3-8b", False), ("mixtral-8x7b", False), ("glm-5", True)])
+def test_a_formula_names_the_indexers_width_only_where_there_is_one(model: str, has: bool, run: Any) -> None:
+    shown = run("memory", model, "--mode", "inference", "--batch", "1", "--seq", "64", "--explain")
+    row = re.split(r"\n(?=\S)", shown.out[shown.out.index("\nkv cache") + 1 :])[0]
+    assert ("·i" in row) == has
 
 
 @pytest.mark.parametrize("convention", ["full", "causal", "half"])

@@ -46,7 +46,7 @@ def state(s: Shape[Any]) -> tuple[Kept, ...]:
     """
     if s.switches.shares_keys or not s.switches.causal:
         return ()
-    return (Kept(token=s.d_kv + s.d_value + s.d_index_head, window=s.sliding_window if s.switches.windowed else None),)
+    return (Kept(token=indexer.with_key(s, s.d_kv + s.d_value), window=s.sliding_window if s.switches.windowed else None),)
 
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:

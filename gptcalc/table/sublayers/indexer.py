@@ -19,6 +19,11 @@ def rows_of(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
     return indexer_rows(path, s, run.batch, run.seq, run.context, all_pairs(run.batch, run.seq, run.context, run.attention))
 
 
+def with_key(s: Shape[N], kept: N) -> N:
+    """What is kept of a token, with the indexer's key where a layer has an indexer of its own."""
+    return kept + s.d_index_head if s.switches.indexer else kept
+
+
 def all_pairs(batch: Any, seq: Any, context: Any, convention: Attention) -> Factors:
     """Factors of twice the number of pairs of queries and keys, where a query sees every key up to its own."""
     if convention == "full":

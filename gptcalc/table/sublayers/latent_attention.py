@@ -19,7 +19,7 @@ def rows(path: str, s: Shape[Any], run: Run) -> list[Operation[Any]]:
 
 def state(s: Shape[Any]) -> tuple[Kept, ...]:
     """The latent and the rotated channels that all heads share, whole on every device, and the key of an indexer."""
-    return (Kept(token=s.kv_lora_rank + s.d_rotary + s.d_index_head, window=s.sliding_window if s.switches.windowed else None),)
+    return (Kept(token=indexer.with_key(s, s.kv_lora_rank + s.d_rotary), window=s.sliding_window if s.switches.windowed else None),)
 
 
 def divided(s: Shape[Any], t: Any) -> Shape[Any]:
