@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gptcalc.cli.naming import named
+from gptcalc.cli.naming import agree, named
 from gptcalc.cli.options import OUTPUT, Explain, Form, Model, Quiet, Set, depth_option, load, options_from, settings_of, with_towers
 from gptcalc.spec.plan import MemoryOptions, ServingOptions
 
@@ -38,6 +38,7 @@ def memory(
 
     spec = load(model, set_)
     devices, precisions = named(given.get("device")), [word for word in str(given.get("precision") or "").split(",") if word]
+    agree(devices, given.get("count"))
     if len(devices) == 1 and devices[0][1] and len(precisions) < 2 and given.get("mode") != "inference":
         given |= {"device": devices[0][0], "count": devices[0][1]}
     elif len(devices) > 1 or len(precisions) > 1 or any(own for _, own in devices):

@@ -29,6 +29,13 @@ def named(typed: str | None) -> list[tuple[str, int | None]]:
     return [(typed, None)] if Path(typed).exists() else counted([typed])
 
 
+def agree(devices: list[tuple[str, int | None]], number: int | None) -> None:
+    """Raises GptcalcError where `--count` says another number than stands behind a device's colon."""
+    for name, own in devices:
+        if own is not None and number is not None and own != number:
+            raise GptcalcError(f"{name}:{own} and --count {number} contradict each other", hint="leave out one of them")
+
+
 def matching(typed: str) -> list[str]:
     """The names that a pattern such as `gpt3-*` stands for; any other MODEL as it is.
 

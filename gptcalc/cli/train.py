@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gptcalc.cli.completion import complete_device
-from gptcalc.cli.naming import counted
+from gptcalc.cli.naming import agree, counted
 from gptcalc.cli.options import (
     OUTPUT,
     RUN,
@@ -53,6 +53,7 @@ def train(
     spec = load(model, set_)
     asked = RunOptions(**given)
     named = counted(device or ["h100-80gb"])
+    agree(named, given.get("count"))
     if not named:
         raise GptcalcError("--device names no device", hint="for example --device h100-80gb")
     if timeline and asked.mfu is not None:

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from gptcalc.errors import GptcalcError
 from gptcalc.footprint.answer import ServingMemory, TrainingMemory
 from gptcalc.footprint.request import inference, training
+from gptcalc.footprint.serving import STORED, WEIGHTS
 from gptcalc.spec.device import DeviceSpec, as_device
 from gptcalc.spec.fields import asked, options_of
 from gptcalc.spec.model import ModelSpec
 from gptcalc.spec.options import check_word
 from gptcalc.spec.plan import MemoryOptions, ServingOptions
+from gptcalc.spec.recipe import PRECISIONS
 
 MOST = 200
 """Answers side by side."""
@@ -73,6 +75,8 @@ def several(
     cases = list(product(kinds or [(None, None)], types or [None], modes))
     if len(cases) > MOST:
         raise GptcalcError(f"{len(cases):,} answers side by side are too many: at most {MOST}")
+    for word in precisions:
+        check_word("precision", word, {*PRECISIONS, *WEIGHTS, STORED})
     found: list[Held] = []
     errors: list[GptcalcError] = []
     for (device, own), precision, one in cases:

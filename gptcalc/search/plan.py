@@ -314,8 +314,10 @@ def _of_several(asked: Asked, progress: Progress | None) -> Plans:
     if not curve:
         return max(answers, key=lambda answer: (answer.found.fit, answer.found.legal))
     meeting = [answer for answer in answers if answer.fits]
-    pool = meeting or [answer for answer in answers if answer.plans]
-    chosen = min(pool, key=lambda answer: _merit(asked, answer.plans[0]))
+    if meeting:
+        chosen = min(meeting, key=lambda answer: _merit(asked, answer.plans[0]))
+    else:
+        chosen = min((answer for answer in answers if answer.plans), key=lambda answer: _excess(asked, answer.plans[0]))
     full = _of_one(asked, _device(asked, chosen), int(chosen.plans[0].run.count), None) if asked.top > 1 else chosen
     return replace(full, curve=sorted(curve, key=lambda one: (one.run.device, one.run.count)), notes=[*full.notes, *_named(curve)])
 
@@ -330,6 +332,13 @@ def _merit(asked: Asked, one: Choice) -> tuple[float, float]:
     cost = float("inf") if run.cost_usd is None else run.cost_usd
     by = {"time": run.time, "cost": cost, "memory": one.peak / one.room}[asked.by]
     return (float(run.count) if asked.limited and asked.by == "time" else 0.0, by)
+
+
+def _excess(asked: Asked, one: Choice) -> float:
+    """By what factor a plan is over the deadline or the budget, whichever it is further over."""
+    time = 0.0 if asked.deadline is None else (one.time or float("inf")) / asked.deadline
+    cost = 0.0 if asked.budget is None else (one.cost or float("inf")) / asked.budget
+    return max(time, cost)
 
 
 def _named(curve: list[Choice]) -> list[str]:

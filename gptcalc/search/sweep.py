@@ -18,6 +18,8 @@ from gptcalc.node import plain
 from gptcalc.search.measures import MEASURES, QUESTIONS, USUAL, Question, read_shown, refused_places
 from gptcalc.search.varied import fields_of_models, read_vary
 from gptcalc.shown import frame, shown
+from gptcalc.spec.fields import options_of
+from gptcalc.spec.plan import AdapterOptions
 
 if TYPE_CHECKING:
     from gptcalc.spec.model import ModelSpec
@@ -157,6 +159,7 @@ def sweep(
     held = {"device": "h100-80gb"} | given
     questions = {name: tuple(one for one in measures if MEASURES[one].question == name) for name in QUESTIONS}
     questions = {name: own for name, own in questions.items() if own}
+    _check_timed(varied, given, list(questions))
     _check_read(varied, given, list(questions))
     size = prod(len(values) for values in varied.values())
     columns: dict[str, list[Any]] = dict(zip(varied, map(list, zip(*product(*varied.values()), strict=True)), strict=True))
@@ -206,6 +209,14 @@ def _check_read(varied: Mapping[str, Any], given: Mapping[str, Any], questions: 
             if not able:
                 raise GptcalcError(f"a sweep has no option '{name}'", hint="see 'gptcalc sweep --help'")
             raise GptcalcError(f"{name} changes nothing that is shown", hint=f"--show {', '.join(more[:4])} ... would read it")
+
+
+def _check_timed(varied: Mapping[str, Any], given: Mapping[str, Any], questions: list[str]) -> None:
+    """Raises GptcalcError for an option that changes what a step takes, and that its time is not known with."""
+    if "train" in questions:
+        for name in (*varied, *given):
+            if name in options_of(AdapterOptions) and name not in QUESTIONS["train"].reads:
+                raise GptcalcError(f"the time of a step with {name} is not known here", hint="--show memory,left,fits has its memory alone")
 
 
 def _own(question: Question, varied: Mapping[str, tuple[Any, ...]]) -> list[str]:

@@ -70,7 +70,7 @@ def peak_of(device: str, peaks: Mapping[Any, float], precision: str) -> float:
 
 
 OPTIMIZERS = ("adamw", "adamw-foreach", "sgd", "sgd-momentum", "adamw-8bit", "adafactor", "lion", "muon")
-QUANTIZED = "train adapters over a quantized base: --lora-rank 16 --qlora"
+QUANTIZED = "gptcalc memory answers for adapters over a quantized base: --lora-rank 16 --qlora"
 EPSILON = ("adamw", "adamw-foreach", "muon")
 KERNELS = ("flash", "eager", "flash-1", "flash-2", "flash-3", "cudnn")
 """Of attention: flash is the kernel of today; the others name a generation (`OF_GENERATION`)."""
