@@ -30,9 +30,9 @@ def named(typed: str | None) -> list[tuple[str, int | None]]:
 
 
 def agree(devices: list[tuple[str, int | None]], number: int | None) -> None:
-    """Raises GptcalcError where `--count` says another number than stands behind a device's colon."""
-    for name, own in devices:
-        if own is not None and number is not None and own != number:
+    """Raises GptcalcError where every device has its own number behind a colon, and `--count` says another."""
+    for name, own in devices if all(own for _, own in devices) else []:
+        if number is not None and own != number:
             raise GptcalcError(f"{name}:{own} and --count {number} contradict each other", hint="leave out one of them")
 
 

@@ -20,7 +20,7 @@ from gptcalc.spec.shape import Shape, shape_of
 PREFIXES = ("transformer.", "gpt_neox.", "model.decoder.", "decoder.", "model.", "backbone.")
 
 BUFFERS = re.compile(
-    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights|mlp\.act_fn\.(?:beta|eps))"
+    r"(?:.*\.)?(?:(?:attn|attention)\.(?:masked_)?bias|(?:rotary_emb\.)?(?:original_)?inv_freq|position_ids|embed_positions\.weights|mlp\.act_fn\.(?:beta|eps)|layer_scalar)"
 )
 """Tensors that some checkpoints carry and that are computed, not learned."""
 

@@ -18,6 +18,9 @@ from gptcalc.spec.unquantized import OTHER, ROOTS
 
 ROUTER_BUFFER = "e_score_correction_bias"
 
+HEADS = ("lm_head.weight", "proj_out.weight", "output_projection.weight")
+"""What the head is called where it may be the embedding again."""
+
 OURS = ("block.", "embedding.", "final_norm.", "head.")
 """What the formulas call a tensor for which a layout has no name."""
 
@@ -157,7 +160,7 @@ def _what(bare: str, name: str, spec: ModelSpec) -> str | None:
         return {"images": "towers and projectors", "sound": "towers and projectors"}.get(what, "multi-token prediction")
     if BUFFERS.fullmatch(bare) or bare.endswith(ROUTER_BUFFER):
         return "buffers"
-    if spec.tied and bare == "lm_head.weight":
+    if spec.tied and bare in HEADS:
         return "the embedding again, as the head"
     layer = re.match(r"(?:layers|h|blocks)\.(\d{1,9})\.", bare)
     return "multi-token prediction" if layer and spec.n_mtp and spec.n_layer <= int(layer[1]) < spec.n_layer + spec.n_mtp else None

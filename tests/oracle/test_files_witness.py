@@ -34,6 +34,6 @@ def test_every_tensor_is_as_the_formula_has_it(model_type: str) -> None:
     try:
         found = compare(spec, stored)
     except GptcalcError as error:
-        assert "is of no family" in str(error)  # noqa: PT017
-        pytest.skip("names of no layout")
+        assert "is of no family" in str(error) or "which the forward pass here has not" in str(error)  # noqa: PT017
+        pytest.skip(str(error)[:80])
     assert not found.differences

@@ -28,6 +28,8 @@ NOT_KEYS = {
     "kolibri1": {"intermediate_size"},
     "dbrx": {"moe_jitter_eps", "ffn_act_fn", "ffn_hidden_size", "moe_num_experts"},  # under ffn_config
     "deepseek_ocr2_text": {"head_dim"},  # the config's code writes the width over the heads there, whatever the file says
+    "recurrent_gemma": {"head_dim", "layers_block_type"},  # so too; and what follows from block_types
+    "lfm3": {"_rope_type_labels"},  # of the class
     "sarvam_mla": {"q_head_dim"},  # taken out of the file, and not read
     # Of the models of images and sound in the same module:
     "cosmos3_edge_text": {"layer_norm_eps"},
