@@ -27,7 +27,7 @@ ALONE = [name for name in (*CLASSES, *PARTS) if name not in WRAPPERS]
 """Models around a language model are read for that model, and held against it in test_wrappers.py."""
 KNOWN = sorted(set(FAMILIES) & {*CLASSES, *PARTS})
 VARIATIONS = 6
-EXACT_CLASSES = 146
+EXACT_CLASSES = 149
 """How many classes are read exactly: a floor that only rises."""
 
 
