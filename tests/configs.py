@@ -17,7 +17,6 @@ def _published() -> dict[str, dict[str, Any]]:
     configs: dict[str, dict[str, Any]] = json.loads((DATA / "configs.json").read_text())
     variants: dict[str, dict[str, Any]] = json.loads((DATA / "variants.json").read_text())
     configs |= json.loads((DATA / "hybrids.json").read_text())
-    configs |= json.loads((DATA / "hybrids.json").read_text())
     for name, keys in variants.items():
         configs[name] = {**configs[keys["of"]], **{key: value for key, value in keys.items() if key != "of"}}
     return configs

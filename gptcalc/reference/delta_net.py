@@ -75,7 +75,7 @@ def mix(x: Array, layer: Parts, context: Context, kept: Kept | None) -> Array:
     q, k = (repeated(unit(part), h // G) for part in (q, k))
     q *= J**-0.5
     mixed = (
-        step(q, k, v, forget, learn, kept)
+        step(q, k, v, forget[..., None], learn, kept)
         if kept is not None and kept.state is not None and T == 1
         else chunks(q, k, v, forget, learn, kept)
     )
@@ -101,11 +101,12 @@ def normed(x: Array, weight: Array, epsilon: float) -> Array:
     return np.multiply(np.divide(x, np.sqrt(mean)), weight)
 
 
-def step(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept) -> Array:
-    """One token after a state [B, h, J, Y]."""
+def step(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept | None) -> Array:
+    """One token after a state [B, h, J, Y]; what is kept of it by head, decay [B, 1, h, 1], or by channel, [B, 1, h, J]."""
+    assert kept is not None
     assert kept.state is not None
     q, k, v = q[:, 0, :, :, None], k[:, 0, :, :, None], v[:, 0]  # [B, h, J, 1], [B, h, Y]
-    state = np.exp(decay[:, 0])[..., None, None] * kept.state
+    state = np.exp(decay[:, 0])[..., None] * kept.state
     held = np.add.reduce(state * k, axis=-2)
     change = (v - held) * learn[:, 0, :, None]
     state = state + k * change[:, :, None]

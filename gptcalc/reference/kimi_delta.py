@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gptcalc.reference.cache import Kept
-from gptcalc.reference.delta_net import CHUNK, normed, unit
+from gptcalc.reference.delta_net import CHUNK, normed, step, unit
 from gptcalc.reference.kernels import sigmoid, softplus
 from gptcalc.reference.mixers import Shapes
 from gptcalc.reference.parts import Context, Parts, linear
@@ -99,20 +99,6 @@ def mix(x: Array, layer: Parts, context: Context, kept: Kept | None) -> Array:
 def gate_of(x: Array, layer: Parts, path: str, own: KimiDelta) -> Array:
     """[B, T, d] -> [B, T, h*J], through a rank or straight."""
     return linear(x, layer, path) if own.rank is None else linear(linear(x, layer, f"{path}_down"), layer, f"{path}_up")
-
-
-def step(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept | None) -> Array:
-    """One token after a state [B, h, J, J]."""
-    assert kept is not None
-    assert kept.state is not None
-    q, k, v = q[:, 0, :, :, None], k[:, 0, :, :, None], v[:, 0]  # [B, h, J, 1], [B, h, J]
-    state = np.exp(decay[:, 0])[..., None] * kept.state
-    held = np.add.reduce(state * k, axis=-2)
-    change = (v - held) * learn[:, 0, :, None]
-    state = state + k * change[:, :, None]
-    kept.state = np.array(state.view(np.ndarray))
-    read: Array = np.add.reduce(state * q, axis=-2)
-    return read[:, None]
 
 
 def chunks(q: Array, k: Array, v: Array, decay: Array, learn: Array, kept: Kept | None) -> Array:

@@ -66,6 +66,12 @@ def _owners(config: Config) -> list[bool]:
         if type(offset) is not int:
             raise config.refuse("index_skip_topk_offset", f"must be a whole number, not {written(offset)}")
         given = ["shared" if max(i - offset + 1, 0) % period else "full" for i in range(layers)]
+    return _full(given, config)
+
+
+def _full(given: object, config: Config) -> list[bool]:
+    """Which words of a list, one for each layer, say `full` where the others say `shared`."""
+    layers = config.layers
     if not isinstance(given, list) or len(given) != layers or any(one not in ("full", "shared") for one in given):
         raise config.refuse("indexer_types", f"must be a list of {layers} words, full or shared, not {written(given)}")
     if given[0] == "shared":
@@ -125,13 +131,9 @@ def _plain_norms(fields: Fields) -> Fields:
 
 
 def _owners_of_hunyuan(config: Config) -> list[bool]:
-    layers, given = config.layers, config["indexer_types"]
-    given = ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in range(layers)] if given is None else given
-    if not isinstance(given, list) or len(given) != layers or any(one not in ("full", "shared") for one in given):
-        raise config.refuse("indexer_types", f"must be a list of {layers} words, full or shared, not {written(given)}")
-    if given[0] == "shared":
-        raise config.refuse("indexer_types", "begins with a shared layer: no layer before it has chosen keys")
-    return [one == "full" for one in given]
+    given = config["indexer_types"]
+    usual = ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in range(config.layers)]
+    return _full(usual if given is None else given, config)
 
 
 def _several_streams(key: str, config: Config) -> Fields:
